@@ -1,0 +1,138 @@
+"""Single arguments into plain values: arrays, pairs, paddings, axes. Used by `_check` alone.
+
+Every error names the argument, what it was and what was expected.
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+FLOATS = "float16, float32 or float64"
+
+
+def array(name: str, a: Any, ndim: tuple[int, ...] | None = None) -> np.ndarray:
+    """`a` as an ndarray of real numbers (not copied when it is one)."""
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{name}: masked arrays are not supported; fill it first")
+    try:
+        a = np.asarray(a)
+    except (ValueError, TypeError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, got {type(a).__name__} ({error})") from None
+    if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
+        raise TypeError(f"{name}: expected {FLOATS} (integers are promoted), got dtype {a.dtype}")
+    if ndim is not None and a.ndim not in ndim:
+        raise ValueError(f"{name}: expected {_ranks(ndim)}, got shape {a.shape}")
+    return a
+
+
+def _ranks(ndim: tuple[int, ...]) -> str:
+    return " or ".join(f"{n}-D" for n in ndim)
+
+
+def shape(name: str, a: np.ndarray, expected: tuple[int, ...], why: str) -> None:
+    if a.shape != expected:
+        raise ValueError(f"{name}: expected shape {expected} ({why}), got {a.shape}")
+
+
+def dtypes(*arrays: np.ndarray | None) -> tuple[np.dtype, np.dtype]:
+    """(dtype computed in, dtype of the result) by NumPy's promotion; integers alone become float64."""
+    result = np.result_type(*(a.dtype for a in arrays if a is not None))
+    if result.kind != "f":
+        result = np.dtype(np.float64)
+    result = result.newbyteorder("=")
+    return (np.dtype(np.float32) if result == np.float16 else result), result
+
+
+def dense(dtype: np.dtype, *arrays: np.ndarray | None) -> list[Any]:
+    """The arrays as kernels want them: of `dtype`, C-contiguous, aligned. None stays None."""
+    return [None if a is None else np.require(a, dtype, ("C", "A")) for a in arrays]
+
+
+def integer(name: str, value: Any, least: int) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected an int, got {value!r}")
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an int, got {value!r} ({type(value).__name__})") from None
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
+    return value
+
+
+def pair(name: str, value: Any, least: int) -> tuple[int, int]:
+    """An int, or (h, w)."""
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+        if len(value) != 2:
+            raise ValueError(f"{name}: expected an int or (h, w), got {value!r}")
+        return integer(f"{name}[0]", value[0], least), integer(f"{name}[1]", value[1], least)
+    number = integer(name, value, least)
+    return number, number
+
+
+def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    if isinstance(value, (str, bytes, bool, np.bool_)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r} ({type(value).__name__})") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r}")
+    return number
+
+
+def padding(
+    value: Any, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], words: bool
+) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) from an int, (h, w), ((top, bottom), (left, right)), "same" or "valid"."""
+    if isinstance(value, str) and words:
+        if value == "valid":
+            return 0, 0, 0, 0
+        if value != "same":
+            raise ValueError(f"padding: expected 'same' or 'valid' (or numbers), got {value!r}")
+        if stride != (1, 1):
+            raise ValueError(f"padding: 'same' needs stride 1 (as in PyTorch), got stride {stride}")
+        height, width = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+        return height // 2, height - height // 2, width // 2, width - width // 2
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+        if len(value) == 2 and all(isinstance(v, (Sequence, np.ndarray)) for v in value):
+            return *pair("padding[0]", value[0], 0), *pair("padding[1]", value[1], 0)
+        if len(value) != 2:
+            raise ValueError(
+                f"padding: expected an int, (h, w) or ((top, bottom), (left, right)), got {value!r}"
+            )
+    h, w = pair("padding", value, 0)
+    return h, h, w, w
+
+
+def axis(value: Any, ndim: int) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"axis: expected an int, got {value!r}")
+    try:
+        index = operator.index(value)
+    except TypeError:
+        raise TypeError(f"axis: expected an int, got {value!r} ({type(value).__name__})") from None
+    if not -ndim <= index < ndim:
+        raise ValueError(f"axis: expected {-ndim} to {ndim - 1} for a {ndim}-D array, got {index}")
+    return index % ndim
+
+
+def size(
+    extent: int, kernel: int, stride: int, before: int, after: int, dilation: int, ceil: bool = False
+) -> int:
+    """Number of window positions along one axis; below 1 when the window does not fit.
+
+    floor((extent + before + after - dilation*(kernel - 1) - 1) / stride) + 1; with `ceil` the division rounds up, and
+    a last window that would start in the padding after the input is dropped (PyTorch's rule).
+    """
+    room = extent + before + after - dilation * (kernel - 1) - 1
+    if room < 0:
+        return 0
+    positions = (-(-room // stride) if ceil else room // stride) + 1
+    if ceil and (positions - 1) * stride >= extent + before:
+        positions -= 1
+    return positions

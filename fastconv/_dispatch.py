@@ -1,0 +1,116 @@
+"""From an operation and its Problem to a kernel: the first row of the table that takes it.
+
+The choice is remembered by (operation, Problem, forced backend). A forced backend raises where it has no kernel that
+takes the Problem; it never falls back, so that a test cannot pass on the reference by accident.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from . import _table
+from ._problem import Problem
+from ._settings import settings
+
+
+@lru_cache(maxsize=None)
+def _load(kernel: str) -> Callable[..., Any] | str:
+    """The kernel function, or why it cannot be had."""
+    module, function = kernel.split(":")
+    try:
+        return getattr(importlib.import_module(f"fastconv.kernels.{module}"), function)
+    except ImportError as error:
+        return f"cannot be imported: {error}"
+    except AttributeError:
+        return f"module fastconv.kernels.{module} has no {function}"
+
+
+def candidates(op: str, p: Problem) -> Iterator[tuple[_table.Row, Callable[..., Any] | str]]:
+    """Every row of `op` in order, with its kernel or the reason for refusing."""
+    forced = settings.backend
+    for row in _table.TABLE[op]:
+        if forced is not None and row.backend != forced:
+            yield row, f"backend {forced!r} is forced"
+        else:
+            yield row, row.accepts(p) or _load(row.kernel)
+
+
+@lru_cache(maxsize=4096)
+def _choose(op: str, p: Problem, forced: str | None) -> Callable[..., Any]:
+    refusals = []
+    for row, outcome in candidates(op, p):
+        if not isinstance(outcome, str):
+            return outcome
+        refusals.append(f"  {row}: {outcome}")
+    raise RuntimeError(f"no kernel for {op} takes {p}:\n" + "\n".join(refusals))
+
+
+def kernel(op: str, p: Problem) -> Callable[..., Any]:
+    """The kernel that computes `op` for this Problem.
+
+    Raises
+    ------
+    RuntimeError
+        When the forced backend has none, with every row's reason.
+    """
+    return _choose(op, p, settings.backend)
+
+
+def backends() -> dict[str, str]:
+    """The backends by name, each with "" when it can be used or the reason why not.
+
+    Returns
+    -------
+    dict of str to str
+        Keys "cython", "numba", "cuda" and "numpy".
+    """
+    state = dict.fromkeys(_table.BACKENDS, "no kernels in this build")
+    for rows in _table.TABLE.values():
+        for row in rows:
+            if state[row.backend]:
+                loaded = _load(row.kernel)
+                state[row.backend] = loaded if isinstance(loaded, str) else ""
+    return state
+
+
+def _usable(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if name not in _table.BACKENDS:
+        raise ValueError(f"backend: expected one of {_table.BACKENDS} or None, got {name!r}")
+    reason = backends()[name]
+    if reason:
+        raise RuntimeError(f"backend {name!r} cannot be used: {reason}")
+    return name
+
+
+def set_backend(name: str | None) -> None:
+    """Force one backend for the whole process, or None for the fastest that takes each problem.
+
+    Parameters
+    ----------
+    name : {"cython", "numba", "cuda", "numpy"} or None
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    RuntimeError
+        When the backend cannot be used here, with the reason; later also by an operation that it has no kernel for.
+    """
+    settings.default_backend = _usable(name)
+
+
+@contextmanager
+def backend(name: str | None) -> Iterator[None]:
+    """Force one backend inside a ``with`` block, in this thread or task alone.
+
+    Parameters and errors as for `set_backend`.
+    """
+    token = settings.context_backend.set(_usable(name))
+    try:
+        yield
+    finally:
+        settings.context_backend.reset(token)

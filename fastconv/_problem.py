@@ -1,0 +1,167 @@
+"""What a kernel is asked to do: one frozen, hashable Problem per call.
+
+`_check` builds them from the arguments, `_dispatch` chooses (and remembers) a kernel by them, kernels read their sizes
+from them. A Problem holds no array.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """The part common to all: the dtype computed in, the dtype the caller gets, and where the arrays live."""
+
+    dtype: np.dtype
+    result_dtype: np.dtype
+    device: str = "cpu"
+    unbatched: bool = False
+
+    def finish(self, y: npt.NDArray) -> npt.NDArray:
+        """A kernel's result in the caller's dtype and rank."""
+        if self.unbatched:
+            y = y[0]
+        return y if y.dtype == self.result_dtype else y.astype(self.result_dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window(Problem):
+    """A filter sliding over N images of C channels of H x W, giving OH x OW positions."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    FH: int
+    FW: int
+    OH: int
+    OW: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_bottom: int
+    pad_left: int
+    pad_right: int
+    dilation_h: int = 1
+    dilation_w: int = 1
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        return self.N, self.C, self.H, self.W
+
+    @property
+    def padded(self) -> bool:
+        return bool(self.pad_top or self.pad_bottom or self.pad_left or self.pad_right)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conv2d(Window):
+    """x (N, C, H, W) with w (FN, C/groups, FH, FW) gives (N, FN, OH, OW)."""
+
+    FN: int
+    groups: int = 1
+    activation: str | None = None
+    precision: str = "high"
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.N, self.FN, self.OH, self.OW
+
+    @property
+    def w_shape(self) -> tuple[int, ...]:
+        return self.FN, self.C // self.groups, self.FH, self.FW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool2d(Window):
+    """Windows of one channel each, reduced to one number: (N, C, OH, OW)."""
+
+    count_include_pad: bool = True
+    divisor: int = 0  # 0: the number of elements in the window
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.N, self.C, self.OH, self.OW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptivePool2d(Problem):
+    """(N, C, H, W) averaged over OH x OW bins that cover the plane."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    OH: int
+    OW: int
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.N, self.C, self.OH, self.OW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affine(Problem):
+    """x (N, K) times W gives (N, M); W is (K, M), or (M, K) when transposed."""
+
+    N: int
+    K: int
+    M: int
+    transposed: bool = False
+    activation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchNorm(Problem):
+    """x as (N, C, P): statistics per channel C over N and P = H*W (1 for 2-D input)."""
+
+    N: int
+    C: int
+    P: int
+    training: bool
+    momentum: float = 0.1
+    eps: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elementwise(Problem):
+    """One number in, one number out."""
+
+    size: int
+    negative_slope: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Softmax(Problem):
+    """x as (outer, n, inner), normalised along n."""
+
+    outer: int
+    n: int
+    inner: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEntropy(Problem):
+    """N rows of C scores against labels (N,) int64, or against targets (N, C) of the same dtype."""
+
+    N: int
+    C: int
+    labels: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropout(Problem):
+    """`size` mask entries, each standing for `repeat` consecutive elements; an entry is kept when its random 32 bits
+    reach `threshold`; what is kept is multiplied by `scale`."""
+
+    size: int
+    repeat: int
+    threshold: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update(Problem):
+    """One optimiser step over a list of parameters of one dtype."""

@@ -1,0 +1,50 @@
+"""The process-wide choices a user can make: the forced backend and the precision of float32 convolutions."""
+
+from contextvars import ContextVar
+
+PRECISIONS = ("highest", "high")
+
+
+_FOLLOW_DEFAULT = ""
+
+
+class Settings:
+    """`backend` is a context variable over a process-wide default, so `with backend(...)` is safe in threads and tasks."""
+
+    def __init__(self) -> None:
+        self.float32_conv_precision = "high"
+        self.default_backend: str | None = None
+        self.context_backend: ContextVar[str | None] = ContextVar("fastconv_backend", default=_FOLLOW_DEFAULT)
+
+    @property
+    def backend(self) -> str | None:
+        """The forced backend, or None for the table's own order."""
+        chosen = self.context_backend.get()
+        return self.default_backend if chosen == _FOLLOW_DEFAULT else chosen
+
+
+settings = Settings()
+
+
+def set_float32_conv_precision(precision: str) -> None:
+    """Choose how exactly float32 convolutions are computed.
+
+    Parameters
+    ----------
+    precision : {"highest", "high"}
+        "high" (the default) may use Winograd's minimal filtering (Lavin & Gray, 2016), whose rounding error is a few
+        times that of the direct sum and which spreads a NaN or an infinity over its tile. "highest" never does.
+
+    Raises
+    ------
+    ValueError
+        For any other value.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {PRECISIONS}, got {precision!r}")
+    settings.float32_conv_precision = precision
+
+
+def get_float32_conv_precision() -> str:
+    """The precision of float32 convolutions: "highest" or "high"."""
+    return settings.float32_conv_precision

@@ -1,0 +1,104 @@
+"""The table: for every kernel operation, its implementations in order of preference.
+
+A row names a backend, a "folder.module:function" below `fastconv.kernels`, and a function that takes the Problem and
+returns "" or the reason for refusing it. The last CPU row of every operation is the NumPy reference, which takes
+everything. Thresholds live in the `accepts` functions, each citing the measurement that set it.
+
+Arguments of the kernels (results first, sizes last; arrays dense, of the Problem's dtype, already checked):
+
+conv2d_forward(out, x, w, b, p)                    b may be None
+conv2d_backward_data(dx, dout, w, p)
+conv2d_backward_weights(dw, db, dout, x, p)        db may be None
+im2col(out, x, p), col2im(out, col, p)
+max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p)
+avg_pool2d_forward(out, x, p), avg_pool2d_backward(dx, dout, p); adaptive_* alike
+stochastic_pool2d_forward(out, indices, x, u, p)   u: uniform numbers in [0, 1), one for each window
+stochastic_pool2d_inference(out, x, p)
+affine_forward(out, x, w, b, p), affine_backward_data(dx, dout, w, p), affine_backward_weights(dw, db, dout, x, p)
+batch_norm_training(out, mean, inv_std, x, gamma, beta, running_mean, running_var, p)     running_* may be None
+batch_norm_inference(out, x, gamma, beta, mean, var, p)
+batch_norm_backward(dx, dgamma, dbeta, dout, x, gamma, mean, inv_std, p)
+relu_forward(out, x, p), relu_backward(dx, dout, x, p); leaky_relu alike; sigmoid, tanh: backward from y
+softmax_forward(out, x, p), softmax_backward(dx, dout, y, p); log_softmax alike
+cross_entropy_forward(out, x, t, p) -> float, cross_entropy_backward(dx, y, t, p)
+dropout_forward(out, mask, x, seed, p), dropout_backward(dx, dout, mask, p)
+sgd(params, grads, hyper, p), momentum(params, grads, velocities, hyper, p), ...   lists of dense arrays, hyper a dict
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._problem import Problem
+
+BACKENDS = ("cython", "numba", "cuda", "numpy")
+
+
+def anything(p: Problem) -> str:
+    return "" if p.device == "cpu" else f"the arrays are on {p.device}"
+
+
+def floats(p: Problem) -> str:
+    """float32 and float64 on the CPU."""
+    if p.dtype not in (np.float32, np.float64):
+        return f"computes in float32 and float64, not {p.dtype}"
+    return anything(p)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    backend: str
+    kernel: str
+    accepts: Callable[..., str]
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.kernel}"
+
+
+def _rows(folder: str, function: str) -> list[Row]:
+    """The usual list: the compiled kernel, then the reference, both under one function name."""
+    return [
+        Row("cython", f"{folder}.cy:{function}", floats),
+        Row("numpy", f"{folder}.ref:{function}", anything),
+    ]
+
+
+TABLE: dict[str, list[Row]] = {
+    "conv2d_forward": _rows("conv2d", "forward"),
+    "conv2d_backward_data": _rows("conv2d", "backward_data"),
+    "conv2d_backward_weights": _rows("conv2d", "backward_weights"),
+    "im2col": _rows("im2col", "im2col"),
+    "col2im": _rows("im2col", "col2im"),
+    "max_pool2d_forward": _rows("pool2d", "max_forward"),
+    "max_pool2d_backward": _rows("pool2d", "max_backward"),
+    "avg_pool2d_forward": _rows("pool2d", "avg_forward"),
+    "avg_pool2d_backward": _rows("pool2d", "avg_backward"),
+    "adaptive_avg_pool2d_forward": _rows("pool2d", "adaptive_avg_forward"),
+    "adaptive_avg_pool2d_backward": _rows("pool2d", "adaptive_avg_backward"),
+    "stochastic_pool2d_forward": _rows("pool2d", "stochastic_forward"),
+    "stochastic_pool2d_inference": _rows("pool2d", "stochastic_inference"),
+    "affine_forward": _rows("affine", "forward"),
+    "affine_backward_data": _rows("affine", "backward_data"),
+    "affine_backward_weights": _rows("affine", "backward_weights"),
+    "batch_norm_training": _rows("batch_norm", "training"),
+    "batch_norm_inference": _rows("batch_norm", "inference"),
+    "batch_norm_backward": _rows("batch_norm", "backward"),
+    **{
+        f"{name}_{direction}": _rows("activations", f"{name}_{direction}")
+        for name in ("relu", "leaky_relu", "sigmoid", "tanh")
+        for direction in ("forward", "backward")
+    },
+    "softmax_forward": _rows("softmax", "forward"),
+    "softmax_backward": _rows("softmax", "backward"),
+    "log_softmax_forward": _rows("softmax", "log_forward"),
+    "log_softmax_backward": _rows("softmax", "log_backward"),
+    "cross_entropy_forward": _rows("softmax", "cross_entropy_forward"),
+    "cross_entropy_backward": _rows("softmax", "cross_entropy_backward"),
+    "dropout_forward": _rows("dropout", "forward"),
+    "dropout_backward": _rows("dropout", "backward"),
+    **{
+        name: _rows("optim", name)
+        for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam")
+    },
+}

@@ -1,0 +1,39 @@
+"""How many threads kernels may use: one number for the whole process."""
+
+from . import _arguments as arg
+
+try:
+    from .kernels._cpu import engine
+except ImportError:  # a build without the compiled engine
+    engine = None  # type: ignore[assignment]
+
+
+def get_num_threads() -> int:
+    """The most threads a kernel may use."""
+    return engine.get_num_threads() if engine else 1
+
+
+def set_num_threads(n: int) -> None:
+    """Set the most threads a kernel may use; small problems use one whatever this is.
+
+    At the start it is ``FASTCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the CPUs that the process's affinity and
+    its control group really give.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When n is less than 1, or not an int.
+    """
+    n = arg.integer("n", n, 1)
+    if engine:
+        engine.set_num_threads(n)
+
+
+def isa() -> str:
+    """The instruction set that the compiled kernels use."""
+    return engine.isa() if engine else "none"

@@ -1,0 +1,118 @@
+"""What fastconv would do and what it runs on: `explain` and `show_config`."""
+
+import inspect
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+
+from . import _check, _dispatch, _settings, _threads, ops
+from ._version import __version__
+
+# The kernels behind a public operation, and the check that builds their Problem where it has another name.
+_ELEMENTWISE = ("relu", "leaky_relu", "sigmoid", "tanh")
+_KERNELS: dict[str, tuple[str, ...]] = {
+    "im2col": ("im2col",),
+    "col2im": ("col2im",),
+    "conv2d": ("conv2d_forward",),
+    "conv2d_backward": ("conv2d_backward_data", "conv2d_backward_weights"),
+    "conv_transpose2d": ("conv2d_backward_data",),
+    "conv_transpose2d_backward": ("conv2d_forward", "conv2d_backward_weights"),
+    "max_pool2d": ("max_pool2d_forward",),
+    "max_pool2d_backward": ("max_pool2d_backward",),
+    "min_pool2d": ("max_pool2d_forward",),
+    "avg_pool2d": ("avg_pool2d_forward",),
+    "avg_pool2d_backward": ("avg_pool2d_backward",),
+    "adaptive_avg_pool2d": ("adaptive_avg_pool2d_forward",),
+    "adaptive_avg_pool2d_backward": ("adaptive_avg_pool2d_backward",),
+    "stochastic_pool2d": ("stochastic_pool2d_forward", "stochastic_pool2d_inference"),
+    "affine": ("affine_forward",),
+    "affine_backward": ("affine_backward_data", "affine_backward_weights"),
+    "batch_norm": ("batch_norm_training", "batch_norm_inference"),
+    "softmax": ("softmax_forward",),
+    "softmax_backward": ("softmax_backward",),
+    "log_softmax": ("log_softmax_forward",),
+    "log_softmax_backward": ("log_softmax_backward",),
+    "softmax_cross_entropy": ("cross_entropy_forward",),
+    "softmax_cross_entropy_backward": ("cross_entropy_backward",),
+    "dropout": ("dropout_forward",),
+    "dropout_backward": ("dropout_backward",),
+    **{name: (f"{name}_forward",) for name in _ELEMENTWISE},
+    **{f"{name}_backward": (f"{name}_backward",) for name in _ELEMENTWISE},
+}
+_CHECKS = {
+    "min_pool2d": "max_pool2d",
+    "log_softmax": "softmax",
+    "log_softmax_backward": "softmax_backward",
+    "softmax_cross_entropy_backward": "softmax_cross_entropy",
+    **dict.fromkeys(_ELEMENTWISE, "elementwise"),
+    **{f"{name}_backward": "elementwise_backward" for name in _ELEMENTWISE},
+}
+
+
+def explain(op: str, *args: Any, **kwargs: Any) -> None:
+    """Print which implementation a call would use, and why each one before it in the table was refused.
+
+    Parameters
+    ----------
+    op : str
+        Name of a function of the functional API, such as "conv2d".
+    *args, **kwargs
+        The call's own arguments.
+
+    Raises
+    ------
+    ValueError
+        For an unknown operation, or what the call itself would raise.
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> x, w = np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+    >>> fastconv.explain("conv2d", x, w, padding=1)  # doctest: +SKIP
+    """
+    if op not in _KERNELS:
+        raise ValueError(f"op: expected one of {', '.join(sorted(_KERNELS))}, got {op!r}")
+    check = getattr(_check, _CHECKS.get(op, op))
+    bound = inspect.signature(getattr(ops, op)).bind(*args, **kwargs)
+    bound.apply_defaults()
+    accepted = list(inspect.signature(check).parameters)
+    positional = [v for k, v in bound.arguments.items() if k in accepted or k in ("x", "y", "dout")]
+    problem = check(*positional)[0]
+    print(f"{op}: {problem}")
+    for name in _KERNELS[op]:
+        print(f"{name}")
+        chosen = False
+        for row, outcome in _dispatch.candidates(name, problem):
+            if isinstance(outcome, str):
+                note = f"refused: {outcome}"
+            elif chosen:
+                note = "would take it, further down"
+            else:
+                note, chosen = "chosen", True
+            print(f"  {'->' if note == 'chosen' else '  '} {row}: {note}")
+        if not chosen:
+            print("  no kernel takes it: the call would raise RuntimeError")
+
+
+def config() -> dict[str, Any]:
+    """What `show_config` prints, as a dict."""
+    backends = {name: reason or "available" for name, reason in _dispatch.backends().items()}
+    return {
+        "fastconv": __version__,
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "isa": _threads.isa(),
+        "threads": _threads.get_num_threads(),
+        "float32 conv precision": _settings.get_float32_conv_precision(),
+        "forced backend": _settings.settings.backend,
+        **{f"backend {name}": state for name, state in backends.items()},
+    }
+
+
+def show_config() -> None:
+    """Print versions, instruction set, threads and the state of every backend."""
+    for key, value in config().items():
+        print(f"{key:24} {value}")

@@ -1,0 +1,129 @@
+"""Batch normalisation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _check as check
+from .. import _memory as memory
+from .._dispatch import kernel
+from .._problem import BatchNorm
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """What `batch_norm_backward` needs of the forward pass."""
+
+    problem: BatchNorm
+    x: NDArray
+    gamma: NDArray | None
+    has_beta: bool
+    mean: NDArray
+    inv_std: NDArray
+
+
+def _or_filled(vector: NDArray | None, fill: float, p: BatchNorm) -> NDArray:
+    return np.full(p.C, fill, p.dtype) if vector is None else vector
+
+
+def batch_norm(
+    x: ArrayLike,
+    gamma: ArrayLike | None,
+    beta: ArrayLike | None,
+    running_mean: NDArray | None,
+    running_var: NDArray | None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[NDArray, Cache]:
+    """``gamma * (x - mean) / sqrt(var + eps) + beta``, statistics per channel (PyTorch's semantics).
+
+    When training, mean and (biased) var are the batch's, and the running statistics are updated in place:
+    ``running = (1 - momentum)*running + momentum*batch``, with the unbiased variance. Otherwise they are the running
+    statistics.
+
+    Parameters
+    ----------
+    x : array_like (N, C) or (N, C, H, W)
+    gamma, beta : array_like (C,) or None
+        Scale and shift; None for 1 and 0.
+    running_mean, running_var : ndarray (C,) or None
+        Updated in place when training; both None to keep none (training only).
+    training : bool
+    momentum : float
+        Weight of the batch in the running statistics (the book's momentum is 1 minus this).
+    eps : float
+
+    Returns
+    -------
+    y : ndarray, the shape of x
+    cache : Cache
+        For `batch_norm_backward`.
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit, when training on one value per channel, or without running statistics at inference.
+    TypeError
+        When an array is not of real numbers, or a running statistic cannot be updated in place.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, Batch Normalization, 2015.
+    """
+    p, x, gamma, beta, statistics = check.batch_norm(
+        x, gamma, beta, running_mean, running_var, training, momentum, eps
+    )
+    scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
+    y = memory.empty(x.shape, p.dtype)
+    # The kernel's running statistics are dense and of its dtype; the user's may be views or of another.
+    running = [None if s is None else np.require(s, p.dtype, ("C", "A")) for s in statistics]
+    if training:
+        running = [r.copy() if r is not None and not r.flags.writeable else r for r in running]
+        mean, inv_std = memory.empty((p.C,), p.dtype), memory.empty((p.C,), p.dtype)
+        if x.size:
+            kernel("batch_norm_training", p)(y, mean, inv_std, x, scale, shift, *running, p)
+            for given, updated in zip(statistics, running, strict=True):
+                if updated is not given:
+                    given[...] = updated
+    else:
+        mean, inv_std = running[0], 1 / np.sqrt(running[1] + p.dtype.type(p.eps))
+        kernel("batch_norm_inference", p)(y, x, scale, shift, *running, p)
+    return p.finish(y), Cache(p, x, gamma, beta is not None, mean, inv_std)
+
+
+def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray | None, NDArray | None]:
+    """Gradients of `batch_norm` with respect to x, gamma and beta.
+
+    With ``x_hat = (x - mean)/sqrt(var + eps)`` and M values per channel: ``dbeta = sum dout``,
+    ``dgamma = sum dout*x_hat``, ``dx = gamma/sqrt(var + eps) * (dout - dbeta/M - x_hat*dgamma/M)`` when training, and
+    ``gamma/sqrt(var + eps) * dout`` at inference.
+
+    Parameters
+    ----------
+    dout : array_like, the shape of x
+    cache : Cache
+        From `batch_norm`.
+
+    Returns
+    -------
+    (dx, dgamma, dbeta)
+        dgamma, dbeta None where gamma, beta were None.
+
+    Raises
+    ------
+    ValueError
+        When dout does not have the shape of x.
+    """
+    p = cache.problem
+    dout = check.batch_norm_backward(dout, cache.x.shape, p.dtype)
+    dx = memory.empty(cache.x.shape, p.dtype)
+    dgamma, dbeta = memory.empty((p.C,), p.dtype), memory.empty((p.C,), p.dtype)
+    scale = _or_filled(cache.gamma, 1, p)
+    kernel("batch_norm_backward", p)(dx, dgamma, dbeta, dout, cache.x, scale, cache.mean, cache.inv_std, p)
+    return (
+        p.finish(dx),
+        None if cache.gamma is None else p.finish(dgamma),
+        p.finish(dbeta) if cache.has_beta else None,
+    )

@@ -1,0 +1,235 @@
+"""Convolution and transposed convolution."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _check as check
+from .. import _memory as memory
+from .._dispatch import kernel
+from .._problem import Conv2d
+
+Gradients = tuple[NDArray | None, NDArray | None, NDArray | None]
+
+
+def conv2d(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    activation: str | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
+    """2-D cross-correlation of a batch of images with a bank of filters.
+
+    ``y[n, f, i, j] = b[f] + sum over c, u, v of x[n, c, i*sh + u*dh - top, j*sw + v*dw - left] * w[f, c, u, v]``
+
+    Parameters
+    ----------
+    x : array_like (N, C, H, W) or (C, H, W), float
+        The images.
+    w : array_like (FN, C/groups, FH, FW), float
+        The filters.
+    b : array_like (FN,), optional
+        One number added to each output channel.
+    stride, dilation : int or (h, w)
+        Step of the filter, and distance between its taps.
+    padding : int, (h, w), ((top, bottom), (left, right)), "same" or "valid"
+        Zeros around each image. "same" keeps H and W and needs stride 1.
+    groups : int
+        Channels and filters are split into this many independent convolutions; ``groups=C`` is depthwise.
+    activation : {None, "relu"}
+        Applied to the result inside the kernel.
+    out : ndarray, optional
+        Receives the result: the result's shape, a float dtype.
+
+    Returns
+    -------
+    ndarray (N, FN, OH, OW) or (FN, OH, OW)
+        ``OH = floor((H + top + bottom - dh*(FH - 1) - 1) / sh) + 1``, likewise OW. dtype by NumPy's promotion.
+
+    Raises
+    ------
+    ValueError
+        When shapes, padding, stride, dilation or groups do not fit; the message names the argument.
+    TypeError
+        When an array is not of real numbers, or a number is not an int.
+
+    Notes
+    -----
+    float32 with ``set_float32_conv_precision("high")``, the default, may use Winograd's minimal filtering (A. Lavin and
+    S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016).
+
+    Examples
+    --------
+    >>> import numpy as np, fastconv
+    >>> fastconv.conv2d(np.ones((1, 4, 4)), np.ones((1, 1, 3, 3))).shape
+    (1, 2, 2)
+    """
+    p, x, w, b = check.conv2d(x, w, b, stride, padding, dilation, groups, activation)
+    target = out[None] if p.unbatched and isinstance(out, np.ndarray) else out
+    y = memory.result(target, p.out_shape, p.dtype, (x, w, b))
+    kernel("conv2d_forward", p)(y, x, w, b, p)
+    if out is None:
+        return p.finish(y)
+    memory.deliver(target, y)
+    return out
+
+
+def conv2d_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    w: ArrayLike,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of `conv2d` with respect to its input, filters and bias.
+
+    ``dx`` is the transposed convolution of dout with w, ``dw[f, c, u, v] = sum over n, i, j of dout[n, f, i, j] *
+    x[n, c, i*sh + u*dh - top, j*sw + v*dw - left]``, ``db[f] = sum over n, i, j of dout[n, f, i, j]``.
+
+    Parameters
+    ----------
+    dout : array_like (N, FN, OH, OW) or (FN, OH, OW)
+        Gradient of the loss with respect to conv2d's result.
+    x, w, stride, padding, dilation, groups
+        As given to `conv2d`.
+    needs : three bools
+        Which of (dx, dw, db) to compute.
+
+    Returns
+    -------
+    (dx, dw, db)
+        With the shapes of x, w and b; None where not needed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv2d`; also when dout does not have the shape of its result.
+    """
+    p, dout, x, w, needs = check.conv2d_backward(dout, x, w, stride, padding, dilation, groups, needs)
+    dx = dw = db = None
+    if needs[0]:
+        dx = memory.empty(p.x_shape, p.dtype)
+        kernel("conv2d_backward_data", p)(dx, dout, w, p)
+        dx = p.finish(dx)
+    if needs[1] or needs[2]:
+        dw, db = _weights(dout, x, p, needs[2])
+    return dx, (dw if needs[1] else None), db
+
+
+def _weights(dout: NDArray, x: NDArray, p: Conv2d, bias: bool) -> tuple[NDArray, NDArray | None]:
+    dw = memory.empty(p.w_shape, p.dtype)
+    db = memory.empty((p.FN,), p.dtype) if bias else None
+    kernel("conv2d_backward_weights", p)(dw, db, dout, x, p)
+    return _cast(dw, p), _cast(db, p)
+
+
+def _cast(a: Any, p: Any) -> Any:
+    return a if a is None or a.dtype == p.result_dtype else a.astype(p.result_dtype)
+
+
+def conv_transpose2d(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> NDArray:
+    """Transposed 2-D convolution: the gradient of `conv2d` with respect to its input, as an operation of its own.
+
+    Parameters
+    ----------
+    x : array_like (N, C, H, W) or (C, H, W)
+    w : array_like (C, FN/groups, FH, FW)
+        PyTorch's layout: the input channels come first.
+    b : array_like (FN,), optional
+    stride, dilation : int or (h, w)
+    padding : int, (h, w) or ((top, bottom), (left, right))
+        Rows and columns taken off the full result.
+    output_padding : int or (h, w)
+        Rows and columns added at the bottom and right; less than stride or dilation.
+    groups : int
+
+    Returns
+    -------
+    ndarray (N, FN, OH, OW) or (FN, OH, OW)
+        ``OH = (H - 1)*sh - top - bottom + dh*(FH - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv2d`.
+
+    References
+    ----------
+    M. Zeiler et al., Deconvolutional networks, 2010.
+    """
+    p, x, w, b = check.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
+    y = memory.empty(p.x_shape, p.dtype)
+    kernel("conv2d_backward_data", p)(y, x, w, p)
+    if b is not None:
+        y += b[:, None, None]
+    return p.finish(y)
+
+
+def conv_transpose2d_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    w: ArrayLike,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    *,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of `conv_transpose2d` with respect to its input, filters and bias.
+
+    ``dx = conv2d(dout, w)``, and dw is conv2d's with dout in the place of the image.
+
+    Parameters
+    ----------
+    dout : array_like
+        Gradient with respect to the result, in its shape.
+    x, w, stride, padding, output_padding, groups, dilation
+        As given to `conv_transpose2d`.
+    needs : three bools
+        Which of (dx, dw, db) to compute.
+
+    Returns
+    -------
+    (dx, dw, db)
+        With the shapes of x, w and b; None where not needed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv_transpose2d`; also when dout does not have the shape of its result.
+    """
+    p, dout, x, w, needs = check.conv_transpose2d_backward(
+        dout, x, w, stride, padding, output_padding, groups, dilation, needs
+    )
+    dx = dw = db = None
+    if needs[0]:
+        dx = memory.empty(p.out_shape, p.dtype)
+        kernel("conv2d_forward", p)(dx, dout, w, None, p)
+        dx = p.finish(dx)
+    if needs[1]:
+        dw, _ = _weights(x, dout, p, bias=False)
+    if needs[2]:
+        db = _cast(dout.sum(axis=(0, 2, 3)), p)
+    return dx, dw, db

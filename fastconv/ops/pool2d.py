@@ -1,0 +1,328 @@
+"""Pooling: maximum, minimum, average, adaptive and global average, stochastic."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _check as check
+from .. import _memory as memory
+from .._dispatch import kernel
+from .._problem import Pool2d
+
+
+def _indices(indices: NDArray, p: Pool2d) -> NDArray:
+    return indices[0] if p.unbatched else indices
+
+
+def max_pool2d(
+    x: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> tuple[NDArray, NDArray]:
+    """The maximum of each window, and where it was.
+
+    Parameters
+    ----------
+    x : array_like (N, C, H, W) or (C, H, W)
+    kernel_size : int or (h, w)
+    stride : int or (h, w), optional
+        kernel_size when not given.
+    padding : int, (h, w) or ((top, bottom), (left, right))
+        Counts as -inf; at most half of the window.
+    dilation : int or (h, w)
+    ceil_mode : bool
+        Round the output size up: a last window may reach past the padded input.
+
+    Returns
+    -------
+    y : ndarray (N, C, OH, OW) or (C, OH, OW)
+        NaN where the window holds a NaN.
+    indices : ndarray of int64, like y
+        Flat position in H*W of the first maximum (PyTorch's indices).
+
+    Raises
+    ------
+    ValueError, TypeError
+        When the window does not fit, or an argument is of the wrong kind.
+    """
+    p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    y = memory.empty(p.out_shape, p.dtype)
+    indices = memory.empty(p.out_shape, np.dtype(np.int64))
+    kernel("max_pool2d_forward", p)(y, indices, x, p)
+    return p.finish(y), _indices(indices, p)
+
+
+def max_pool2d_backward(
+    dout: ArrayLike,
+    indices: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> NDArray:
+    """Gradient of `max_pool2d`: each dout added at its window's index.
+
+    Parameters
+    ----------
+    dout : array_like (N, C, OH, OW) or (C, OH, OW)
+    indices : array_like of int, like dout
+        As `max_pool2d` gave them.
+    input_shape : (N, C, H, W) or (C, H, W)
+    kernel_size, stride, padding, dilation, ceil_mode
+        As given to `max_pool2d`.
+
+    Returns
+    -------
+    ndarray of input_shape
+
+    Raises
+    ------
+    ValueError, TypeError
+        When the shapes do not fit, or an index is outside of the plane.
+    """
+    p, dout, indices = check.max_pool2d_backward(
+        dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode
+    )
+    dx = memory.empty(p.x_shape, p.dtype)
+    kernel("max_pool2d_backward", p)(dx, dout, indices, p)
+    return p.finish(dx)
+
+
+def min_pool2d(
+    x: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> tuple[NDArray, NDArray]:
+    """The minimum of each window, and where it was: ``-max_pool2d(-x)``; padding counts as +inf.
+
+    Parameters, results and errors as `max_pool2d`.
+    """
+    p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    y = memory.empty(p.out_shape, p.dtype)
+    indices = memory.empty(p.out_shape, np.dtype(np.int64))
+    kernel("max_pool2d_forward", p)(y, indices, -x, p)
+    return p.finish(np.negative(y, out=y)), _indices(indices, p)
+
+
+def min_pool2d_backward(
+    dout: ArrayLike,
+    indices: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> NDArray:
+    """Gradient of `min_pool2d`: each dout added at its window's index. As `max_pool2d_backward`."""
+    return max_pool2d_backward(dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def avg_pool2d(
+    x: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> NDArray:
+    """The mean of each window.
+
+    Parameters
+    ----------
+    x : array_like (N, C, H, W) or (C, H, W)
+    kernel_size : int or (h, w)
+    stride : int or (h, w), optional
+        kernel_size when not given.
+    padding : int, (h, w) or ((top, bottom), (left, right))
+        Zeros; at most half of the window.
+    ceil_mode : bool
+        Round the output size up.
+    count_include_pad : bool
+        Whether the divisor counts the padding.
+    divisor_override : int, optional
+        Divide by this instead.
+
+    Returns
+    -------
+    ndarray (N, C, OH, OW) or (C, OH, OW)
+
+    Raises
+    ------
+    ValueError, TypeError
+        When the window does not fit, or an argument is of the wrong kind.
+    """
+    p, x = check.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = memory.empty(p.out_shape, p.dtype)
+    kernel("avg_pool2d_forward", p)(y, x, p)
+    return p.finish(y)
+
+
+def avg_pool2d_backward(
+    dout: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> NDArray:
+    """Gradient of `avg_pool2d`: each dout spread evenly over its window.
+
+    Parameters
+    ----------
+    dout : array_like (N, C, OH, OW) or (C, OH, OW)
+    input_shape : (N, C, H, W) or (C, H, W)
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        As given to `avg_pool2d`.
+
+    Returns
+    -------
+    ndarray of input_shape
+
+    Raises
+    ------
+    ValueError, TypeError
+        When the shapes do not fit.
+    """
+    p, dout = check.avg_pool2d_backward(
+        dout, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+    dx = memory.empty(p.x_shape, p.dtype)
+    kernel("avg_pool2d_backward", p)(dx, dout, p)
+    return p.finish(dx)
+
+
+def adaptive_avg_pool2d(x: ArrayLike, output_size: Any) -> NDArray:
+    """Means over a grid of output_size bins that cover the plane; bin i spans ``floor(i*H/OH)`` to
+    ``ceil((i + 1)*H/OH)``.
+
+    Parameters
+    ----------
+    x : array_like (N, C, H, W) or (C, H, W)
+    output_size : int or (h, w)
+
+    Returns
+    -------
+    ndarray (N, C, OH, OW) or (C, OH, OW)
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a wrong shape or size.
+    """
+    p, x = check.adaptive_avg_pool2d(x, output_size)
+    y = memory.empty(p.out_shape, p.dtype)
+    kernel("adaptive_avg_pool2d_forward", p)(y, x, p)
+    return p.finish(y)
+
+
+def adaptive_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) -> NDArray:
+    """Gradient of `adaptive_avg_pool2d`: each dout spread evenly over its bin.
+
+    Parameters
+    ----------
+    dout : array_like (N, C, OH, OW) or (C, OH, OW)
+    input_shape : (N, C, H, W) or (C, H, W)
+
+    Returns
+    -------
+    ndarray of input_shape
+
+    Raises
+    ------
+    ValueError, TypeError
+        When the shapes do not fit.
+    """
+    p, dout = check.adaptive_avg_pool2d_backward(dout, input_shape)
+    dx = memory.empty((p.N, p.C, p.H, p.W), p.dtype)
+    kernel("adaptive_avg_pool2d_backward", p)(dx, dout, p)
+    return p.finish(dx)
+
+
+def global_avg_pool2d(x: ArrayLike) -> NDArray:
+    """The mean of each plane: `adaptive_avg_pool2d` with output size 1, (N, C, H, W) to (N, C, 1, 1).
+
+    References
+    ----------
+    M. Lin, Q. Chen and S. Yan, Network in Network, 2014.
+    """
+    return adaptive_avg_pool2d(x, 1)
+
+
+def global_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) -> NDArray:
+    """Gradient of `global_avg_pool2d`: dout / (H*W) everywhere."""
+    return adaptive_avg_pool2d_backward(dout, input_shape)
+
+
+def stochastic_pool2d(
+    x: ArrayLike,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    *,
+    training: bool = True,
+    rng: np.random.Generator | int | None = None,
+) -> tuple[NDArray, NDArray | None]:
+    """One element of each window drawn in proportion to its activation; at inference their expectation.
+
+    Element i has probability ``max(x_i, 0) / sum of max(x, 0)``; a window without a positive element is drawn from
+    evenly.
+
+    Parameters
+    ----------
+    x : array_like (N, C, H, W) or (C, H, W)
+    kernel_size, stride, padding
+        As for `max_pool2d`; padding is never drawn.
+    training : bool
+        Draw, or take the probability-weighted mean.
+    rng : Generator, int or None
+        Source of the draws, or its seed.
+
+    Returns
+    -------
+    y : ndarray (N, C, OH, OW) or (C, OH, OW)
+    indices : ndarray of int64, like y
+        Flat position in H*W of the element drawn; None when not training.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `max_pool2d`.
+
+    References
+    ----------
+    M. Zeiler and R. Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks, 2013.
+    """
+    p, x = check.stochastic_pool2d(x, kernel_size, stride, padding)
+    y = memory.empty(p.out_shape, p.dtype)
+    if not training:
+        kernel("stochastic_pool2d_inference", p)(y, x, p)
+        return p.finish(y), None
+    u = check.rng(rng).random(p.out_shape, dtype=p.dtype.type)
+    indices = memory.empty(p.out_shape, np.dtype(np.int64))
+    kernel("stochastic_pool2d_forward", p)(y, indices, x, u, p)
+    return p.finish(y), _indices(indices, p)
+
+
+def stochastic_pool2d_backward(
+    dout: ArrayLike,
+    indices: ArrayLike,
+    input_shape: tuple[int, ...],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+) -> NDArray:
+    """Gradient of `stochastic_pool2d` when training: each dout added at the element drawn."""
+    return max_pool2d_backward(dout, indices, input_shape, kernel_size, stride, padding)

@@ -1,0 +1,1 @@
+"""The CPU engine: choice of the instruction set, threads, buffers."""

@@ -1,0 +1,33 @@
+"""im2col and col2im in the book's layout, the readable truth.
+
+Row (n*OH + i)*OW + j of col is the window at (i, j) of image n; column (c*FH + u)*FW + v is channel c at tap (u, v).
+col2im adds every entry of col back to the pixel it was taken from: the adjoint of im2col.
+Source: K. Saitoh, Deep Learning from Scratch, section 7.4.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from ..._problem import Window
+from ..conv2d.ref import inside, padded, taps
+
+Array = npt.NDArray[np.floating]
+
+
+def _windows(col: Array, p: Window) -> Array:
+    """col as a view (N, C, OH, OW, FH, FW)."""
+    return col.reshape(p.N, p.OH, p.OW, p.C, p.FH, p.FW).transpose(0, 3, 1, 2, 4, 5)
+
+
+def im2col(out: Array, x: Array, p: Window) -> None:
+    windows = _windows(out, p)
+    for u, v, x_tap in taps(padded(x, p), p):
+        windows[..., u, v] = x_tap
+
+
+def col2im(out: Array, col: Array, p: Window) -> None:
+    windows = _windows(col, p)
+    images = np.zeros((p.N, p.C, p.H + p.pad_top + p.pad_bottom, p.W + p.pad_left + p.pad_right), p.dtype)
+    for u, v, tap in taps(images, p):
+        tap += windows[..., u, v]
+    out[...] = inside(images, p)
