@@ -1,0 +1,37 @@
+"""Data sets as NumPy arrays.
+
+Every loader takes the options of the book's ``load_mnist`` and returns what it returns::
+
+    (x_train, t_train), (x_test, t_test) = load_mnist(normalize=True, flatten=True, one_hot_label=False)
+
+=======================  =============================================  =============  ================
+loader                   from                                           image          train / test
+=======================  =============================================  =============  ================
+`load_digits`            scikit-learn's handwritten digits (bundled)    (1, 28, 28)    1,437 / 360
+`load_mnist`             IDX files in a folder, or downloaded           (1, 28, 28)    60,000 / 10,000
+`load_fashion_mnist`     IDX files in a folder, or downloaded           (1, 28, 28)    60,000 / 10,000
+`load_cifar10`           binary or python batches, or downloaded        (3, 32, 32)    50,000 / 10,000
+`load_image_folder`      a folder of images, one sub-folder a class     (3, H, W)      80 % / 20 %
+`load_arrays`            arrays in memory                               as they are    80 % / 20 %
+=======================  =============================================  =============  ================
+"""
+
+from ._prepare import load_arrays, one_hot
+from .augment import random_crop, random_flip
+from .cifar import load_cifar10
+from .digits import load_digits
+from .folder import folder_classes, load_image_folder
+from .idx import load_fashion_mnist, load_mnist
+
+__all__ = [
+    "folder_classes",
+    "load_arrays",
+    "load_cifar10",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_image_folder",
+    "load_mnist",
+    "one_hot",
+    "random_crop",
+    "random_flip",
+]
