@@ -102,9 +102,7 @@ def padding(
         if len(value) == 2 and all(isinstance(v, (Sequence, np.ndarray)) for v in value):
             return *pair("padding[0]", value[0], 0), *pair("padding[1]", value[1], 0)
         if len(value) != 2:
-            raise ValueError(
-                f"padding: expected an int, (h, w) or ((top, bottom), (left, right)), got {value!r}"
-            )
+            raise ValueError(f"padding: expected an int, (h, w) or ((top, bottom), (left, right)), got {value!r}")
     h, w = pair("padding", value, 0)
     return h, h, w, w
 
@@ -121,9 +119,7 @@ def axis(value: Any, ndim: int) -> int:
     return index % ndim
 
 
-def size(
-    extent: int, kernel: int, stride: int, before: int, after: int, dilation: int, ceil: bool = False
-) -> int:
+def size(extent: int, kernel: int, stride: int, before: int, after: int, dilation: int, ceil: bool = False) -> int:
     """Number of window positions along one axis; below 1 when the window does not fit.
 
     floor((extent + before + after - dilation*(kernel - 1) - 1) / stride) + 1; with `ceil` the division rounds up, and

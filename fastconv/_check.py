@@ -132,9 +132,7 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=N
     _not_empty("x", x)
     b = _bias(b, w.shape[0], "w's filters")
     dtype, result = arg.dtypes(x, w, b)
-    p = Conv2d(
-        dtype=dtype, result_dtype=result, unbatched=unbatched, activation=_activation(activation), **sizes
-    )
+    p = Conv2d(dtype=dtype, result_dtype=result, unbatched=unbatched, activation=_activation(activation), **sizes)
     return p, *arg.dense(dtype, x, w, b)
 
 
@@ -194,9 +192,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
         )
     )
     if min(out) < 1:
-        raise ValueError(
-            f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}"
-        )
+        raise ValueError(f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}")
     b = _bias(b, w.shape[1] * G, "the result's channels")
     dtype, result = arg.dtypes(x, w, b)
     p = Conv2d(
@@ -215,18 +211,14 @@ def conv_transpose2d_backward(
     dout, _ = _images("dout", dout)
     arg.shape("dout", dout, p.x_shape, "the shape of conv_transpose2d's result")
     dtype, result = arg.dtypes(dout, x, w)
-    p = type(p)(
-        **{**{f: getattr(p, f) for f in p.__dataclass_fields__}, "dtype": dtype, "result_dtype": result}
-    )
+    p = type(p)(**{**{f: getattr(p, f) for f in p.__dataclass_fields__}, "dtype": dtype, "result_dtype": result})
     return p, *arg.dense(dtype, dout, x, w), _needs(needs)
 
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
 
 
-def _pool(
-    x_shape, unbatched, dtypes, kernel_size, stride, padding, dilation=1, ceil_mode=False, **more
-) -> Pool2d:
+def _pool(x_shape, unbatched, dtypes, kernel_size, stride, padding, dilation=1, ceil_mode=False, **more) -> Pool2d:
     kernel = arg.pair("kernel_size", kernel_size, 1)
     strides = kernel if stride is None else arg.pair("stride", stride, 1)
     dilations = arg.pair("dilation", dilation, 1)
@@ -245,9 +237,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     return p, *arg.dense(p.dtype, x)
 
 
-def max_pool2d_backward(
-    dout, indices, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False
-):
+def max_pool2d_backward(dout, indices, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     dout, unbatched = _images("dout", dout)
     shape = _shape4("input_shape", input_shape, unbatched)
     p = _pool(shape, unbatched, arg.dtypes(dout), kernel_size, stride, padding, dilation, ceil_mode)
@@ -257,16 +247,14 @@ def max_pool2d_backward(
         raise TypeError(f"indices: expected integers as max_pool2d gives them, got dtype {indices.dtype}")
     indices = indices[None] if unbatched and indices.ndim == 3 else indices
     arg.shape("indices", indices, p.out_shape, "the shape of dout")
-    if indices.size and not (0 <= indices.min() and indices.max() < p.H * p.W):
+    if indices.size and not (indices.min() >= 0 and indices.max() < p.H * p.W):
         raise ValueError(
             f"indices: expected 0 to {p.H * p.W - 1} (flat in H*W), got {indices.min()} to {indices.max()}"
         )
     return p, *arg.dense(p.dtype, dout), np.require(indices, np.int64, ("C", "A"))
 
 
-def avg_pool2d(
-    x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-):
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     x, unbatched = _images("x", x)
     _not_empty("x", x)
     more = _average(count_include_pad, divisor_override)
@@ -301,9 +289,7 @@ def adaptive_avg_pool2d(x, output_size):
     dtype, result = arg.dtypes(x)
     OH, OW = arg.pair("output_size", output_size, 1)
     N, C, H, W = x.shape
-    p = AdaptivePool2d(
-        dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW
-    )
+    p = AdaptivePool2d(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
     return p, *arg.dense(dtype, x)
 
 
@@ -314,9 +300,7 @@ def adaptive_avg_pool2d_backward(dout, input_shape):
         raise ValueError(f"dout: expected {(N, C)} first to match input_shape, got shape {dout.shape}")
     dtype, result = arg.dtypes(dout)
     OH, OW = dout.shape[2:]
-    p = AdaptivePool2d(
-        dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW
-    )
+    p = AdaptivePool2d(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
     return p, *arg.dense(dtype, dout)
 
 
@@ -350,9 +334,7 @@ def leading_axes(x, weight, name="x"):
     """PyTorch's linear: (..., in) as rows, and the shape in front of `in`."""
     x = arg.array(name, x)
     if x.ndim == 0 or (weight is not None and np.ndim(weight) == 2 and x.shape[-1] != np.shape(weight)[1]):
-        raise ValueError(
-            f"{name}: expected (..., in) to match weight of shape {np.shape(weight)}, got {x.shape}"
-        )
+        raise ValueError(f"{name}: expected (..., in) to match weight of shape {np.shape(weight)}, got {x.shape}")
     return (x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if x.ndim != 1 else x[None]), x.shape[:-1]
 
 
@@ -362,9 +344,7 @@ def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, name
     dout = dout[None] if p.unbatched and dout.ndim == 1 else dout
     arg.shape("dout", dout, (p.N, p.M), "(N, out)")
     dtype, result = arg.dtypes(dout, x, W)
-    p = Affine(
-        dtype=dtype, result_dtype=result, unbatched=p.unbatched, N=p.N, K=p.K, M=p.M, transposed=transposed
-    )
+    p = Affine(dtype=dtype, result_dtype=result, unbatched=p.unbatched, N=p.N, K=p.K, M=p.M, transposed=transposed)
     return p, *arg.dense(dtype, dout, x, W), _needs(needs)
 
 
@@ -380,17 +360,11 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
         raise ValueError("running_mean, running_var: expected both or neither")
     if training:
         if N * P == 1:
-            raise ValueError(
-                f"x: expected more than one value per channel when training, got shape {x.shape}"
-            )
+            raise ValueError(f"x: expected more than one value per channel when training, got shape {x.shape}")
         for name in ("running_mean", "running_var"):
             v = given[name]
-            if v is not None and not (
-                isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.flags.writeable
-            ):
-                raise TypeError(
-                    f"{name}: expected a writeable float array (it is updated in place), got {v!r}"
-                )
+            if v is not None and not (isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.flags.writeable):
+                raise TypeError(f"{name}: expected a writeable float array (it is updated in place), got {v!r}")
     elif running_mean is None:
         raise ValueError("running_mean, running_var: expected arrays when training is False, got None")
     dtype, result = arg.dtypes(x, vectors["gamma"], vectors["beta"])
@@ -460,11 +434,7 @@ def softmax_cross_entropy(x, t, name="x"):
     t = arg.array("t", t)
     dtype, result = arg.dtypes(x)
     common: dict[str, Any] = dict(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C)
-    if (
-        t.size == x.size
-        and t.shape in (x.shape, (C,))
-        and not (t.shape == (N,) and t.dtype.kind in "iu" and C == 1)
-    ):
+    if t.size == x.size and t.shape in (x.shape, (C,)) and not (t.shape == (N,) and t.dtype.kind in "iu" and C == 1):
         return CrossEntropy(labels=False, **common), *arg.dense(dtype, x, t.reshape(N, C))
     return CrossEntropy(labels=True, **common), *arg.dense(dtype, x), labels(t, N, C)
 
@@ -477,10 +447,8 @@ def labels(t: np.ndarray, N: int, C: int) -> np.ndarray:
             f"got dtype {t.dtype} and shape {t.shape}"
         )
     if t.shape not in ((N,), (N, 1)) and not (N == 1 and t.ndim == 0):
-        raise ValueError(
-            f"t: expected labels of shape {(N,)} or targets of shape {(N, C)}, got shape {t.shape}"
-        )
-    if t.size and not (0 <= t.min() and t.max() < C):
+        raise ValueError(f"t: expected labels of shape {(N,)} or targets of shape {(N, C)}, got shape {t.shape}")
+    if t.size and not (t.min() >= 0 and t.max() < C):
         raise ValueError(f"t: expected labels from 0 to {C - 1}, got {t.min()} to {t.max()}")
     return np.require(t.reshape(N), np.int64, ("C", "A"))
 
@@ -522,9 +490,7 @@ def dropout_backward(dout, mask, ratio=0.5, inverted=True, planes=False):
     if mask.dtype != np.bool_:
         raise TypeError(f"mask: expected the bool mask that dropout gave, got dtype {mask.dtype}")
     if mask.size != p.size:
-        raise ValueError(
-            f"mask: expected the mask that dropout gave for shape {dout.shape}, got shape {mask.shape}"
-        )
+        raise ValueError(f"mask: expected the mask that dropout gave for shape {dout.shape}, got shape {mask.shape}")
     return p, dout, np.ascontiguousarray(mask)
 
 
@@ -549,9 +515,7 @@ def update(*groups, **hyper) -> tuple[list[tuple[Update, list, list]], dict[str,
             raise ValueError(f"{name}: expected {len(lists[0])} arrays to match params, got {len(group)}")
         for i, (a, like) in enumerate(zip(group, lists[0], strict=True)):
             if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
-                raise TypeError(
-                    f"{name}[{i}]: expected a float array, got {getattr(a, 'dtype', type(a).__name__)}"
-                )
+                raise TypeError(f"{name}[{i}]: expected a float array, got {getattr(a, 'dtype', type(a).__name__)}")
             arg.shape(f"{name}[{i}]", a, like.shape, f"the shape of params[{i}]")
             if name != "grads" and not a.flags.writeable:
                 raise ValueError(f"{name}[{i}]: expected a writeable array (it is updated in place)")

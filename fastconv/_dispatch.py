@@ -7,7 +7,7 @@ takes the Problem; it never falls back, so that a test cannot pass on the refere
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from . import _table
@@ -15,7 +15,7 @@ from ._problem import Problem
 from ._settings import settings
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(kernel: str) -> Callable[..., Any] | str:
     """The kernel function, or why it cannot be had."""
     module, function = kernel.split(":")

@@ -33,9 +33,7 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return a
 
 
-def result(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...]
-) -> np.ndarray:
+def result(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...]) -> np.ndarray:
     """The array a kernel writes: a new one, or the user's `out` when the kernel may write it directly."""
     if out is None:
         return empty(shape, dtype)
@@ -46,9 +44,7 @@ def result(
         raise ValueError("out: expected a writeable array, got a read-only one")
     direct = out.dtype == dtype and out.flags.carray
     return (
-        out
-        if direct and not any(np.may_share_memory(out, a) for a in inputs if a is not None)
-        else empty(shape, dtype)
+        out if direct and not any(np.may_share_memory(out, a) for a in inputs if a is not None) else empty(shape, dtype)
     )
 
 

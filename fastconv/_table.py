@@ -98,7 +98,6 @@ TABLE: dict[str, list[Row]] = {
     "dropout_forward": _rows("dropout", "forward"),
     "dropout_backward": _rows("dropout", "backward"),
     **{
-        name: _rows("optim", name)
-        for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam")
+        name: _rows("optim", name) for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam")
     },
 }

@@ -12,9 +12,7 @@ from .._problem import Affine
 Gradients = tuple[NDArray | None, NDArray | None, NDArray | None]
 
 
-def affine(
-    x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None
-) -> NDArray:
+def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None) -> NDArray:
     """``x . W + b``.
 
     Parameters
@@ -118,9 +116,7 @@ def linear_backward(
     """
     x, leading = check.leading_axes(x, weight)
     dout, _ = check.leading_axes(dout, None, "dout")
-    return _backward(
-        *check.affine_backward(dout, x, weight, needs, True, ("weight", "bias")), (*leading, x.shape[-1])
-    )
+    return _backward(*check.affine_backward(dout, x, weight, needs, True, ("weight", "bias")), (*leading, x.shape[-1]))
 
 
 def _backward(p: Affine, dout: NDArray, x: NDArray, w: NDArray, needs: Any, x_shape: Any) -> Gradients:

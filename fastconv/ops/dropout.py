@@ -10,9 +10,7 @@ from .._dispatch import kernel
 Random = np.random.Generator | int | None
 
 
-def _forward(
-    x: ArrayLike, ratio: float, rng: Random, inverted: bool, planes: bool
-) -> tuple[NDArray, NDArray]:
+def _forward(x: ArrayLike, ratio: float, rng: Random, inverted: bool, planes: bool) -> tuple[NDArray, NDArray]:
     p, x = check.dropout(x, ratio, inverted, planes)
     seed = int(check.rng(rng).integers(2**64, dtype=np.uint64))
     y = memory.empty(x.shape, p.dtype)
@@ -28,9 +26,7 @@ def _backward(dout: ArrayLike, mask: ArrayLike, ratio: float, inverted: bool, pl
     return p.finish(dx)
 
 
-def dropout(
-    x: ArrayLike, ratio: float = 0.5, rng: Random = None, *, inverted: bool = True
-) -> tuple[NDArray, NDArray]:
+def dropout(x: ArrayLike, ratio: float = 0.5, rng: Random = None, *, inverted: bool = True) -> tuple[NDArray, NDArray]:
     """Zero each element with probability `ratio`.
 
     ``y = x*mask / (1 - ratio)``, so that the expectation stays (PyTorch's); without the division when not inverted (the
@@ -63,9 +59,7 @@ def dropout(
     return _forward(x, ratio, rng, inverted, planes=False)
 
 
-def dropout_backward(
-    dout: ArrayLike, mask: ArrayLike, ratio: float = 0.5, *, inverted: bool = True
-) -> NDArray:
+def dropout_backward(dout: ArrayLike, mask: ArrayLike, ratio: float = 0.5, *, inverted: bool = True) -> NDArray:
     """Gradient of `dropout`: dout with the same mask and scale.
 
     Parameters
@@ -105,8 +99,6 @@ def dropout2d(
     return _forward(x, ratio, rng, inverted, planes=True)
 
 
-def dropout2d_backward(
-    dout: ArrayLike, mask: ArrayLike, ratio: float = 0.5, *, inverted: bool = True
-) -> NDArray:
+def dropout2d_backward(dout: ArrayLike, mask: ArrayLike, ratio: float = 0.5, *, inverted: bool = True) -> NDArray:
     """Gradient of `dropout2d`: dout with the same mask and scale."""
     return _backward(dout, mask, ratio, inverted, planes=True)
