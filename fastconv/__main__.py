@@ -10,7 +10,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
 
-from fastconv import book
+from . import book
 
 _USAGE = """\
 usage: python -m fastconv SCRIPT [ARGS ...]

@@ -2,14 +2,14 @@
 
 import io
 import os
-import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from .. import _unpickle
 from . import _fetch
 from ._prepare import Pair, Split, prepare_split
 
@@ -77,27 +77,8 @@ def _decode_binary(content: bytes) -> Pair:
 
 def _decode_python(content: bytes) -> Pair:
     """A pickled dict with the keys b"data" (N, 3072) and b"labels"."""
-    batch = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+    batch = _unpickle.load(io.BytesIO(content), encoding="bytes")
     return np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32), np.asarray(batch[b"labels"], np.uint8)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles plain values and NumPy arrays; refuses to import, and so to run, anything else."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy", "dtype"),
-            ("numpy", "ndarray"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is neither an array nor a plain value")
-        return super().find_class(module, name)
 
 
 class _Format(NamedTuple):
