@@ -1,0 +1,1 @@
+"""The kernels, one folder per op, and the engine that they share."""

@@ -1,0 +1,31 @@
+// The services that every kernel module gets, and what the processor can run.
+#include "runtime.h"
+
+#include "buffers.h"
+#include "isa.h"
+#include "threads.h"
+
+namespace fc {
+
+const Runtime services = {parallel, threads_for, acquire, release};
+
+// Both the processor's and the operating system's support are needed; __builtin_cpu_supports asks for both.
+bool cpu_has_avx2() {
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("f16c");
+#else
+    return false;
+#endif
+}
+
+bool cpu_has_avx512() {
+#if defined(__x86_64__)
+    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#else
+    return false;
+#endif
+}
+
+}  // namespace fc

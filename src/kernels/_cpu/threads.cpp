@@ -1,0 +1,191 @@
+// The thread pool. The caller works too, and never waits for a helper that has not begun.
+//
+// There is one job slot. Its claim word is (generation << 32 | next task); a thread claims a task by raising the word
+// with a compare-exchange, so a helper that wakes too late finds nothing to claim and returns to sleep: it costs the
+// caller nothing. (A fork-join pool waits for everybody: after 50 ms of sleep that is milliseconds for a job of
+// microseconds.) The caller waits only for tasks that somebody has claimed.
+//
+//   closed      next task = kClosed. The slot's fields may be written only now.
+//   open        fields first, then the word of a new generation.
+//   claimed     fields read before a successful compare-exchange are this generation's: had the slot been closed in
+//               between, the word would differ.
+//   finished    every thread adds the number of its tasks to `done` when it finds no more to claim; until the sum is
+//               right the job cannot close, so the caller's frame outlives every use of it.
+//
+// Whoever finds the slot taken (another Python thread's job, or the job around a nested call) runs its tasks itself.
+// Helpers spin for a moment after a job, because the next one usually follows, and then sleep on a condition variable.
+// After a fork the child has no helpers; they are created again when needed. Helpers never touch Python, and are
+// detached: they end with the process.
+#include "threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+
+namespace fc {
+namespace {
+
+constexpr uint64_t kClosed = 0xffffffffu;
+constexpr int64_t kSpinNanoseconds = 150'000;
+constexpr double kNanosecondsPerThread = 20e3;
+
+struct alignas(64) Slot {
+    std::atomic<uint64_t> claim{kClosed};
+    std::atomic<Task> run{nullptr};
+    std::atomic<void*> context{nullptr};
+    std::atomic<int64_t> ntasks{0};
+    std::atomic<int> nthreads{0};
+    alignas(64) std::atomic<int64_t> done{0};
+    alignas(64) std::atomic<bool> taken{false};
+};
+
+struct alignas(64) Helper {
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+    std::atomic<bool> asleep{false};
+};
+
+Slot slot;
+Helper helpers[kMaxThreads];  // helpers[tid]; the caller is tid 0
+int created = 1;              // threads so far, the caller included; guarded by slot.taken
+std::atomic<int> limit{1};
+
+inline void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+int64_t now() {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
+
+bool claimable(uint64_t word, int tid) {
+    const uint64_t task = word & kClosed;
+    return task != kClosed && int64_t(task) < slot.ntasks.load(std::memory_order_acquire) &&
+           tid < slot.nthreads.load(std::memory_order_acquire);
+}
+
+// Claims and runs tasks until none is left.
+void work(int tid) {
+    int64_t finished = 0;
+    uint64_t word = slot.claim.load(std::memory_order_acquire);
+    while (claimable(word, tid)) {
+        const Task run = slot.run.load(std::memory_order_acquire);
+        void* context = slot.context.load(std::memory_order_acquire);
+        if (!slot.claim.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+            continue;
+        run(context, int64_t(word & kClosed), tid);
+        ++finished;
+        word = slot.claim.load(std::memory_order_acquire);
+    }
+    if (finished) slot.done.fetch_add(finished, std::memory_order_release);
+}
+
+// Returns when there may be a task for this helper.
+void rest(int tid) {
+    const int64_t deadline = now() + kSpinNanoseconds;
+    do {
+        for (int i = 0; i < 32; ++i) {
+            if (claimable(slot.claim.load(std::memory_order_acquire), tid)) return;
+            relax();
+        }
+        sched_yield();
+    } while (now() < deadline);
+
+    // Either the caller sees `asleep` after it has opened the slot, or we see the open slot after setting `asleep`.
+    Helper& self = helpers[tid];
+    pthread_mutex_lock(&self.mutex);
+    self.asleep.store(true, std::memory_order_seq_cst);
+    while (self.asleep.load(std::memory_order_relaxed) &&
+           !claimable(slot.claim.load(std::memory_order_seq_cst), tid))
+        pthread_cond_wait(&self.wake, &self.mutex);
+    self.asleep.store(false, std::memory_order_relaxed);
+    pthread_mutex_unlock(&self.mutex);
+}
+
+void* helper_main(void* argument) {
+    const int tid = int(static_cast<Helper*>(argument) - helpers);
+    for (;;) {
+        work(tid);
+        rest(tid);
+    }
+    return nullptr;
+}
+
+void wake(Helper& helper) {
+    if (!helper.asleep.load(std::memory_order_seq_cst)) return;
+    pthread_mutex_lock(&helper.mutex);
+    helper.asleep.store(false, std::memory_order_relaxed);
+    pthread_mutex_unlock(&helper.mutex);
+    pthread_cond_signal(&helper.wake);
+}
+
+// Creates what is missing of `nthreads` threads. Fewer than asked for is no error: the caller can do all the work.
+void create_helpers(int nthreads) {
+    sigset_t all, before;  // signals are for the program's own threads
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    for (pthread_t thread; created < nthreads; ++created)
+        if (pthread_create(&thread, &detached, helper_main, &helpers[created]) != 0) break;
+    pthread_attr_destroy(&detached);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+// The child of a fork has only the thread that forked: whatever the others were doing is forgotten.
+void forget_helpers() {
+    new (&slot) Slot;
+    for (int tid = 1; tid < created; ++tid) new (&helpers[tid]) Helper;
+    created = 1;
+}
+
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, forget_helpers);
+
+}  // namespace
+
+void parallel(int64_t ntasks, int nthreads, Task run, void* context) {
+    nthreads = int(std::min<int64_t>({nthreads, limit.load(std::memory_order_relaxed), ntasks}));
+    if (nthreads <= 1 || uint64_t(ntasks) >= kClosed || slot.taken.exchange(true, std::memory_order_acquire)) {
+        for (int64_t task = 0; task < ntasks; ++task) run(context, task, 0);
+        return;
+    }
+    if (created < nthreads) create_helpers(nthreads);
+
+    slot.run.store(run, std::memory_order_release);
+    slot.context.store(context, std::memory_order_release);
+    slot.ntasks.store(ntasks, std::memory_order_release);
+    slot.nthreads.store(nthreads, std::memory_order_release);
+    slot.done.store(0, std::memory_order_relaxed);
+    const uint64_t generation = (slot.claim.load(std::memory_order_relaxed) >> 32) + 1;
+    slot.claim.store(generation << 32, std::memory_order_seq_cst);
+    for (int tid = 1; tid < std::min(nthreads, created); ++tid) wake(helpers[tid]);
+
+    work(0);
+    for (int spins = 0; slot.done.load(std::memory_order_acquire) != ntasks; ++spins)
+        spins < 1000 ? relax() : void(sched_yield());
+    slot.claim.store(generation << 32 | kClosed, std::memory_order_release);
+    slot.taken.store(false, std::memory_order_release);
+}
+
+int threads_for(double nanoseconds) {
+    const int most = limit.load(std::memory_order_relaxed);
+    return nanoseconds >= most * kNanosecondsPerThread ? most : std::max(1, int(nanoseconds / kNanosecondsPerThread));
+}
+
+void set_thread_limit(int n) { limit.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
+
+int thread_limit() { return limit.load(std::memory_order_relaxed); }
+
+}  // namespace fc

@@ -1,0 +1,14 @@
+// The thread pool: see threads.cpp.
+#pragma once
+#include "runtime.h"
+
+namespace fc {
+
+constexpr int kMaxThreads = 256;
+
+void parallel(int64_t ntasks, int nthreads, Task run, void* context);
+int threads_for(double nanoseconds);
+void set_thread_limit(int limit);  // 1 .. kMaxThreads
+int thread_limit();
+
+}  // namespace fc
