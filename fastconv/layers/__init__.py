@@ -1,0 +1,51 @@
+"""Layers with `forward` and `backward`: the book's classes with its behaviour, and PyTorch's where they say so."""
+
+from .activation import LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax, Tanh
+from .affine import Affine
+from .arithmetic import AddLayer, MulLayer
+from .convolution import Convolution, TransposedConvolution
+from .dropout import Dropout, Dropout2d
+from .loss import IdentityWithLoss, NLLLoss, SoftmaxWithLoss
+from .normalization import BatchNorm1d, BatchNorm2d, BatchNormalization
+from .pooling import (
+    AdaptiveAveragePooling,
+    AveragePooling,
+    GlobalAveragePooling,
+    MinPooling,
+    Pooling,
+    StochasticPooling,
+)
+from .recurrent import RecurrentStep
+from .structure import Flatten, Residual, Sequential
+
+__all__ = [
+    "AdaptiveAveragePooling",
+    "AddLayer",
+    "Affine",
+    "AveragePooling",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNormalization",
+    "Convolution",
+    "Dropout",
+    "Dropout2d",
+    "Flatten",
+    "GlobalAveragePooling",
+    "IdentityWithLoss",
+    "LeakyRelu",
+    "LogSoftmax",
+    "MinPooling",
+    "MulLayer",
+    "NLLLoss",
+    "Pooling",
+    "RecurrentStep",
+    "Relu",
+    "Residual",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "SoftmaxWithLoss",
+    "StochasticPooling",
+    "Tanh",
+    "TransposedConvolution",
+]

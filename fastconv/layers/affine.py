@@ -1,0 +1,38 @@
+"""The fully connected layer."""
+
+from .. import ops
+from ._layer import Array, Layer, Saved
+
+
+class Affine(Layer):
+    """x · W + b. Input of a higher rank is flattened behind its first axis.
+
+    Parameters
+    ----------
+    W : ndarray (in, out)
+    b : ndarray (out,) or None
+
+    Attributes
+    ----------
+    dW, db : ndarray
+        Gradients after `backward`, in the shapes of `W` and `b`; `db` is None without `b`.
+    """
+
+    trainable = ("W", "b")
+
+    def __init__(self, W: Array, b: Array | None = None) -> None:
+        self.W, self.b = W, b
+        self.x: Saved = None
+        self.dW: Saved = None
+        self.db: Saved = None
+
+    def forward(self, x: Array, *, activation: str | None = None) -> Array:
+        """x (N, in) or (N, C, H, W) with C*H*W = in, or (in,) -> (N, out), or (out,)."""
+        self.x = x
+        return ops.affine(x, self.W, self.b, activation=activation)
+
+    def backward(self, dout: Array, *, needs_dx: bool = True) -> Array | None:
+        """The gradient in the shape that x had; None if it is not needed."""
+        needs = needs_dx, True, self.b is not None
+        dx, self.dW, self.db = ops.affine_backward(dout, self.x, self.W, needs=needs)
+        return dx

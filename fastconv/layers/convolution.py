@@ -1,0 +1,98 @@
+"""Convolution layers."""
+
+from typing import Any
+
+from .. import ops
+from ._layer import Array, Layer, Saved
+
+
+class Convolution(Layer):
+    """Cross-correlation of images with a bank of filters, plus a bias for each filter: `fastconv.conv2d` as a layer.
+
+    Parameters
+    ----------
+    W : ndarray (FN, C/groups, FH, FW)
+    b : ndarray (FN,) or None
+    stride, pad, dilation : int or (h, w)
+        `pad` also takes ((top, bottom), (left, right)), "same" and "valid".
+    groups : int
+
+    Attributes
+    ----------
+    dW, db : ndarray
+        Gradients after `backward`, in the shapes of `W` and `b`; `db` is None without `b`.
+    """
+
+    trainable = ("W", "b")
+
+    def __init__(
+        self, W: Array, b: Array | None = None, stride: Any = 1, pad: Any = 0, dilation: Any = 1, groups: int = 1
+    ) -> None:
+        self.W, self.b = W, b
+        self.stride, self.pad, self.dilation, self.groups = stride, pad, dilation, groups
+        self.x: Saved = None
+        self.dW: Saved = None
+        self.db: Saved = None
+
+    def forward(self, x: Array, *, activation: str | None = None) -> Array:
+        """x (N, C, H, W) -> (N, FN, OH, OW)."""
+        self.x = x
+        return ops.conv2d(
+            x, self.W, self.b, self.stride, self.pad, self.dilation, self.groups, activation=activation
+        )
+
+    def backward(self, dout: Array, *, needs_dx: bool = True) -> Array | None:
+        """The gradient in x's shape; None if it is not needed."""
+        needs = needs_dx, True, self.b is not None
+        dx, self.dW, self.db = ops.conv2d_backward(
+            dout, self.x, self.W, self.stride, self.pad, self.dilation, self.groups, needs=needs
+        )
+        return dx
+
+
+class TransposedConvolution(Layer):
+    """The adjoint of a convolution, which enlarges images: `fastconv.conv_transpose2d` as a layer.
+
+    Parameters
+    ----------
+    W : ndarray (C, FN/groups, FH, FW)
+    b : ndarray (FN,) or None
+    stride, pad, output_padding, dilation : int or (h, w)
+    groups : int
+    """
+
+    trainable = ("W", "b")
+
+    def __init__(
+        self,
+        W: Array,
+        b: Array | None = None,
+        stride: Any = 1,
+        pad: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> None:
+        self.W, self.b = W, b
+        self.stride, self.pad, self.output_padding = stride, pad, output_padding
+        self.groups, self.dilation = groups, dilation
+        self.x: Saved = None
+        self.dW: Saved = None
+        self.db: Saved = None
+
+    @property
+    def _geometry(self) -> tuple[Any, ...]:
+        return self.stride, self.pad, self.output_padding, self.groups, self.dilation
+
+    def forward(self, x: Array) -> Array:
+        """x (N, C, H, W) -> (N, FN, OH, OW)."""
+        self.x = x
+        return ops.conv_transpose2d(x, self.W, self.b, *self._geometry)
+
+    def backward(self, dout: Array, *, needs_dx: bool = True) -> Array | None:
+        """The gradient in x's shape; None if it is not needed."""
+        needs = needs_dx, True, self.b is not None
+        dx, self.dW, self.db = ops.conv_transpose2d_backward(
+            dout, self.x, self.W, *self._geometry, needs=needs
+        )
+        return dx

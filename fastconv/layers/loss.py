@@ -1,0 +1,81 @@
+"""Loss layers: `forward(x, t)` gives a number, `backward()` the gradient with respect to x."""
+
+from .. import ops
+from ..functions import cross_entropy_error
+from ._layer import Array, Layer, Saved
+
+
+class SoftmaxWithLoss(Layer):
+    """Softmax and cross entropy: -mean(log(y + 1e-7)) over the probabilities y of the true classes.
+
+    The 1e-7 is the book's; `fastconv.softmax_cross_entropy` is the exact loss.
+
+    Attributes
+    ----------
+    loss : float
+    y : ndarray (N, classes)
+        The probabilities.
+    t : ndarray (N,) of int, or (N, classes) one-hot
+    """
+
+    def __init__(self) -> None:
+        self.loss: Saved = None
+        self.y: Saved = None
+        self.t: Saved = None
+
+    def forward(self, x: Array, t: Array) -> float:
+        _, self.y = ops.softmax_cross_entropy(x, t)
+        self.t = t
+        self.loss = cross_entropy_error(self.y, t)
+        return self.loss
+
+    def backward(self, dout: float = 1) -> Array:
+        """dout * (y - onehot(t)) / N."""
+        return dout * ops.softmax_cross_entropy_backward(self.y, self.t)
+
+
+class IdentityWithLoss(Layer):
+    """The output layer of a regression: y = x with the squared error.
+
+    Parameters
+    ----------
+    reduction : {"half_sum", "sum", "mean"}
+        0.5 * sum((y - t)**2) as in the book, the sum, or the mean over all elements.
+
+    Attributes
+    ----------
+    loss : float
+    y, t : ndarray
+    """
+
+    def __init__(self, reduction: str = "half_sum") -> None:
+        self.reduction = reduction
+        self.loss: Saved = None
+        self.y: Saved = None
+        self.t: Saved = None
+
+    def forward(self, x: Array, t: Array) -> float:
+        self.loss = ops.mean_squared_error(x, t, reduction=self.reduction)
+        self.y, self.t = x, t
+        return self.loss
+
+    def backward(self, dout: float = 1) -> Array:
+        """The gradient of the loss: dout * (y - t), times 2 for the sum, times 2 / size for the mean."""
+        return dout * ops.mean_squared_error_backward(self.y, self.t, self.reduction)
+
+
+class NLLLoss(Layer):
+    """Mean negative log-likelihood of integer labels on log-probabilities (N, classes), behind a `LogSoftmax`."""
+
+    def __init__(self) -> None:
+        self.loss: Saved = None
+        self.y: Saved = None
+        self.t: Saved = None
+
+    def forward(self, log_y: Array, t: Array) -> float:
+        self.loss = ops.nll_loss(log_y, t)
+        self.y, self.t = log_y, t
+        return self.loss
+
+    def backward(self, dout: float = 1) -> Array:
+        return dout * ops.nll_loss_backward(self.y, self.t)

@@ -1,0 +1,154 @@
+"""Batch normalisation: the book's, per feature, and PyTorch's, per channel.
+
+Source: S. Ioffe and C. Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+Shift, 2015.
+"""
+
+import numpy as np
+
+from .. import ops
+from ._layer import Array, Layer, Saved, rows
+
+
+class BatchNormalization(Layer):
+    """The book's layer: every feature normalised over the batch, images flattened to (N, C*H*W).
+
+    y = gamma * (x - mean) / sqrt(var + 1e-6) + beta, with the biased variance;
+    running = momentum * running + (1 - momentum) * batch, for the mean and for the (biased) variance.
+
+    Parameters
+    ----------
+    gamma, beta : ndarray (D,) or float
+        Scale and shift of the D features.
+    momentum : float
+    running_mean, running_var : ndarray (D,), optional
+        Statistics for inference; zeros at the first call if not given. They are replaced, not changed in place.
+
+    Attributes
+    ----------
+    dgamma, dbeta : ndarray (D,)
+        Gradients after `backward`.
+    """
+
+    trainable = ("gamma", "beta")
+    statistics = ("running_mean", "running_var")
+    takes_train_flg = True
+    eps = 1e-6  # the book writes it 10e-7
+
+    def __init__(
+        self,
+        gamma: Array | float,
+        beta: Array | float,
+        momentum: float = 0.9,
+        running_mean: Array | None = None,
+        running_var: Array | None = None,
+    ) -> None:
+        self.gamma, self.beta, self.momentum = gamma, beta, momentum
+        self.running_mean: Saved = running_mean
+        self.running_var: Saved = running_var
+        self.input_shape: Saved = None
+        self.dgamma: Saved = None
+        self.dbeta: Saved = None
+        self._cache: Saved = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """x (N, D) or (N, C, H, W) with C*H*W = D -> the same shape."""
+        self.input_shape = x.shape
+        features = rows(x)
+        D = features.shape[1]
+        if self.running_mean is None or self.running_var is None:
+            self.running_mean, self.running_var = np.zeros(D), np.zeros(D)
+        gamma, beta = (np.broadcast_to(v, (D,)) for v in (self.gamma, self.beta))
+        if not train_flg:
+            y, _ = ops.batch_norm(features, gamma, beta, self.running_mean, self.running_var, False, eps=self.eps)
+        elif x.shape[0] == 1:
+            y, self._cache = self._train_one(features, beta), None
+        else:
+            y = self._train(features, gamma, beta)
+        return y.reshape(x.shape)
+
+    def _train(self, features: Array, gamma: Array, beta: Array) -> Array:
+        N, D = features.shape
+        # With momentum 1 the running statistics are those of the batch, the variance unbiased: N/(N - 1) too large.
+        mean, var = np.zeros(D), np.zeros(D)
+        y, self._cache = ops.batch_norm(features, gamma, beta, mean, var, True, momentum=1.0, eps=self.eps)
+        if N:
+            self._remember(mean, var * ((N - 1) / N))
+        return y
+
+    def _train_one(self, features: Array, beta: Array) -> Array:
+        """A batch of one is its own mean, without variance: y = beta, and the gradient does not reach x."""
+        self._remember(features[0], np.zeros(features.shape[1]))
+        return np.broadcast_to(beta, features.shape).astype(np.result_type(features, self.gamma, beta))
+
+    def _remember(self, mean: Array, var: Array) -> None:
+        m = self.momentum
+        self.running_mean = m * self.running_mean + (1 - m) * mean
+        self.running_var = m * self.running_var + (1 - m) * var
+
+    def backward(self, dout: Array) -> Array:
+        if self._cache is None:  # a batch of one
+            dx, self.dgamma, self.dbeta = np.zeros_like(dout), np.zeros(dout.size, dout.dtype), dout.reshape(-1)
+        else:
+            dx, self.dgamma, self.dbeta = ops.batch_norm_backward(rows(dout), self._cache)
+        return dx.reshape(dout.shape)
+
+
+class BatchNorm2d(Layer):
+    """PyTorch's layer: every channel normalised over the batch and the plane.
+
+    y = gamma * (x - mean) / sqrt(var + eps) + beta, with the biased variance;
+    running = (1 - momentum) * running + momentum * batch, with the unbiased variance.
+
+    Parameters
+    ----------
+    gamma, beta : ndarray (C,) or None
+        Scale and shift of the C channels. `gamma` may be the int C: then ones and zeros of float64.
+    momentum, eps : float
+    running_mean, running_var : ndarray (C,), optional
+        Statistics for inference, updated in place; zeros and ones at the first call if not given.
+
+    Attributes
+    ----------
+    dgamma, dbeta : ndarray (C,)
+        Gradients after `backward`.
+    """
+
+    trainable = ("gamma", "beta")
+    statistics = ("running_mean", "running_var")
+    takes_train_flg = True
+
+    def __init__(
+        self,
+        gamma: Array | int | None,
+        beta: Array | None = None,
+        momentum: float = 0.1,
+        running_mean: Array | None = None,
+        running_var: Array | None = None,
+        eps: float = 1e-5,
+    ) -> None:
+        if isinstance(gamma, int):
+            gamma, beta = np.ones(gamma), np.zeros(gamma)
+        self.gamma, self.beta, self.momentum, self.eps = gamma, beta, momentum, eps
+        self.running_mean: Saved = running_mean
+        self.running_var: Saved = running_var
+        self.dgamma: Saved = None
+        self.dbeta: Saved = None
+        self._cache: Saved = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """x (N, C, H, W) or (N, C) -> the same shape."""
+        if self.running_mean is None or self.running_var is None:
+            dtype = np.result_type(x, np.float32 if self.gamma is None else self.gamma)
+            self.running_mean, self.running_var = np.zeros(x.shape[1], dtype), np.ones(x.shape[1], dtype)
+        y, self._cache = ops.batch_norm(
+            x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps
+        )
+        return y
+
+    def backward(self, dout: Array) -> Array:
+        dx, self.dgamma, self.dbeta = ops.batch_norm_backward(dout, self._cache)
+        return dx
+
+
+BatchNorm1d = BatchNorm2d  # the same rule: (N, C) is (N, C, 1, 1)

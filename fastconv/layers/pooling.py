@@ -1,0 +1,166 @@
+"""Pooling layers: each window of a channel reduced to one number."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from .._random import source
+from ._layer import Array, Layer, Saved
+
+
+class _Window(Layer):
+    """The constructor that the pooling layers share: the book's, and PyTorch's ceil mode."""
+
+    def __init__(self, pool_h: int, pool_w: int, stride: Any = 2, pad: Any = 0, *, ceil_mode: bool = False) -> None:
+        self.pool_h, self.pool_w = pool_h, pool_w
+        self.stride, self.pad, self.ceil_mode = stride, pad, ceil_mode
+        self.input_shape: Saved = None
+
+    @property
+    def _window(self) -> tuple[Any, Any, Any]:
+        return (self.pool_h, self.pool_w), self.stride, self.pad
+
+
+class Pooling(_Window):
+    """Max pooling. Padding counts as minus infinity, the first maximum of a window takes its gradient.
+
+    Parameters
+    ----------
+    pool_h, pool_w : int
+    stride : int or (h, w)
+    pad : int or (h, w)
+        At most half of the window.
+    ceil_mode : bool
+        Whether a last window that is only partly covered counts.
+
+    Attributes
+    ----------
+    indices : ndarray (N, C, OH, OW), int64
+        Where each maximum was, flat in H*W.
+    """
+
+    _pool = staticmethod(ops.max_pool2d)
+    _gradient = staticmethod(ops.max_pool2d_backward)
+    indices: Saved = None
+
+    def forward(self, x: Array) -> Array:
+        """x (N, C, H, W) -> (N, C, OH, OW)."""
+        y, self.indices = self._pool(x, *self._window, ceil_mode=self.ceil_mode)
+        self.input_shape = x.shape
+        return y
+
+    def backward(self, dout: Array) -> Array:
+        return self._gradient(dout, self.indices, self.input_shape, *self._window, ceil_mode=self.ceil_mode)
+
+
+class MinPooling(Pooling):
+    """Min pooling: as `Pooling` (padding counts as plus infinity), with the first minimum."""
+
+    _pool = staticmethod(ops.min_pool2d)
+    _gradient = staticmethod(ops.min_pool2d_backward)
+
+
+class AveragePooling(_Window):
+    """Average pooling.
+
+    Parameters
+    ----------
+    pool_h, pool_w, stride, pad, ceil_mode
+        As `Pooling` has them.
+    count_include_pad : bool
+        Whether padding zeros count in the divisor.
+    """
+
+    def __init__(
+        self,
+        pool_h: int,
+        pool_w: int,
+        stride: Any = 2,
+        pad: Any = 0,
+        *,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(pool_h, pool_w, stride, pad, ceil_mode=ceil_mode)
+        self.count_include_pad = count_include_pad
+
+    def forward(self, x: Array) -> Array:
+        """x (N, C, H, W) -> (N, C, OH, OW)."""
+        self.input_shape = x.shape
+        return ops.avg_pool2d(x, *self._window, self.ceil_mode, self.count_include_pad)
+
+    def backward(self, dout: Array) -> Array:
+        return ops.avg_pool2d_backward(
+            dout, self.input_shape, *self._window, self.ceil_mode, self.count_include_pad
+        )
+
+
+class StochasticPooling(Layer):
+    """Training: one element of each window, drawn with a probability in proportion to it. Inference: their average
+    weighted by these probabilities.
+
+    Parameters
+    ----------
+    pool_h, pool_w : int
+    stride, pad : int or (h, w)
+    rng : None, int or numpy.random.Generator
+        None seeds the layer's generator from NumPy's global one.
+
+    Notes
+    -----
+    The input is expected to be non-negative, as it is behind a ReLU.
+    Source: M. Zeiler and R. Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks, 2013.
+    """
+
+    takes_train_flg = True
+
+    def __init__(self, pool_h: int, pool_w: int, stride: Any = 2, pad: Any = 0, rng: Any = None) -> None:
+        self.window = (pool_h, pool_w), stride, pad
+        self.rng = np.random.default_rng(source().randint(2**31) if rng is None else rng)
+        self.indices: Saved = None
+        self.input_shape: Saved = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """x (N, C, H, W) -> (N, C, OH, OW)."""
+        y, self.indices = ops.stochastic_pool2d(x, *self.window, training=train_flg, rng=self.rng)
+        self.input_shape = x.shape
+        return y
+
+    def backward(self, dout: Array) -> Array:
+        return ops.stochastic_pool2d_backward(dout, self.indices, self.input_shape, *self.window)
+
+
+class AdaptiveAveragePooling(Layer):
+    """Averages over the bins that divide the plane into `output_size`.
+
+    Parameters
+    ----------
+    output_size : int or (h, w)
+    """
+
+    def __init__(self, output_size: Any) -> None:
+        self.output_size = output_size
+        self.input_shape: Saved = None
+
+    def forward(self, x: Array) -> Array:
+        """x (N, C, H, W) -> (N, C, *output_size)."""
+        self.input_shape = x.shape
+        return ops.adaptive_avg_pool2d(x, self.output_size)
+
+    def backward(self, dout: Array) -> Array:
+        return ops.adaptive_avg_pool2d_backward(dout, self.input_shape)
+
+
+class GlobalAveragePooling(Layer):
+    """The average of each channel: x (N, C, H, W) -> (N, C, 1, 1)."""
+
+    def __init__(self) -> None:
+        self.input_shape: Saved = None
+
+    def forward(self, x: Array) -> Array:
+        self.input_shape = x.shape
+        return ops.global_avg_pool2d(x)
+
+    def backward(self, dout: Array) -> Array:
+        return ops.global_avg_pool2d_backward(dout, self.input_shape)

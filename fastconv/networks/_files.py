@@ -1,0 +1,111 @@
+"""Parameter files: dicts of named float arrays in .npz, .safetensors and (reading only) the book's .pkl."""
+
+import contextlib
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .._extras import require
+
+Array = npt.NDArray[Any]
+PathLike = str | os.PathLike[str]
+
+
+def write(path: PathLike, arrays: Mapping[str, Array]) -> None:
+    """Write named arrays, in the format that the suffix names; a file is replaced only when the new one is whole.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is neither .npz nor .safetensors.
+    """
+    path = Path(path)
+    dense = {key: np.ascontiguousarray(a) for key, a in arrays.items()}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        if path.suffix == ".npz":
+            with open(unfinished, "wb") as file:
+                np.savez(file, allow_pickle=False, **dense)
+        elif path.suffix == ".safetensors":
+            _safetensors().save_file(dense, unfinished)
+        else:
+            raise ValueError(f"path: expected a name ending in .npz or .safetensors, got {str(path)!r}")
+        os.replace(unfinished, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            unfinished.unlink()
+
+
+def read(path: PathLike) -> dict[str, Array]:
+    """Read named arrays; no code of the file is run.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is none of .npz, .safetensors and .pkl, or the file holds anything but named float arrays.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    readers = {".npz": _read_npz, ".safetensors": _read_safetensors, ".pkl": _read_pickle}
+    if path.suffix not in readers:
+        raise ValueError(f"path: expected a name ending in {', '.join(readers)}, got {str(path)!r}")
+    try:
+        arrays = readers[path.suffix](path)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # whatever a broken or foreign file makes its reader raise
+        raise ValueError(f"path: {path} is no parameter file ({error})") from error
+    if not isinstance(arrays, dict):
+        raise ValueError(f"path: expected {path} to hold a dict of arrays, got {type(arrays).__name__}")
+    for key, a in arrays.items():
+        if not (isinstance(key, str) and isinstance(a, np.ndarray) and a.dtype.kind == "f"):
+            kind = a.dtype if isinstance(a, np.ndarray) else type(a).__name__
+            raise ValueError(f"path: expected {path} to hold float arrays under names, got {kind} under {key!r}")
+    return arrays
+
+
+def _safetensors() -> Any:
+    return require("safetensors.numpy", "demo", "a .safetensors file")
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    if not zipfile.is_zipfile(path) and path.stat():
+        raise ValueError("not a zip archive")
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _read_safetensors(path: Path) -> dict[str, Array]:
+    return _safetensors().load_file(path)
+
+
+def _read_pickle(path: Path) -> Any:
+    with open(path, "rb") as file:
+        return _ArraysOnly(file).load()
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler for dicts of arrays: any other class or function in the file is refused before it is called."""
+
+    _ALLOWED: ClassVar[set[tuple[str, str]]] = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),  # written by NumPy 1
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy.core.numeric", "_frombuffer"),  # pickle protocol 5
+        ("numpy._core.numeric", "_frombuffer"),
+        ("_codecs", "encode"),  # bytes in protocols 0 to 2
+        ("collections", "OrderedDict"),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, and only arrays are admitted")
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)

@@ -1,0 +1,241 @@
+"""What every network has in common."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..gradient import numerical_gradient
+from ..layers import Affine, Convolution, Dropout, Relu, SoftmaxWithLoss
+from ..layers._layer import Layer, run
+from . import _files
+
+Array = npt.NDArray[Any]
+
+
+class Network:
+    """Layers in a row, with a loss behind them.
+
+    The k-th layer with weights has its parameters under 'Wk' and 'bk'; a batch normalisation behind it has 'gammak' and
+    'betak'. `params` holds the very arrays that the layers use.
+
+    Parameters
+    ----------
+    layers : dict of layers, in order
+    weight_decay_lambda : float
+        The loss has 0.5 * lambda * sum(W**2) added, over all W.
+
+    Attributes
+    ----------
+    params : dict of ndarray
+    layers : dict of layers
+    last_layer : SoftmaxWithLoss
+    last_loss : float
+        The loss that the last call of `gradient` computed on its way.
+    """
+
+    layers: Any
+    _trains_in_loss = False  # what `loss` takes for train_flg by default
+
+    def __init__(self, layers: Mapping[str, Layer], weight_decay_lambda: float = 0.0) -> None:
+        self.layers = layers
+        self.last_layer = SoftmaxWithLoss()
+        self.last_loss: float | None = None
+        self.weight_decay_lambda = weight_decay_lambda
+        self.params: dict[str, Array] = {}
+        self._owners: dict[str, tuple[Layer, str]] = {}
+        self._statistics: dict[str, tuple[Layer, str]] = {}
+        number = 0
+        for layer in layers.values():
+            number += "W" in layer.trainable
+            for attribute in layer.trainable:
+                self._owners[f"{attribute}{number}"] = layer, attribute
+            for attribute in layer.statistics:
+                self._statistics[f"{attribute}{number}"] = layer, attribute
+        self._collect()
+
+    def _collect(self) -> None:
+        """Show the arrays that the layers use now."""
+        self.params.update({key: getattr(*owner) for key, owner in self._owners.items()})
+
+    def _layers(self) -> list[Layer]:
+        return list(self.layers.values()) if isinstance(self.layers, Mapping) else list(self.layers)
+
+    def predict(self, x: Array, train_flg: bool = False) -> Array:
+        """Scores of the classes, before the softmax.
+
+        Parameters
+        ----------
+        x : ndarray (N, ...)
+        train_flg : bool
+            True: dropout drops, and batch normalisation uses and remembers the statistics of this batch.
+
+        Returns
+        -------
+        ndarray (N, classes)
+        """
+        done: Any = None
+        layer: Any
+        follower: Any
+        for layer, follower in pairwise([*self._layers(), None]):
+            if _fuses(layer, follower):
+                x = follower.out = layer.forward(x, activation="relu")
+                done = follower
+            elif layer is not done:
+                x = run(layer, x, train_flg)
+        return x
+
+    def loss(self, x: Array, t: Array, train_flg: bool | None = None) -> float:
+        """The loss of a batch, with the weight decay.
+
+        Parameters
+        ----------
+        x : ndarray (N, ...)
+        t : ndarray (N,) of int, or (N, classes) one-hot
+        train_flg : bool, optional
+            As in `predict`; the default is the network's own, as in the book.
+        """
+        train_flg = self._trains_in_loss if train_flg is None else train_flg
+        return self.last_layer.forward(self.predict(x, train_flg), t) + self._weight_decay()
+
+    def _weight_decay(self) -> float:
+        if not self.weight_decay_lambda:
+            return 0.0
+        squares = sum(float(np.sum(p**2)) for key, p in self.params.items() if key.startswith("W"))
+        return 0.5 * self.weight_decay_lambda * squares
+
+    def accuracy(self, x: Array, t: Array, batch_size: int = 100) -> float:
+        """The share of x whose highest score is at its class.
+
+        Parameters
+        ----------
+        x : ndarray (N, ...)
+        t : ndarray (N,) of int, or (N, classes) one-hot
+        batch_size : int
+            How many to predict at a time; the last batch may be smaller.
+        """
+        if t.ndim != 1:
+            t = t.argmax(axis=1)
+        starts = range(0, len(x), batch_size)
+        right = sum(
+            np.count_nonzero(self.predict(x[i : i + batch_size]).argmax(axis=1) == t[i : i + batch_size])
+            for i in starts
+        )
+        return right / len(x)
+
+    def gradient(self, x: Array, t: Array) -> dict[str, Array]:
+        """The gradients of the loss by back-propagation, under the keys of `params`; in training mode.
+
+        Parameters
+        ----------
+        x : ndarray (N, ...)
+        t : ndarray (N,) of int, or (N, classes) one-hot
+        """
+        self.last_loss = self.loss(x, t, train_flg=True)
+        first, *others = self._layers()
+        dout = self.last_layer.backward()
+        for layer in reversed(others):
+            dout = layer.backward(dout)
+        if isinstance(first, (Affine, Convolution)):
+            first.backward(dout, needs_dx=False)
+        else:
+            first.backward(dout)
+        return {key: self._gradient_of(key) for key in self.params}
+
+    def _gradient_of(self, key: str) -> Array:
+        layer, attribute = self._owners[key]
+        grad = getattr(layer, f"d{attribute}")
+        if self.weight_decay_lambda and key.startswith("W"):
+            grad = grad + self.weight_decay_lambda * self.params[key]
+        return grad
+
+    def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
+        """The same by central differences: very slow, for checks of small networks.
+
+        Dropout draws its masks once, and running statistics come out as they went in.
+        """
+        with self._still():
+            return {
+                key: numerical_gradient(lambda _: self.loss(x, t, train_flg=True), p)
+                for key, p in self.params.items()
+            }
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Masks drawn once and kept, running statistics put back."""
+        dropouts = [layer for layer in self._layers() if isinstance(layer, Dropout)]
+        before = self._named_statistics()
+        try:
+            for layer in dropouts:
+                layer.mask, layer.reuse_mask = None, True
+            yield
+        finally:
+            for layer in dropouts:
+                layer.reuse_mask = False
+            self._set(self._statistics, before)
+
+    def _named_statistics(self) -> dict[str, Array]:
+        return {key: np.array(getattr(*owner)) for key, owner in self._statistics.items()}
+
+    @staticmethod
+    def _set(owners: Mapping[str, tuple[Layer, str]], arrays: Mapping[str, Array]) -> None:
+        for key, (layer, attribute) in owners.items():
+            setattr(layer, attribute, arrays[key])
+
+    def save_params(self, path: _files.PathLike = "params.npz") -> None:
+        """Write the parameters, and the running statistics of batch normalisation, to a file.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in .npz or .safetensors.
+
+        Raises
+        ------
+        ValueError
+            If it has another suffix.
+        """
+        _files.write(path, {**self.params, **self._named_statistics()})
+
+    def load_params(self, path: _files.PathLike = "params.npz") -> None:
+        """Read what `save_params` wrote, or a .pkl that the book's networks wrote.
+
+        The layers and `params` get new arrays, in the dtype of the present ones. No code of a .pkl is run.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in .npz, .safetensors or .pkl.
+
+        Raises
+        ------
+        ValueError
+            If the file is not of these formats, or its names or shapes are not this network's. Nothing is changed then.
+        """
+        owners = {**self._owners, **self._statistics}
+        arrays = _files.read(path)
+        if arrays.keys() != owners.keys():
+            missing, unknown = sorted(owners.keys() - arrays.keys()), sorted(arrays.keys() - owners.keys())
+            raise ValueError(f"path: {path} does not fit this network: missing {missing}, unknown {unknown}")
+        present = {key: getattr(*owner) for key, owner in owners.items()}
+        for key, a in arrays.items():
+            if a.shape != present[key].shape:
+                raise ValueError(f"path: expected {key} of shape {present[key].shape} in {path}, got {a.shape}")
+        self._set(owners, {key: a.astype(present[key].dtype, order="C") for key, a in arrays.items()})
+        self._collect()
+
+
+def _fuses(layer: Any, follower: Any) -> bool:
+    """Whether a layer's kernel can apply the ReLU behind it on the way: one pass over memory less.
+
+    Not where either `forward` was replaced on the object, as a hook does: it wants to see both results.
+    """
+    return (
+        type(layer) in (Affine, Convolution)
+        and type(follower) is Relu
+        and "forward" not in vars(layer)
+        and "forward" not in vars(follower)
+    )
