@@ -309,10 +309,9 @@ def adaptive_avg_pool2d_backward(dout, input_shape):
 
 def _rows(name: str, x: np.ndarray, K: int, W_shape: tuple[int, ...]) -> np.ndarray:
     """x as (N, K): 2-D as it is, 1-D as one row, more axes flattened behind the first (the book's Affine)."""
-    rows = x[None] if x.ndim == 1 else x.reshape(x.shape[0], math.prod(x.shape[1:]))
-    if x.ndim == 0 or rows.shape[1] != K:
+    if x.ndim == 0 or math.prod(x.shape[1:] if x.ndim > 1 else x.shape) != K:
         raise ValueError(f"{name}: expected (N, {K}) to match W of shape {W_shape}, got shape {x.shape}")
-    return rows
+    return x.reshape(1 if x.ndim == 1 else x.shape[0], K)
 
 
 def affine(x, W, b=None, activation=None, transposed=False, names=("W", "b")):
@@ -320,7 +319,7 @@ def affine(x, W, b=None, activation=None, transposed=False, names=("W", "b")):
     W = arg.array(names[0], W, (2,))
     M, K = W.shape if transposed else W.shape[::-1]
     unbatched = x.ndim == 1
-    x = _rows("x", x, K, W.shape) if x.ndim else _rows("x", x, -1, W.shape)
+    x = _rows("x", x, K, W.shape)
     b = _bias(b, M, f"{names[0]}'s {M} outputs", names[1])
     dtype, result = arg.dtypes(x, W, b)
     p = Affine(

@@ -16,7 +16,7 @@ from ._settings import settings
 
 
 @cache
-def _load(kernel: str) -> Callable[..., Any] | str:
+def load(kernel: str) -> Callable[..., Any] | str:
     """The kernel function, or why it cannot be had."""
     module, function = kernel.split(":")
     try:
@@ -34,7 +34,7 @@ def candidates(op: str, p: Problem) -> Iterator[tuple[_table.Row, Callable[..., 
         if forced is not None and row.backend != forced:
             yield row, f"backend {forced!r} is forced"
         else:
-            yield row, row.accepts(p) or _load(row.kernel)
+            yield row, row.accepts(p) or load(row.kernel)
 
 
 @lru_cache(maxsize=4096)
@@ -70,7 +70,7 @@ def backends() -> dict[str, str]:
     for rows in _table.TABLE.values():
         for row in rows:
             if state[row.backend]:
-                loaded = _load(row.kernel)
+                loaded = load(row.kernel)
                 state[row.backend] = loaded if isinstance(loaded, str) else ""
     return state
 

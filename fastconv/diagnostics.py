@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _check, _dispatch, _settings, _threads, ops
+from ._problem import Problem
 from ._version import __version__
 
 # The kernels behind a public operation, and the check that builds their Problem where it has another name.
@@ -51,6 +52,17 @@ _CHECKS = {
 }
 
 
+def _problem(op: str, arguments: dict[str, Any]) -> Problem:
+    """The Problem of a call, from the check that the operation itself uses."""
+    check = getattr(_check, _CHECKS.get(op, op))
+    values = list(arguments.values())
+    if check is _check.elementwise_backward:
+        return check(*values[:2], "x", *values[2:])[0]
+    accepted = inspect.signature(check).parameters
+    # What only the operation itself needs (out, rng) is left out; the first argument goes by several names.
+    return check(*(v for i, (k, v) in enumerate(arguments.items()) if i == 0 or k in accepted))[0]
+
+
 def explain(op: str, *args: Any, **kwargs: Any) -> None:
     """Print which implementation a call would use, and why each one before it in the table was refused.
 
@@ -74,12 +86,9 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
     """
     if op not in _KERNELS:
         raise ValueError(f"op: expected one of {', '.join(sorted(_KERNELS))}, got {op!r}")
-    check = getattr(_check, _CHECKS.get(op, op))
     bound = inspect.signature(getattr(ops, op)).bind(*args, **kwargs)
     bound.apply_defaults()
-    accepted = list(inspect.signature(check).parameters)
-    positional = [v for k, v in bound.arguments.items() if k in accepted or k in ("x", "y", "dout")]
-    problem = check(*positional)[0]
+    problem = _problem(op, bound.arguments)
     print(f"{op}: {problem}")
     for name in _KERNELS[op]:
         print(f"{name}")

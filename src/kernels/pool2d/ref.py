@@ -49,7 +49,7 @@ def max_backward(dx: Array, dout: Array, indices: Indices, p: Pool2d) -> None:
     flat = dx.reshape(planes, p.H * p.W)
     flat[...] = 0
     rows = np.arange(planes)[:, None]
-    np.add.at(flat, (rows, indices.reshape(planes, -1)), dout.reshape(planes, -1))
+    np.add.at(flat, (rows, indices.reshape(planes, p.OH * p.OW)), dout.reshape(planes, p.OH * p.OW))
 
 
 def _divisors(p: Pool2d) -> Array:
@@ -125,7 +125,7 @@ def stochastic_forward(out: Array, indices: Indices, x: Array, u: Array, p: Pool
     positions = np.broadcast_to(positions, weights.shape)
     indices[...] = np.take_along_axis(positions, chosen[None], axis=0)[0]
     planes = x.reshape(p.N, p.C, p.H * p.W)
-    out[...] = np.take_along_axis(planes, indices.reshape(p.N, p.C, -1), axis=2).reshape(out.shape)
+    out[...] = np.take_along_axis(planes, indices.reshape(p.N, p.C, p.OH * p.OW), axis=2).reshape(out.shape)
 
 
 def stochastic_inference(out: Array, x: Array, p: Pool2d) -> None:

@@ -1,0 +1,57 @@
+"""`--op-coverage`: after the run, print which kernels agreed with PyTorch, by operation, backend and dtype.
+
+A test says that it compares a kernel with PyTorch by the marker `against_torch`; its parameters `kernel` (a
+`fastconv.testing.Kernel`) and `dtype` say which. Only tests that passed count.
+"""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from fastconv._table import BACKENDS, TABLE
+from fastconv.testing import Kernel
+
+_passed: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--op-coverage", action="store_true", help="print the table op x backend x dtype compared with PyTorch")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "against_torch: compares the kernel of its parameters with PyTorch")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        kernel = getattr(item, "callspec", None) and item.callspec.params.get("kernel")
+        if isinstance(kernel, Kernel) and kernel.row.backend == "numba":
+            item.add_marker(pytest.mark.numba)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call" and outcome.get_result().passed and item.get_closest_marker("against_torch"):
+        kernel, dtype = item.callspec.params["kernel"], item.callspec.params["dtype"]
+        _passed[kernel.op, kernel.row.backend][np.dtype(dtype).name] += 1
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.getoption("--op-coverage"):
+        return
+    terminalreporter.section("compared with PyTorch: number of cases passed, float32/float64")
+    terminalreporter.write_line(f"{'operation':32}" + "".join(f"{b:>14}" for b in BACKENDS))
+    missing = []
+    for op, rows in TABLE.items():
+        cells = []
+        for backend in BACKENDS:
+            counts = _passed.get((op, backend), {})
+            if backend not in {row.backend for row in rows}:
+                cells.append("-")
+            else:
+                cells.append(f"{counts.get('float32', 0)}/{counts.get('float64', 0)}")
+                missing += [f"{op} {backend} {d}" for d in ("float32", "float64") if not counts.get(d)]
+        terminalreporter.write_line(f"{op:32}" + "".join(f"{c:>14}" for c in cells))
+    terminalreporter.write_line("complete" if not missing else "missing: " + ", ".join(missing))

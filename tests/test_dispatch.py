@@ -1,0 +1,166 @@
+"""Choosing a kernel: order, forcing, reasons, threads."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv import _check as check
+from fastconv import _dispatch, _table
+from fastconv._settings import settings
+from fastconv.testing import normal
+
+X, W = normal((1, 4, 9, 9), np.float32), normal((8, 4, 3, 3), np.float32, 1)
+
+
+def test_the_compiled_kernel_is_the_default():
+    p = check.conv2d(X, W)[0]
+    assert _dispatch.kernel("conv2d_forward", p).__module__ != "fastconv.kernels.conv2d.ref"
+    assert fc.backends()["cython"] == "" and fc.backends()["numpy"] == ""
+    assert set(fc.backends()) == {"cython", "numba", "cuda", "numpy"}
+
+
+def test_context_forces_and_restores():
+    p = check.conv2d(X, W)[0]
+    with fc.backend("numpy"):
+        assert _dispatch.kernel("conv2d_forward", p).__module__ == "fastconv.kernels.conv2d.ref"
+        with fc.backend(None):
+            assert settings.backend is None
+        assert settings.backend == "numpy"
+    assert settings.backend is None
+
+
+def test_set_backend_is_for_the_process_and_a_context_for_its_thread():
+    seen = []
+    fc.set_backend("numpy")
+    try:
+        with fc.backend("cython"):
+            thread = threading.Thread(target=lambda: seen.append(settings.backend))
+            thread.start()
+            thread.join()
+            assert settings.backend == "cython"
+    finally:
+        fc.set_backend(None)
+    assert seen == ["numpy"]
+
+
+def test_backends_agree():
+    with fc.backend("numpy"):
+        expected = fc.conv2d(X, W, padding=1)
+    with fc.backend("cython"):
+        np.testing.assert_allclose(fc.conv2d(X, W, padding=1), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mkl", "", 3])
+def test_unknown_backend(name):
+    with pytest.raises(ValueError, match="backend"):
+        fc.set_backend(name)
+
+
+def test_a_forced_backend_never_falls_back(monkeypatch):
+    rows = [_table.Row("cython", "conv2d.cy:forward", lambda p: "not today"), _table.TABLE["conv2d_forward"][-1]]
+    monkeypatch.setitem(_table.TABLE, "conv2d_forward", rows)
+    _dispatch._choose.cache_clear()
+    try:
+        with fc.backend("cython"), pytest.raises(RuntimeError, match="not today"):
+            fc.conv2d(X, W)
+        assert fc.conv2d(X, W).shape == (1, 8, 7, 7)
+    finally:
+        _dispatch._choose.cache_clear()
+
+
+def test_a_backend_that_cannot_be_used_says_why(monkeypatch):
+    rows = [_table.Row("cuda", "conv2d.nowhere:forward", _table.anything), _table.TABLE["conv2d_forward"][-1]]
+    monkeypatch.setattr(_table, "TABLE", {"conv2d_forward": rows})
+    with pytest.raises(RuntimeError, match="cannot be imported"):
+        fc.set_backend("cuda")
+
+
+def test_explain(capsys):
+    fc.explain("conv2d", X, W, padding=1)
+    text = capsys.readouterr().out
+    assert "conv2d_forward" in text and "-> " in text and ": chosen" in text
+    with fc.backend("numpy"):
+        fc.explain("conv2d", X, W, padding=1)
+    text = capsys.readouterr().out
+    assert "backend 'numpy' is forced" in text and "-> numpy conv2d.ref:forward: chosen" in text
+
+
+def test_explain_every_operation(capsys):
+    y, indices = fc.max_pool2d(X, 3)
+    dout = np.ones((1, 8, 7, 7), np.float32)
+    calls = {
+        "im2col": (X, 3, 3),
+        "col2im": (np.ones((49, 36)), X.shape, 3, 3),
+        "conv2d": (X, W),
+        "conv2d_backward": (dout, X, W),
+        "conv_transpose2d": (dout, W),
+        "conv_transpose2d_backward": (X, dout, W),
+        "max_pool2d": (X, 3),
+        "min_pool2d": (X, 3),
+        "max_pool2d_backward": (y, indices, X.shape, 3),
+        "avg_pool2d": (X, 3),
+        "avg_pool2d_backward": (y, X.shape, 3),
+        "adaptive_avg_pool2d": (X, 2),
+        "adaptive_avg_pool2d_backward": (np.ones((1, 4, 2, 2)), X.shape),
+        "stochastic_pool2d": (X, 3),
+        "affine": (np.ones((2, 3)), np.ones((3, 4))),
+        "affine_backward": (np.ones((2, 4)), np.ones((2, 3)), np.ones((3, 4))),
+        "batch_norm": (X, None, None, np.zeros(4), np.ones(4)),
+        "relu": (X,),
+        "leaky_relu": (X,),
+        "sigmoid_backward": (X, X),
+        "leaky_relu_backward": (X, X, 0.5),
+        "softmax": (X,),
+        "log_softmax_backward": (X, X, 1),
+        "softmax_cross_entropy": (np.ones((2, 3)), np.array([0, 1])),
+        "softmax_cross_entropy_backward": (np.ones((2, 3)), np.array([0, 1])),
+        "dropout": (X, 0.5),
+        "dropout_backward": (X, X > 0),
+    }
+    for op, args in calls.items():
+        fc.explain(op, *args)
+        text = capsys.readouterr().out
+        assert text.startswith(f"{op}: ") and ": chosen" in text, op
+    with pytest.raises(ValueError, match="expected one of"):
+        fc.explain("conv3d", X)
+    with pytest.raises(ValueError, match="w: expected"):
+        fc.explain("conv2d", X, W[:, :1])
+
+
+def test_show_config(capsys):
+    fc.show_config()
+    text = capsys.readouterr().out
+    assert fc.__version__ in text and "backend cython" in text and "threads" in text
+
+
+def test_threads():
+    before = fc.get_num_threads()
+    try:
+        fc.set_num_threads(1)
+        assert fc.get_num_threads() == 1
+        one = fc.conv2d(X, W)
+        fc.set_num_threads(2)
+        np.testing.assert_allclose(fc.conv2d(X, W), one, rtol=1e-5, atol=1e-6)
+    finally:
+        fc.set_num_threads(before)
+    for bad, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="n: expected"):
+            fc.set_num_threads(bad)
+
+
+def test_calls_from_many_threads_agree():
+    x, w = normal((4, 16, 20, 20), np.float32), normal((32, 16, 3, 3), np.float32, 1)
+    expected = fc.conv2d(x, w, padding=1)
+    wrong = []
+
+    def work():
+        wrong.extend(1 for _ in range(20) if (fc.conv2d(x, w, padding=1) != expected).any())
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
