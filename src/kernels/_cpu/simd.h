@@ -4,14 +4,17 @@
 //   fc::lanes<T>        its number of lanes: float 16, 8, 4 (AVX-512, AVX2, SSE2 and NEON); double half of these
 //   load store          unaligned; load_n store_n touch the first n lanes only, and no memory beyond them
 //   set1 zero iota      constants
-//   fma max min select  arithmetic; comparisons give vectors of integers, all ones or zero, for select
+//   fma max min abs sqrt isnan select     arithmetic; a comparison gives a vector of integers, all ones or zero
 //   sum max_lane        over the lanes, in a fixed order
-//   transpose store_transposed interleave deinterleave      data movement
-//   widen narrow convert bits                               between element types
+//   bits convert widen_lo widen_hi narrow                   between element types
+//   interleave_lo interleave_hi even odd                    between two vectors
+//   transpose store_transposed                              between rows and columns
+//   prefetch prefetch_for_write barrier
 //
 // max(a, b) and min(a, b) are x86's: the second operand where either is NaN. So max(constant, x) lets NaN pass.
 // A 64-byte vector compiled for AVX2 is taken apart badly (40 times slower), hence one width per instruction set.
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -19,6 +22,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -29,7 +34,7 @@
 #define FC_VECTOR_BYTES 16
 #endif
 
-#define FC_INLINE inline __attribute__((always_inline))
+#define FC_INLINE static inline __attribute__((always_inline))
 #define FC_PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
 #define FC_UNROLL FC_PRAGMA(clang loop unroll(full))
@@ -39,116 +44,376 @@
 
 namespace fc {
 
-template <class T>
-struct VectorOf {
-    typedef T type __attribute__((vector_size(FC_VECTOR_BYTES)));
-    typedef T unaligned __attribute__((vector_size(FC_VECTOR_BYTES), aligned(alignof(T)), may_alias));
+template <class T, int Bytes>
+struct VectorType {
+    typedef T type __attribute__((vector_size(Bytes)));
+    typedef T unaligned __attribute__((vector_size(Bytes), aligned(alignof(T)), may_alias));
 };
+
 template <class T>
-using Vec = typename VectorOf<T>::type;
+using Vec = typename VectorType<T, FC_VECTOR_BYTES>::type;
+template <class T>
+using HalfVec = typename VectorType<T, FC_VECTOR_BYTES / 2>::type;
 
 template <class T>
 constexpr int lanes = FC_VECTOR_BYTES / int(sizeof(T));
 
-// The element type of a vector type, and the signed integer of an element's size (what comparisons give).
+// The element type of a vector type, and the signed integer of an element's size (what a comparison gives).
 template <class V>
 using Element = std::remove_cv_t<std::remove_reference_t<decltype(std::declval<V&>()[0])>>;
 template <class T>
-using Int = std::conditional_t<sizeof(T) == 4, int32_t, std::conditional_t<sizeof(T) == 8, int64_t, int8_t>>;
+using Int = std::conditional_t<sizeof(T) == 8, int64_t, std::conditional_t<sizeof(T) == 4, int32_t, int8_t>>;
 
-// ---- memory ----------------------------------------------------------------------------------------------------
-
-template <class T>
-static FC_INLINE Vec<T> load(const T* p) {
-    return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(p);
-}
-
-template <class V>
-static FC_INLINE void store(Element<V>* p, V v) {
-    *reinterpret_cast<typename VectorOf<Element<V>>::unaligned*>(p) = v;
-}
+// ---- constants -------------------------------------------------------------------------------------------------
 
 template <class T>
-static FC_INLINE Vec<T> zero() {
+FC_INLINE Vec<T> zero() {
     return Vec<T>{};
 }
 
 template <class T>
-static FC_INLINE Vec<T> set1(T value) {
+FC_INLINE Vec<T> set1(T value) {
     return value - Vec<T>{};  // a broadcast; x - 0 is x for every x, -0 and NaN included
 }
 
 // 0, 1, 2, ...
 template <class T>
-static FC_INLINE Vec<T> iota() {
+FC_INLINE Vec<T> iota() {
     Vec<T> v{};
     FC_UNROLL for (int i = 0; i < lanes<T>; ++i) v[i] = T(i);
     return v;
 }
 
+// ---- memory ----------------------------------------------------------------------------------------------------
+
+template <class T>
+FC_INLINE Vec<T> load(const T* p) {
+    return *reinterpret_cast<const typename VectorType<T, FC_VECTOR_BYTES>::unaligned*>(p);
+}
+
+template <class V>
+FC_INLINE void store(Element<V>* p, V v) {
+    *reinterpret_cast<typename VectorType<Element<V>, FC_VECTOR_BYTES>::unaligned*>(p) = v;
+}
+
+#if defined(__AVX512F__)
+template <class T>
+FC_INLINE __mmask16 first_lanes(int64_t n) {
+    return __mmask16(_bzhi_u32(0xffff, unsigned(n < lanes<T> ? n : lanes<T>)));
+}
+#elif defined(__AVX2__)
+template <class T>
+FC_INLINE __m256i first_lanes(int64_t n) {
+    return (__m256i)(iota<Int<T>>() < set1(Int<T>(n < lanes<T> ? n : lanes<T>)));
+}
+#endif
+
 // The first n lanes from memory, the others 0; all lanes when n >= lanes<T>.
 template <class T>
-static FC_INLINE Vec<T> load_n(const T* p, int64_t n) {
+FC_INLINE Vec<T> load_n(const T* p, int64_t n) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4)
-        return (Vec<T>)_mm512_maskz_loadu_epi32(__mmask16(_bzhi_u32(0xffff, unsigned(n < 16 ? n : 16))), p);
-    else
-        return (Vec<T>)_mm512_maskz_loadu_epi64(__mmask8(_bzhi_u32(0xff, unsigned(n < 8 ? n : 8))), p);
+    if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_epi32(first_lanes<T>(n), p);
+    if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_epi64(__mmask8(first_lanes<T>(n)), p);
 #elif defined(__AVX2__)
-    const Vec<Int<T>> mask = iota<Int<T>>() < set1(Int<T>(n < lanes<T> ? n : lanes<T>));
     if constexpr (sizeof(T) == 4)
-        return (Vec<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), (__m256i)mask);
-    else
-        return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), (__m256i)mask);
-#else
+        return (Vec<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), first_lanes<T>(n));
+    if constexpr (sizeof(T) == 8)
+        return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), first_lanes<T>(n));
+#endif
     if (n >= lanes<T>) return load(p);
     Vec<T> v{};
     for (int i = 0; i < int(n); ++i) v[i] = p[i];
     return v;
-#endif
 }
 
 // The first n lanes to memory; all when n >= lanes<T>.
 template <class V, class T = Element<V>>
-static FC_INLINE void store_n(T* p, V v, int64_t n) {
+FC_INLINE void store_n(T* p, V v, int64_t n) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4)
-        _mm512_mask_storeu_epi32(p, __mmask16(_bzhi_u32(0xffff, unsigned(n < 16 ? n : 16))), (__m512i)v);
-    else
-        _mm512_mask_storeu_epi64(p, __mmask8(_bzhi_u32(0xff, unsigned(n < 8 ? n : 8))), (__m512i)v);
+    if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_epi32(p, first_lanes<T>(n), (__m512i)v);
+    if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_epi64(p, __mmask8(first_lanes<T>(n)), (__m512i)v);
 #elif defined(__AVX2__)
-    const Vec<Int<T>> mask = iota<Int<T>>() < set1(Int<T>(n < lanes<T> ? n : lanes<T>));
     if constexpr (sizeof(T) == 4)
-        _mm256_maskstore_epi32(reinterpret_cast<int*>(p), (__m256i)mask, (__m256i)v);
-    else
-        _mm256_maskstore_epi64(reinterpret_cast<long long*>(p), (__m256i)mask, (__m256i)v);
-#else
+        return _mm256_maskstore_epi32(reinterpret_cast<int*>(p), first_lanes<T>(n), (__m256i)v);
+    if constexpr (sizeof(T) == 8)
+        return _mm256_maskstore_epi64(reinterpret_cast<long long*>(p), first_lanes<T>(n), (__m256i)v);
+#endif
     if (n >= lanes<T>) return store(p, v);
     for (int i = 0; i < int(n); ++i) p[i] = v[i];
-#endif
+}
+
+// Fetch the cache line of an address that will be read, or written: then no read-for-ownership stalls the store.
+FC_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+FC_INLINE void prefetch_for_write(const void* p) { __builtin_prefetch(p, 1, 3); }
+
+// Keeps the compiler from moving memory accesses across. After each tap of a convolution it stops GCC from merging
+// overlapping broadcasts, for which it would spill the accumulators.
+FC_INLINE void barrier() { __asm__ volatile("" ::: "memory"); }
+
+// ---- element types ---------------------------------------------------------------------------------------------
+
+// The same bits seen as vectors of U.
+template <class U, class V>
+FC_INLINE Vec<U> bits(V v) {
+    return (Vec<U>)v;
+}
+
+// Lane by lane to a type of the same size (float - int32_t, double - int64_t); towards zero to integers.
+template <class U, class V>
+FC_INLINE Vec<U> convert(V v) {
+    static_assert(sizeof(U) == sizeof(Element<V>));
+    return __builtin_convertvector(v, Vec<U>);
+}
+
+namespace detail {
+
+// The vector of a[Pattern::at(i)] for i = 0, 1, ..., where indices past a's lanes mean b's.
+template <class Pattern, class V, size_t... I>
+FC_INLINE auto shuffle(V a, V b, std::index_sequence<I...>) {
+    return __builtin_shufflevector(a, b, Pattern::at(int(I))...);
+}
+template <class Pattern, class V>
+FC_INLINE V shuffle(V a, V b) {
+    return shuffle<Pattern>(a, b, std::make_index_sequence<lanes<Element<V>>>());
+}
+
+template <int Start>
+struct From {
+    static constexpr int at(int i) { return Start + i; }
+};
+template <int Distance>
+struct Exchange {
+    static constexpr int at(int i) { return i ^ Distance; }
+};
+template <int Lanes, int Start>
+struct Interleave {  // a[Start], b[Start], a[Start + 1], ...
+    static constexpr int at(int i) { return Start + i / 2 + i % 2 * Lanes; }
+};
+template <int Start>
+struct EverySecond {
+    static constexpr int at(int i) { return Start + 2 * i; }
+};
+template <int Lanes, int Block, int Start>
+struct InterleaveInBlocks {  // Interleave inside every block
+    static constexpr int at(int i) { return i / Block * Block + Interleave<Lanes, Start>::at(i % Block); }
+};
+template <int Lanes, int Block, int Start>
+struct EverySecondBlock {
+    static constexpr int at(int i) { return EverySecond<Start>::at(i / Block) * Block + i % Block; }
+};
+
+}  // namespace detail
+
+// float to double, int32_t to int64_t: the lower and the upper half of the lanes.
+template <class V, class U = std::conditional_t<std::is_floating_point_v<Element<V>>, double, int64_t>>
+FC_INLINE Vec<U> widen_lo(V v) {
+    const auto half = detail::shuffle<detail::From<0>>(v, v, std::make_index_sequence<lanes<U>>());
+    return __builtin_convertvector(half, Vec<U>);
+}
+template <class V, class U = std::conditional_t<std::is_floating_point_v<Element<V>>, double, int64_t>>
+FC_INLINE Vec<U> widen_hi(V v) {
+    const auto half = detail::shuffle<detail::From<lanes<U>>>(v, v, std::make_index_sequence<lanes<U>>());
+    return __builtin_convertvector(half, Vec<U>);
+}
+
+// double to float, int64_t to int32_t: widen_lo's and widen_hi's inverse.
+template <class V, class U = std::conditional_t<std::is_floating_point_v<Element<V>>, float, int32_t>>
+FC_INLINE Vec<U> narrow(V lo, V hi) {
+    return detail::shuffle<detail::From<0>>(__builtin_convertvector(lo, HalfVec<U>),
+                                            __builtin_convertvector(hi, HalfVec<U>),
+                                            std::make_index_sequence<lanes<U>>());
 }
 
 // ---- arithmetic ------------------------------------------------------------------------------------------------
 
+// a where the mask is set, else b.
 template <class M, class V>
-static FC_INLINE V select(M mask, V a, V b) {
+FC_INLINE V select(M mask, V a, V b) {
     return mask ? a : b;
 }
 
 template <class V>
-static FC_INLINE V max(V a, V b) {
+FC_INLINE V max(V a, V b) {
     return a > b ? a : b;
 }
 
 template <class V>
-static FC_INLINE V min(V a, V b) {
+FC_INLINE V min(V a, V b) {
     return a < b ? a : b;
+}
+
+template <class V>
+FC_INLINE auto isnan(V v) {
+    return v != v;
 }
 
 // a*b + c, rounded once where the instruction set has FMA (the compiler contracts it).
 template <class V>
-static FC_INLINE V fma(V a, V b, V c) {
+FC_INLINE V fma(V a, V b, V c) {
     return a * b + c;
+}
+
+template <class V, class T = Element<V>>
+FC_INLINE V abs(V v) {
+    return bits<T>(bits<Int<T>>(v) & ~bits<Int<T>>(set1(T(-0.0))));
+}
+
+template <class V, class T = Element<V>>
+FC_INLINE V sqrt(V v) {
+    constexpr bool single = sizeof(T) == 4;
+#if defined(__AVX512F__)
+    if constexpr (single) return (V)_mm512_maskz_sqrt_ps(__mmask16(-1), (__m512)v);
+    if constexpr (!single) return (V)_mm512_maskz_sqrt_pd(__mmask8(-1), (__m512d)v);
+#elif defined(__AVX2__)
+    if constexpr (single) return (V)_mm256_sqrt_ps((__m256)v);
+    if constexpr (!single) return (V)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__x86_64__)
+    if constexpr (single) return (V)_mm_sqrt_ps((__m128)v);
+    if constexpr (!single) return (V)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__)
+    if constexpr (single) return (V)vsqrtq_f32((float32x4_t)v);
+    if constexpr (!single) return (V)vsqrtq_f64((float64x2_t)v);
+#else
+    for (int i = 0; i < lanes<T>; ++i) v[i] = std::sqrt(v[i]);
+    return v;
+#endif
+}
+
+namespace detail {
+
+// Folds the upper half of `width` lanes onto the lower, down to one.
+template <int Width, class V, class F>
+FC_INLINE Element<V> fold(V v, F f) {
+    if constexpr (Width == 1)
+        return v[0];
+    else
+        return fold<Width / 2>(f(v, shuffle<Exchange<Width / 2>>(v, v)), f);
+}
+
+}  // namespace detail
+
+template <class V>
+FC_INLINE Element<V> sum(V v) {
+    return detail::fold<lanes<Element<V>>>(v, [](V a, V b) { return a + b; });
+}
+
+// The largest lane; a NaN may be lost.
+template <class V>
+FC_INLINE Element<V> max_lane(V v) {
+    return detail::fold<lanes<Element<V>>>(v, [](V a, V b) { return max(a, b); });
+}
+
+// ---- data movement ---------------------------------------------------------------------------------------------
+
+// a0 b0 a1 b1 ... : the lower half of the lanes of a and b, and the upper half.
+template <class V, int L = lanes<Element<V>>>
+FC_INLINE V interleave_lo(V a, V b) {
+    return detail::shuffle<detail::Interleave<L, 0>>(a, b);
+}
+template <class V, int L = lanes<Element<V>>>
+FC_INLINE V interleave_hi(V a, V b) {
+    return detail::shuffle<detail::Interleave<L, L / 2>>(a, b);
+}
+
+// a0 a2 ... b0 b2 ... and a1 a3 ... b1 b3 ... : the inverse.
+template <class V>
+FC_INLINE V even(V a, V b) {
+    return detail::shuffle<detail::EverySecond<0>>(a, b);
+}
+template <class V>
+FC_INLINE V odd(V a, V b) {
+    return detail::shuffle<detail::EverySecond<1>>(a, b);
+}
+
+namespace detail {
+
+constexpr int kBlockBytes = 16;  // shuffles inside blocks of 16 bytes are the cheap ones on every x86
+
+template <class T>
+constexpr int block_lanes = kBlockBytes / int(sizeof(T));
+template <class T>
+constexpr int blocks = FC_VECTOR_BYTES / kBlockBytes;
+
+// Transposes the squares that blocks make: lane (b, i) of row k becomes lane (b, k) of row i.
+template <class T>
+FC_INLINE void transpose_in_blocks(Vec<T>* r) {
+    constexpr int L = lanes<T>, B = block_lanes<T>;
+    FC_UNROLL for (int stage = 1; stage < B; stage *= 2) {
+        Vec<T> s[B];
+        FC_UNROLL for (int j = 0; j < B / 2; ++j) {
+            s[2 * j] = shuffle<InterleaveInBlocks<L, B, 0>>(r[j], r[j + B / 2]);
+            s[2 * j + 1] = shuffle<InterleaveInBlocks<L, B, B / 2>>(r[j], r[j + B / 2]);
+        }
+        FC_UNROLL for (int j = 0; j < B; ++j) r[j] = s[j];
+    }
+}
+
+// Transposes whole blocks: block b of row q*step becomes block q of row b*step.
+template <class T>
+FC_INLINE void transpose_blocks(Vec<T>* r, int step) {
+    constexpr int L = lanes<T>, B = block_lanes<T>, Q = blocks<T>;
+    FC_UNROLL for (int stage = 1; stage < Q; stage *= 2) {
+        Vec<T> s[Q];
+        FC_UNROLL for (int j = 0; j < Q / 2; ++j) {
+            s[j] = shuffle<EverySecondBlock<L, B, 0>>(r[2 * j * step], r[(2 * j + 1) * step]);
+            s[Q / 2 + j] = shuffle<EverySecondBlock<L, B, 1>>(r[2 * j * step], r[(2 * j + 1) * step]);
+        }
+        FC_UNROLL for (int j = 0; j < Q; ++j) r[j * step] = s[j];
+    }
+}
+
+// The vector made of the blocks at p, p + stride, p + 2*stride, ... (GCC does not find the inserts from memory, which
+// spare the shuffle unit, in a __builtin_shufflevector).
+template <class T>
+FC_INLINE Vec<T> load_blocks(const T* p, int64_t stride) {
+#if defined(__AVX2__)
+    const auto block = [=](int i) { return _mm_loadu_ps(reinterpret_cast<const float*>(p + i * stride)); };
+    const __m256 lower = _mm256_insertf128_ps(_mm256_castps128_ps256(block(0)), block(1), 1);
+#if defined(__AVX512F__)
+    const __m256 upper = _mm256_insertf128_ps(_mm256_castps128_ps256(block(2)), block(3), 1);
+    return (Vec<T>)_mm512_insertf32x8(_mm512_castps256_ps512(lower), upper, 1);
+#else
+    return (Vec<T>)lower;
+#endif
+#else
+    return load(p);
+#endif
+}
+
+}  // namespace detail
+
+// Rows become columns, in registers: lanes<T> vectors.
+template <class T>
+FC_INLINE void transpose(Vec<T>* r) {
+    constexpr int L = lanes<T>, B = detail::block_lanes<T>;
+    FC_UNROLL for (int k = 0; k < L; k += B) detail::transpose_in_blocks<T>(r + k);
+    FC_UNROLL for (int k = 0; k < B; ++k) detail::transpose_blocks<T>(r + k, B);
+}
+
+// out[k] = column k of the strip's rows 0 .. lanes<T> - 1, for as many columns as fit 16 bytes.
+template <class T>
+FC_INLINE void load_transposed(const T* strip, int64_t row, Vec<T>* out) {
+    constexpr int B = detail::block_lanes<T>;
+    FC_UNROLL for (int i = 0; i < B; ++i) out[i] = detail::load_blocks<T>(strip + i * row, B * row);
+    detail::transpose_in_blocks<T>(out);
+}
+
+// dst[c*plane + p] = f(strip[p*row + c], c) for p < npixels <= lanes<T>, c < nchannels: the way out of a kernel whose
+// vectors run over channels. The strip must be readable for lanes<T> rows, and to a multiple of 16 bytes of channels.
+template <class T, class F>
+FC_INLINE void store_transposed(const T* strip, int64_t row, T* dst, int64_t plane, int npixels, int nchannels, F f) {
+    constexpr int B = detail::block_lanes<T>;
+    for (int c = 0; c < nchannels; c += B) {
+        Vec<T> column[B];
+        load_transposed(strip + c, row, column);
+        FC_UNROLL for (int k = 0; k < B; ++k)
+            if (c + k < nchannels) store_n(dst + (c + k) * plane, f(column[k], c + k), npixels);
+    }
+}
+
+template <class T>
+FC_INLINE void store_transposed(const T* strip, int64_t row, T* dst, int64_t plane, int npixels, int nchannels) {
+    store_transposed(strip, row, dst, plane, npixels, nchannels, [](Vec<T> v, int) { return v; });
 }
 
 }  // namespace fc
