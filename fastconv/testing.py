@@ -46,7 +46,9 @@ class ConvCase(Case):
     def arrays(self, dtype: Any, seed: int = 0) -> tuple[NDArray, NDArray, NDArray]:
         """(x, w, b) filled with normal numbers, w scaled by 1/sqrt(fan-in)."""
         w_shape = (self.FN, self.C // self.groups, *self.kernel)
-        x, w, b = (normal(s, dtype, seed + i) for i, s in enumerate(((self.N, self.C, self.H, self.W), w_shape, self.FN)))
+        x, w, b = (
+            normal(s, dtype, seed + i) for i, s in enumerate(((self.N, self.C, self.H, self.W), w_shape, self.FN))
+        )
         return x, w / dtype(np.sqrt(np.prod(w_shape[1:]))), b
 
     @property

@@ -105,7 +105,9 @@ def test_pooling_bounds(kernel, stride, padding, ceil_mode, seed):
     low, _ = fc.min_pool2d(x, kernel, stride, padding, 1, ceil_mode)
     mean = fc.avg_pool2d(x, kernel, stride, padding, ceil_mode, count_include_pad=False)
     assert (low <= mean + 1e-12).all() and (mean <= y + 1e-12).all()
-    np.testing.assert_array_equal(np.take_along_axis(x.reshape(2, 3, -1), indices.reshape(2, 3, -1), 2), y.reshape(2, 3, -1))
+    np.testing.assert_array_equal(
+        np.take_along_axis(x.reshape(2, 3, -1), indices.reshape(2, 3, -1), 2), y.reshape(2, 3, -1)
+    )
     g = rng.standard_normal(y.shape)
     dx = fc.max_pool2d_backward(g, indices, x.shape, kernel, stride, padding, 1, ceil_mode)
     close(dx.sum(), g.sum(), np.abs(g).sum())
@@ -174,7 +176,9 @@ def test_gradients_by_central_differences():
         f, backward = getattr(fc, name), getattr(fc, f"{name}_backward")
         saved = f(m, *extra) if name in ("sigmoid", "tanh") else m
         g = rng.standard_normal(m.shape)
-        np.testing.assert_allclose(backward(g, saved, *extra), central_difference(lambda: f(m, *extra), m, g), atol=1e-6)  # noqa: B023
+        np.testing.assert_allclose(
+            backward(g, saved, *extra), central_difference(lambda: f(m, *extra), m, g), atol=1e-6
+        )
 
     t = np.array([0, 3, 4])
     loss, y = fc.softmax_cross_entropy(m, t)

@@ -27,7 +27,7 @@ def setup(case, dtype, training):
 @pytest.mark.parametrize("kernel", kernels(*OPS), ids=str)
 def test_against_torch(kernel, case, training, dtype):
     p, x, gamma, beta, (mean, var) = setup(case, dtype, training)
-    if kernel.op == "batch_norm_training" and not training or kernel.op == "batch_norm_inference" and training:
+    if (kernel.op == "batch_norm_training" and not training) or (kernel.op == "batch_norm_inference" and training):
         pytest.skip("the other kernel's mode")
     if kernel.refuses(p):
         pytest.skip(kernel.refuses(p))
@@ -102,5 +102,7 @@ def test_variance_of_numbers_far_from_zero(offset):
     x = (normal(ArrayCase((64, 2, 8, 8)).shape, np.float64) + offset).astype(np.float32)
     y, _ = fc.batch_norm(x, None, None, None, None, True)
     exact = x.astype(np.float64)
-    expected = (exact - exact.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(exact.var(axis=(0, 2, 3), keepdims=True) + 1e-5)
+    expected = (exact - exact.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(
+        exact.var(axis=(0, 2, 3), keepdims=True) + 1e-5
+    )
     assert np.abs(y - expected).max() < (1e-5 if offset == 0 else 2e-3)

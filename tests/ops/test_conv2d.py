@@ -102,7 +102,9 @@ def test_backward_weights(kernel, case, dtype):
 
 
 @pytest.mark.parametrize("case", CASES["conv2d"][:20:2], ids=str)
-@pytest.mark.parametrize("kernel", kernels("conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"), ids=str)
+@pytest.mark.parametrize(
+    "kernel", kernels("conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"), ids=str
+)
 def test_whole_numbers_are_exact_in_float32(kernel, case):
     """Direct sums of small whole numbers have no rounding error: results equal the float64 reference to the bit."""
     if "winograd" in kernel.row.kernel:

@@ -54,7 +54,9 @@ def test_col2im(kernel, case, dtype):
     assert_close(image, x.grad.numpy(), tolerance(dtype, np.prod(case.kernel)))
 
 
-@pytest.mark.parametrize("shape, expected", [((1, 3, 7, 7), (9, 75)), ((10, 3, 7, 7), (90, 75)), ((100, 1, 28, 28), (57600, 25))])
+@pytest.mark.parametrize(
+    "shape, expected", [((1, 3, 7, 7), (9, 75)), ((10, 3, 7, 7), (90, 75)), ((100, 1, 28, 28), (57600, 25))]
+)
 def test_the_books_shapes(shape, expected):
     assert fc.im2col(np.zeros(shape), 5, 5).shape == expected
 

@@ -53,7 +53,9 @@ def test_backward(kernel, case, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("case", CASES["cross_entropy"], ids=str)
-@pytest.mark.parametrize("kernel", kernels("cross_entropy_forward", "cross_entropy_backward"), ids=lambda k: f"{k.op}-{k}")
+@pytest.mark.parametrize(
+    "kernel", kernels("cross_entropy_forward", "cross_entropy_backward"), ids=lambda k: f"{k.op}-{k}"
+)
 def test_cross_entropy(kernel, case, soft, dtype):
     N, C = case.shape
     x = normal(case.shape, dtype) * 5
@@ -78,7 +80,9 @@ def test_cross_entropy(kernel, case, soft, dtype):
 
 
 def test_known_values():
-    np.testing.assert_allclose(fc.softmax([1010, 1000, 990]), [9.99954600e-01, 4.53978686e-05, 2.06106005e-09], rtol=1e-8)
+    np.testing.assert_allclose(
+        fc.softmax([1010, 1000, 990]), [9.99954600e-01, 4.53978686e-05, 2.06106005e-09], rtol=1e-8
+    )
     np.testing.assert_allclose(
         fc.softmax([0.4, 2.0, 0.001, 0.32]), [0.13250053, 0.65627943, 0.08890663, 0.12231341], rtol=1e-6
     )

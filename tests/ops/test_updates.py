@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import fastconv as fc
-from fastconv.testing import DTYPES, assert_close, kernels, normal, tolerance
 from fastconv._problem import Update
 from fastconv.ops.updates import adadelta_update, adam_update, momentum_update, sgd_update
+from fastconv.testing import DTYPES, assert_close, kernels, normal, tolerance
 
 SHAPES = [(3, 4), (1,), (17,), (16, 3, 3, 3), (300, 41), (0,)]
 DECAY = 0.01

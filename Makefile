@@ -1,0 +1,32 @@
+# What a contributor types. CI runs the same commands (.ci/run).
+PYTHON ?= python
+
+.PHONY: install test lint types bench compare wheel clean
+
+install:            ## editable, with everything the tests need
+	$(PYTHON) -m pip install -e '.[test,lint]'
+
+test:
+	$(PYTHON) -m pytest
+
+lint:
+	ruff check .
+	ruff format --check .
+	cython-lint src/kernels
+
+types:
+	mypy
+
+bench:              ## one process, quick: pytest-benchmark
+	$(PYTHON) -m pytest bench --benchmark-only --benchmark-group-by=group,param:case
+
+compare:            ## a process per side, in turns: the figures in the README
+	$(PYTHON) bench/compare.py --markdown
+
+wheel:
+	$(PYTHON) -m pip wheel . --no-deps -w dist
+	@ls -l dist
+
+clean:
+	rm -rf build dist *.egg-info fastconv/*.egg-info
+	find src -name '*.so' -delete -o -name cy.cpp -delete

@@ -1,0 +1,31 @@
+"""im2col and col2im against PyTorch's unfold and fold."""
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv.testing import normal
+
+SHAPES = [((100, 1, 28, 28), 5, 1, 0), ((100, 16, 28, 28), 3, 1, 1), ((8, 64, 56, 56), 3, 1, 1)]
+
+
+@pytest.mark.parametrize("shape, k, s, p", SHAPES, ids=str)
+def bench_im2col(timed, shape, k, s, p):
+    x = normal(shape, np.float32)
+
+    def theirs(torch):
+        tx = torch.tensor(x)
+        return lambda: torch.nn.functional.unfold(tx, k, 1, p, s)
+
+    timed(lambda: fc.im2col(x, k, k, s, p), theirs)
+
+
+@pytest.mark.parametrize("shape, k, s, p", SHAPES, ids=str)
+def bench_col2im(timed, shape, k, s, p):
+    col = fc.im2col(normal(shape, np.float32), k, k, s, p)
+
+    def theirs(torch):
+        cols = torch.nn.functional.unfold(torch.zeros(shape), k, 1, p, s)
+        return lambda: torch.nn.functional.fold(cols, shape[2:], k, 1, p, s)
+
+    timed(lambda: fc.col2im(col, shape, k, k, s, p), theirs)
