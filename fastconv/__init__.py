@@ -1,7 +1,7 @@
 """fastconv: compiled CNN kernels behind NumPy arrays.
 
-``fastconv.conv2d(x, w, b)`` and its family take arrays and return arrays; `fastconv.layers` and `fastconv.networks` build
-networks of them; ``python -m fastconv script.py`` runs a book-style script on them without an edit.
+``fastconv.conv2d(x, w, b)`` and its family take arrays and return arrays; `fastconv.layers` and `fastconv.networks`
+build networks of them; ``python -m fastconv script.py`` runs a book-style script on them without an edit.
 """
 
 from ._dispatch import backend, backends, set_backend

@@ -53,7 +53,7 @@ def _window(
     pads: tuple[int, int, int, int],
     dilation: tuple[int, int],
     ceil: bool = False,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """The sizes that Window holds; raises when the filter does not fit."""
     N, C, H, W = x_shape
     top, bottom, left, right = pads
@@ -65,10 +65,11 @@ def _window(
             f"kernel size {kernel} with dilation {dilation} reaches over {reach}, more than the padded input "
             f"{(H + top + bottom, W + left + right)} (x has shape {x_shape}, padding (top, bottom, left, right) {pads})"
         )
-    return dict(
-        N=N, C=C, H=H, W=W, FH=kernel[0], FW=kernel[1], OH=OH, OW=OW, stride_h=stride[0], stride_w=stride[1],
-        pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right, dilation_h=dilation[0], dilation_w=dilation[1],
-    )  # fmt: skip
+    return {
+        "N": N, "C": C, "H": H, "W": W, "FH": kernel[0], "FW": kernel[1], "OH": OH, "OW": OW,
+        "stride_h": stride[0], "stride_w": stride[1], "dilation_h": dilation[0], "dilation_w": dilation[1],
+        "pad_top": top, "pad_bottom": bottom, "pad_left": left, "pad_right": right,
+    }  # fmt: skip
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------
@@ -115,8 +116,8 @@ def _conv_geometry(x_shape, w, stride, padding, dilation, groups) -> dict[str, A
         raise ValueError(f"w: expected (FN, C/groups, FH, FW) without zeros, got shape {w.shape}")
     if x_shape[1] != CG * G:
         raise ValueError(
-            f"w: expected (FN, C/groups, FH, FW) with C/groups = {x_shape[1]}/{G} to match x of shape {tuple(x_shape)}, "
-            f"got shape {w.shape}"
+            f"w: expected (FN, C/groups, FH, FW) with C/groups = {x_shape[1]}/{G} to match x of shape "
+            f"{tuple(x_shape)}, got shape {w.shape}"
         )
     if FN % G:
         raise ValueError(f"groups: expected a divisor of w's {FN} filters, got {G}")
@@ -432,7 +433,7 @@ def softmax_cross_entropy(x, t, name="x"):
         raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
     t = arg.array("t", t)
     dtype, result = arg.dtypes(x)
-    common: dict[str, Any] = dict(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C)
+    common: dict[str, Any] = {"dtype": dtype, "result_dtype": result, "unbatched": unbatched, "N": N, "C": C}
     if t.size == x.size and t.shape in (x.shape, (C,)) and not (t.shape == (N,) and t.dtype.kind in "iu" and C == 1):
         return CrossEntropy(labels=False, **common), *arg.dense(dtype, x, t.reshape(N, C))
     return CrossEntropy(labels=True, **common), *arg.dense(dtype, x), labels(t, N, C)

@@ -9,7 +9,7 @@ _FOLLOW_DEFAULT = ""
 
 
 class Settings:
-    """`backend` is a context variable over a process-wide default, so `with backend(...)` is safe in threads and tasks."""
+    """`backend` is a context variable over a process-wide default: `with backend(...)` is safe in threads and tasks."""
 
     def __init__(self) -> None:
         self.float32_conv_precision = "high"

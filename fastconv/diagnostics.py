@@ -57,7 +57,8 @@ def _problem(op: str, arguments: dict[str, Any]) -> Problem:
     check = getattr(_check, _CHECKS.get(op, op))
     values = list(arguments.values())
     if check is _check.elementwise_backward:
-        return check(*values[:2], "x", *values[2:])[0]
+        values.insert(2, "x")
+        return check(*values)[0]
     accepted = inspect.signature(check).parameters
     # What only the operation itself needs (out, rng) is left out; the first argument goes by several names.
     return check(*(v for i, (k, v) in enumerate(arguments.items()) if i == 0 or k in accepted))[0]

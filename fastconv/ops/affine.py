@@ -88,7 +88,7 @@ def affine_backward(
         When the shapes do not fit.
     """
     shape = getattr(x, "shape", None)
-    return _backward(*check.affine_backward(dout, x, W, needs), shape)
+    return _backward(shape, *check.affine_backward(dout, x, W, needs))
 
 
 def linear_backward(
@@ -119,7 +119,7 @@ def linear_backward(
     return _backward(*check.affine_backward(dout, x, weight, needs, True, ("weight", "bias")), (*leading, x.shape[-1]))
 
 
-def _backward(p: Affine, dout: NDArray, x: NDArray, w: NDArray, needs: Any, x_shape: Any) -> Gradients:
+def _backward(x_shape: Any, p: Affine, dout: NDArray, x: NDArray, w: NDArray, needs: Any) -> Gradients:
     dx = dw = db = None
     if needs[0]:
         dx = memory.empty((p.N, p.K), p.dtype)

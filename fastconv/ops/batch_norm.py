@@ -1,6 +1,7 @@
 """Batch normalisation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -76,7 +77,7 @@ def batch_norm(
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
     y = memory.empty(x.shape, p.dtype)
     # The kernel's running statistics are dense and of its dtype; the user's may be views or of another.
-    running = [None if s is None else np.require(s, p.dtype, ("C", "A")) for s in statistics]
+    running: list[Any] = [None if s is None else np.require(s, p.dtype, ("C", "A")) for s in statistics]
     if training:
         running = [r.copy() if r is not None and not r.flags.writeable else r for r in running]
         mean, inv_std = memory.empty((p.C,), p.dtype), memory.empty((p.C,), p.dtype)
