@@ -116,7 +116,8 @@ def linear_backward(
     """
     x, leading = check.leading_axes(x, weight)
     dout, _ = check.leading_axes(dout, None, "dout")
-    return _backward(*check.affine_backward(dout, x, weight, needs, True, ("weight", "bias")), (*leading, x.shape[-1]))
+    rows = check.affine_backward(dout, x, weight, needs, True, ("weight", "bias"))
+    return _backward((*leading, x.shape[-1]), *rows)
 
 
 def _backward(x_shape: Any, p: Affine, dout: NDArray, x: NDArray, w: NDArray, needs: Any) -> Gradients:
