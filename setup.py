@@ -45,7 +45,7 @@ def extension(name, sources, flags=(), macros=()):
     return Extension(
         f"fastconv.kernels.{name}",
         sources=[str(s) for s in sources],
-        include_dirs=[str(CPU), numpy.get_include()],
+        include_dirs=[str(CPU), str(folder), numpy.get_include()],
         define_macros=[*MACROS, *macros],
         extra_compile_args=[*FLAGS, *flags],
         extra_link_args=LINK_FLAGS,
