@@ -1,0 +1,191 @@
+"""Checks remembered: a call whose arguments look like an earlier one's gets that call's Problem at once.
+
+The full check of a convolution costs 10 us in Python, more than many kernels. What a check decides depends on the
+arrays' dtypes, shapes and layouts and on the other arguments' values, never on the numbers in a float array; so these are
+written into a row of 64-bit words, and an earlier call with the same words had the same outcome.
+
+An argument that does not fit the words (a list, a strided array, an array of integers, whose values a check may look at)
+sends the call to the check itself, as does a result that is not made of the arguments themselves and of constants.
+"""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+import weakref
+
+cnp.import_array()
+
+cdef enum:
+    MOST_WORDS = 96
+    SLOTS = 256  # a power of two; a network has some tens of different calls
+
+cdef enum Kind:
+    NOTHING = 1
+    NO = 2
+    YES = 3
+    ARRAY = 4
+    INTEGER = 5
+    REAL = 6
+    TUPLE = 7
+    TEXT = 8
+
+_all = weakref.WeakSet()
+
+
+def forget():
+    """Forget all calls: needed when something else that a check reads has changed."""
+    for check in _all:
+        check.forget()
+
+
+cdef int encode(object a, int64_t* words, int n) except -2:
+    """Write what a check may depend on behind words[:n]; the new n, or -1 if the words cannot say it."""
+    cdef cnp.ndarray array
+    cdef double real
+    cdef int i, flags
+    if n + 8 > MOST_WORDS:
+        return -1
+    if a is None:
+        words[n] = NOTHING
+    elif type(a) is cnp.ndarray:
+        array = <cnp.ndarray>a
+        flags = cnp.PyArray_FLAGS(array)
+        if not (flags & cnp.NPY_ARRAY_C_CONTIGUOUS and flags & cnp.NPY_ARRAY_ALIGNED) or cnp.PyArray_NDIM(array) > 7:
+            return -1
+        if cnp.PyArray_TYPE(array) not in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE) or not cnp.PyArray_ISNOTSWAPPED(array):
+            return -1
+        words[n] = (
+            ARRAY | cnp.PyArray_TYPE(array) << 8 | cnp.PyArray_NDIM(array) << 16
+            | ((flags & cnp.NPY_ARRAY_WRITEABLE) != 0) << 24
+        )
+        for i in range(cnp.PyArray_NDIM(array)):
+            n += 1
+            words[n] = cnp.PyArray_DIMS(array)[i]
+    elif a is True:
+        words[n] = YES
+    elif a is False:
+        words[n] = NO
+    elif type(a) is int:
+        if not -(1 << 62) < a < 1 << 62:
+            return -1
+        words[n] = INTEGER
+        n += 1
+        words[n] = a
+    elif type(a) is float:
+        words[n] = REAL
+        n += 1
+        real = a
+        memcpy(&words[n], &real, sizeof(real))
+    elif type(a) is str:
+        words[n] = TEXT
+        n += 1
+        words[n] = <int64_t><void*>a  # the same object, kept alive by the call remembered
+    elif type(a) is tuple:
+        words[n] = TUPLE | PyTuple_GET_SIZE(a) << 8
+        n += 1
+        for i in range(<int>PyTuple_GET_SIZE(a)):
+            n = encode(<object>PyTuple_GET_ITEM(a, i), words, n)
+            if n < 0:
+                return -1
+        return n
+    else:
+        return -1
+    return n + 1
+
+
+cdef class Call:
+    """One call: its words, and its result as constants and places of arguments."""
+
+    cdef int n
+    cdef int64_t words[MOST_WORDS]
+    cdef int places[16]
+    cdef tuple constants
+    cdef object alive
+
+    cdef tuple result(self, tuple args):
+        cdef Py_ssize_t i, size = PyTuple_GET_SIZE(self.constants)
+        cdef PyObject* item
+        cdef tuple out = PyTuple_New(size)
+        for i in range(size):
+            item = PyTuple_GET_ITEM(self.constants if self.places[i] < 0 else args,
+                                    i if self.places[i] < 0 else self.places[i])
+            Py_INCREF(<object>item)
+            PyTuple_SET_ITEM(out, i, <object>item)
+        return out
+
+
+cdef class Remembered:
+    """A check, called with positional arguments, that remembers its calls.
+
+    Parameters
+    ----------
+    check : callable
+        Returns a tuple: the Problem first, then its arguments, as they were or made dense, and constants.
+    """
+
+    cdef readonly object __wrapped__
+    cdef readonly str __name__, __doc__
+    cdef list calls
+    cdef object __weakref__
+
+    def __init__(self, check):
+        self.__wrapped__ = check
+        self.__name__ = check.__name__
+        self.__doc__ = check.__doc__
+        self.forget()
+        _all.add(self)
+
+    def forget(self):
+        """Forget the calls of this check."""
+        self.calls = [None] * SLOTS
+
+    def __call__(self, *args, **kwargs):
+        cdef int64_t words[MOST_WORDS]
+        cdef int i, n = 0
+        cdef uint64_t hashed = 0
+        cdef Call call
+        if kwargs:
+            return self.__wrapped__(*args, **kwargs)
+        for i in range(<int>PyTuple_GET_SIZE(args)):
+            n = encode(<object>PyTuple_GET_ITEM(args, i), words, n)
+            if n < 0:
+                return self.__wrapped__(*args)
+        for i in range(n):
+            hashed = (hashed ^ <uint64_t>words[i]) * <uint64_t>0x9E3779B97F4A7C15
+            hashed ^= hashed >> 29
+        hashed &= SLOTS - 1
+        known = self.calls[hashed]
+        if known is not None:
+            call = <Call>known
+            if call.n == n and memcmp(call.words, words, n * sizeof(int64_t)) == 0:
+                return call.result(args)
+        result = self.__wrapped__(*args)
+        self.calls[hashed] = remembered(args, result, words, n)
+        return result
+
+
+cdef Call remembered(tuple args, result, int64_t* words, int n):
+    """The call, or None when its result holds something new."""
+    cdef Call call = Call()
+    cdef Py_ssize_t i, j
+    if type(result) is not tuple or len(result) > 16:
+        return None
+    constants = []
+    for i in range(len(result)):
+        item = result[i]
+        call.places[i] = -1
+        for j in range(len(args)):
+            if item is args[j] and type(item) is cnp.ndarray:
+                call.places[i] = <int>j
+        if call.places[i] < 0 and isinstance(item, (cnp.ndarray, list, dict)):
+            return None
+        constants.append(item if call.places[i] < 0 else None)
+    call.n = n
+    memcpy(call.words, words, n * sizeof(int64_t))
+    call.constants = tuple(constants)
+    call.alive = tuple(a for a in args if type(a) is not cnp.ndarray)
+    return call
