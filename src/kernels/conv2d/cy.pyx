@@ -1,0 +1,46 @@
+"""Convolution, forward and backward-data, compiled: see isa.cpp for the way through its headers."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+
+from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels._cpu.window cimport Window, window
+
+cnp.import_array()
+
+ctypedef void (*Forward)(
+    void* out, const void* x, const void* w, const void* b, const Window* p, int64_t FN, int64_t groups, bint relu
+) except + nogil
+ctypedef void (*BackwardData)(
+    void* dx, const void* dout, const void* w, const Window* p, int64_t FN, int64_t groups
+) except + nogil
+
+cdef Forward _forward[2]
+cdef BackwardData _backward_data[2]
+
+lookup_floats("conv2d", "forward", <void**>_forward)
+lookup_floats("conv2d", "backward_data", <void**>_backward_data)
+
+
+def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
+    cdef Forward kernel = _forward[precision(x)]
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN, groups = p.groups
+    cdef bint relu = p.activation == "relu"
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
+    with nogil:
+        kernel(out_data, x_data, w_data, b_data, &sizes, FN, groups, relu)
+
+
+def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
+    cdef BackwardData kernel = _backward_data[precision(dout)]
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN, groups = p.groups
+    cdef void* dx_data = cnp.PyArray_DATA(dx)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    with nogil:
+        kernel(dx_data, dout_data, w_data, &sizes, FN, groups)

@@ -1,0 +1,81 @@
+// From a strip [pixels][lanes] in L1 to the planes of the result: transposed, with bias and ReLU.
+#pragma once
+#include "kernel.h"
+#include "simd.h"
+
+namespace fc::conv {
+
+// What happens to channel `c` of a panel on its way out. max(0, NaN) is NaN.
+template <class T>
+struct Epilogue {
+    const T* bias;  // of the panel's first channel, or null
+    bool relu;
+
+    inline __attribute__((always_inline)) Vec<T> operator()(Vec<T> v, int64_t c) const {
+        if (bias) v = v + set1(bias[c]);
+        return relu ? max(zero<T>(), v) : v;
+    }
+};
+
+// Columns of a block of pixels, a few channels at a time: f(channel, column) for the first `channels`.
+template <class T, class F>
+FC_INLINE void for_each_column(const T* strip, int64_t width, int64_t channels, F f) {
+    constexpr int B = detail::block_lanes<T>;
+    for (int64_t c = 0; c < channels; c += B) {
+        Vec<T> column[B];
+        load_transposed(strip + c, width, column);
+        FC_UNROLL for (int k = 0; k < B; ++k)
+            if (c + k < channels) f(c + k, column[k]);
+    }
+}
+
+template <class T>
+FC_INLINE void store_some(T* dst, Vec<T> v, int64_t count) {
+    if (count >= lanes<T>)
+        store(dst, v);
+    else if (count > 0)
+        store_n(dst, v, count);
+}
+
+// result[c*plane + p] = epilogue(strip[p*width + c], c)
+template <class T>
+void store_strip(const T* strip, int64_t width, int64_t pixels, int64_t channels, const Epilogue<T>& epilogue,
+                 T* result, int64_t plane) {
+    for (int64_t p = 0; p < pixels; p += lanes<T>)
+        for_each_column(strip + p * width, width, channels, [&](int64_t c, Vec<T> v) {
+            store_some(result + c * plane + p, epilogue(v, c), pixels - p);
+        });
+}
+
+// Two strips whose pixels alternate in the result, which has `pixels` of both together.
+template <class T>
+void store_alternating(const T* even, const T* odd, int64_t width, int64_t pixels, int64_t channels,
+                       const Epilogue<T>& epilogue, T* result, int64_t plane) {
+    constexpr int L = lanes<T>, B = detail::block_lanes<T>;
+    for (int64_t p = 0; p < pixels; p += 2 * L)
+        for (int64_t c = 0; c < channels; c += B) {
+            Vec<T> a[B], b[B];
+            load_transposed(even + p / 2 * width + c, width, a);
+            load_transposed(odd + p / 2 * width + c, width, b);
+            FC_UNROLL for (int k = 0; k < B; ++k)
+                if (c + k < channels) {
+                    T* dst = result + (c + k) * plane + p;
+                    store_some(dst, epilogue(interleave_lo(a[k], b[k]), c + k), pixels - p);
+                    store_some(dst + L, epilogue(interleave_hi(a[k], b[k]), c + k), pixels - p - L);
+                }
+        }
+}
+
+// result[c*plane + p*step]: for the steps that no network has.
+template <class T>
+void store_scattered(const T* strip, int64_t width, int64_t pixels, int64_t channels, const Epilogue<T>& epilogue,
+                     T* result, int64_t plane, int64_t step) {
+    for (int64_t p = 0; p < pixels; p += lanes<T>)
+        for_each_column(strip + p * width, width, channels, [&](int64_t c, Vec<T> v) {
+            v = epilogue(v, c);
+            T* dst = result + c * plane + p * step;
+            for (int i = 0; i < int(std::min<int64_t>(lanes<T>, pixels - p)); ++i) dst[i * step] = v[i];
+        });
+}
+
+}  // namespace fc::conv

@@ -1,0 +1,86 @@
+// Filters packed for a kernel: panels of `width` result channels, in each the taps of every phase in the order in which
+// the kernel meets them.
+//
+//   panel [phase][Cin][taps of the phase][width]        a phase is a pair of row and column class, rows first
+#pragma once
+#include "geometry.h"
+#include "kernel.h"
+#include "simd.h"
+
+namespace fc::conv {
+
+// Where in a panel of width 1 the taps of the filter go.
+struct TapOrder {
+    struct Place {
+        int64_t offset, channel_stride;  // channel_stride 0: the tap meets nothing
+    };
+    std::vector<Place> places;    // [FH*FW]
+    std::vector<int64_t> phases;  // where each phase begins
+    int64_t size = 0;             // of the panel
+
+    template <class T>
+    explicit TapOrder(const Correlation<T>& c) : places(size_t(c.FH * c.FW), Place{0, 0}) {
+        for (const Axis& h : c.rows)
+            for (const Axis& w : c.columns) {
+                phases.push_back(size);
+                for (int64_t u = 0; u < h.taps; ++u)
+                    for (int64_t v = 0; v < w.taps; ++v) {
+                        const int64_t tap = (h.filter + u * h.filter_step) * c.FW + w.filter + v * w.filter_step;
+                        places[size_t(tap)] = {size + u * w.taps + v, h.taps * w.taps};
+                    }
+                size += c.Cin * h.taps * w.taps;
+            }
+    }
+};
+
+// Packs result channels [first, first + count) of a group into `nlanes` lanes, of which those beyond count are zero.
+template <class T>
+void pack_lanes(const Correlation<T>& c, const TapOrder& order, int64_t group, int64_t first, int64_t count,
+                int64_t nlanes, int64_t width, T* panel) {
+    const T* w = c.weights + group * c.weights_group + first * c.weights_out;
+    const int64_t taps = c.FH * c.FW;
+    for (int64_t channel = 0; channel < c.Cin; ++channel)
+        for (int64_t tap = 0; tap < taps; ++tap) {
+            const TapOrder::Place place = order.places[size_t(tap)];
+            if (!place.channel_stride) continue;
+            T* lane = panel + (place.offset + channel * place.channel_stride) * width;
+            const T* value = w + channel * c.weights_in + tap;
+            for (int64_t l = 0; l < nlanes; ++l) lane[l] = l < count ? value[l * c.weights_out] : T(0);
+        }
+}
+
+// The same for whole vectors: `lanes<T>` result channels that all exist, at lane 0 of `width`.
+template <class T>
+void pack_vector(const Correlation<T>& c, const TapOrder& order, int64_t group, int64_t first, int64_t width,
+                 T* panel) {
+    constexpr int B = detail::block_lanes<T>;
+    const T* w = c.weights + group * c.weights_group + first * c.weights_out;
+    const int64_t taps = c.FH * c.FW;
+    const auto put = [&](int64_t channel, int64_t tap, Vec<T> v) {
+        const TapOrder::Place place = order.places[size_t(tap)];
+        if (place.channel_stride) store(panel + (place.offset + channel * place.channel_stride) * width, v);
+    };
+    const auto gather = [&](const T* value) {
+        Vec<T> v;
+        for (int l = 0; l < lanes<T>; ++l) v[l] = value[l * c.weights_out];
+        return v;
+    };
+    if (c.weights_out == 1) {
+        for (int64_t channel = 0; channel < c.Cin; ++channel) put(channel, 0, load(w + channel * c.weights_in));
+        return;
+    }
+    // Runs of consecutive numbers: all of a filter (forward), or its taps for one channel (backward).
+    const int64_t run = c.weights_in == taps ? c.Cin * taps : taps;
+    for (int64_t channel = 0; channel < c.Cin; channel += run / taps) {
+        const T* begin = w + channel * c.weights_in;
+        int64_t k = 0;
+        for (; k + B <= run; k += B) {
+            Vec<T> column[B];
+            load_transposed(begin + k, c.weights_out, column);
+            FC_UNROLL for (int i = 0; i < B; ++i) put(channel + (k + i) / taps, (k + i) % taps, column[i]);
+        }
+        for (; k < run; ++k) put(channel + k / taps, k % taps, gather(begin + k));
+    }
+}
+
+}  // namespace fc::conv
