@@ -1,9 +1,12 @@
 """Arguments of the public operations -> (Problem, dense arrays...). The only place that raises on input.
 
-One function per operation, with the operation's own signature; each returns the frozen Problem first.
+One function per operation, with the operation's own signature; each returns the frozen Problem first. Checks that do not
+look at the numbers in their float arrays are `remembered`: a call like an earlier one gets its Problem at once.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,14 @@ from ._problem import (
     Window,
 )
 from ._settings import settings
+
+try:
+    from .kernels._cpu.remember import Remembered as remembered
+except ImportError:  # a build without the compiled engine checks every call
+
+    def remembered(check: Callable[..., Any]) -> Callable[..., Any]:
+        return check
+
 
 IMAGES = "(N, C, H, W), or (C, H, W)"
 
@@ -75,6 +86,7 @@ def _window(
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 
+@remembered
 def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
     x = arg.array("input_data", input_data, (4,))
     kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
@@ -85,6 +97,7 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
     return p, *arg.dense(dtype, x)
 
 
+@remembered
 def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0):
     col = arg.array("col", col, (2,))
     shape = _shape4("input_shape", input_shape)
@@ -126,6 +139,7 @@ def _conv_geometry(x_shape, w, stride, padding, dilation, groups) -> dict[str, A
     return dict(sizes, FN=FN, groups=G, precision=settings.float32_conv_precision)
 
 
+@remembered
 def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=None):
     x, unbatched = _images("x", x)
     w = arg.array("w", w, (4,))
@@ -144,6 +158,7 @@ def _bias(b: Any, n: int, why: str, name: str = "b") -> np.ndarray | None:
     return b
 
 
+@remembered
 def conv2d_backward(dout, x, w, stride=1, padding=0, dilation=1, groups=1, needs=(True, True, True)):
     x, unbatched = _images("x", x)
     w = arg.array("w", w, (4,))
@@ -164,6 +179,7 @@ def _needs(needs: Any) -> tuple[bool, bool, bool]:
     return bool(data), bool(weights), bool(bias)
 
 
+@remembered
 def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """The Problem is that of the convolution whose backward-data this is: its input is our result."""
     x, unbatched = _images("x", x)
@@ -205,6 +221,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     return p, *arg.dense(dtype, x, w, b)
 
 
+@remembered
 def conv_transpose2d_backward(
     dout, x, w, stride=1, padding=0, output_padding=0, groups=1, dilation=1, needs=(True, True, True)
 ):
@@ -212,7 +229,7 @@ def conv_transpose2d_backward(
     dout, _ = _images("dout", dout)
     arg.shape("dout", dout, p.x_shape, "the shape of conv_transpose2d's result")
     dtype, result = arg.dtypes(dout, x, w)
-    p = type(p)(**{**{f: getattr(p, f) for f in p.__dataclass_fields__}, "dtype": dtype, "result_dtype": result})
+    p = replace(p, dtype=dtype, result_dtype=result)
     return p, *arg.dense(dtype, dout, x, w), _needs(needs)
 
 
@@ -231,6 +248,7 @@ def _pool(x_shape, unbatched, dtypes, kernel_size, stride, padding, dilation=1, 
     return Pool2d(dtype=dtypes[0], result_dtype=dtypes[1], unbatched=unbatched, **sizes, **more)
 
 
+@remembered
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     x, unbatched = _images("x", x)
     _not_empty("x", x)
@@ -255,6 +273,7 @@ def max_pool2d_backward(dout, indices, input_shape, kernel_size, stride=None, pa
     return p, *arg.dense(p.dtype, dout), np.require(indices, np.int64, ("C", "A"))
 
 
+@remembered
 def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     x, unbatched = _images("x", x)
     _not_empty("x", x)
@@ -268,6 +287,7 @@ def _average(count_include_pad: Any, divisor_override: Any) -> dict[str, Any]:
     return {"count_include_pad": bool(count_include_pad), "divisor": divisor}
 
 
+@remembered
 def avg_pool2d_backward(
     dout, input_shape, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
     divisor_override=None,
@@ -284,6 +304,7 @@ def stochastic_pool2d(x, kernel_size, stride=None, padding=0):
     return max_pool2d(x, kernel_size, stride, padding)
 
 
+@remembered
 def adaptive_avg_pool2d(x, output_size):
     x, unbatched = _images("x", x)
     _not_empty("x", x)
@@ -294,6 +315,7 @@ def adaptive_avg_pool2d(x, output_size):
     return p, *arg.dense(dtype, x)
 
 
+@remembered
 def adaptive_avg_pool2d_backward(dout, input_shape):
     dout, unbatched = _images("dout", dout)
     N, C, H, W = _shape4("input_shape", input_shape, unbatched)
@@ -315,6 +337,7 @@ def _rows(name: str, x: np.ndarray, K: int, W_shape: tuple[int, ...]) -> np.ndar
     return x.reshape(1 if x.ndim == 1 else x.shape[0], K)
 
 
+@remembered
 def affine(x, W, b=None, activation=None, transposed=False, names=("W", "b")):
     x = arg.array("x", x)
     W = arg.array(names[0], W, (2,))
@@ -338,6 +361,7 @@ def leading_axes(x, weight, name="x"):
     return (x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if x.ndim != 1 else x[None]), x.shape[:-1]
 
 
+@remembered
 def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, names=("W", "b")):
     p, x, W, _ = affine(x, W, None, None, transposed, names)
     dout = arg.array("dout", dout)
@@ -348,14 +372,14 @@ def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, name
     return p, *arg.dense(dtype, dout, x, W), _needs(needs)
 
 
+@remembered
 def batch_norm(x, gamma, beta, running_mean, running_var, training=False, momentum=0.1, eps=1e-5):
-    """The running statistics come back as they are (they are updated in place), after their own check."""
+    """The running statistics come back as they are: they are updated in place."""
     x = arg.array("x", x, (2, 4))
     _not_empty("x", x)
     N, C, P = x.shape[0], x.shape[1], math.prod(x.shape[2:])
     given = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
     vectors = {name: _bias(v, C, "x's channels", name) for name, v in given.items()}
-    statistics = [running_mean, running_var]
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean, running_var: expected both or neither")
     if training:
@@ -373,7 +397,7 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
         momentum=arg.real("momentum", momentum, 0, 1), eps=arg.real("eps", eps, 0),
     )  # fmt: skip
     x, gamma, beta = arg.dense(dtype, x, vectors["gamma"], vectors["beta"])
-    return p, x, gamma, beta, statistics
+    return p, x, gamma, beta, running_mean, running_var
 
 
 def batch_norm_backward(dout, shape, dtype):
@@ -385,6 +409,7 @@ def batch_norm_backward(dout, shape, dtype):
 # --- element-wise, rows, losses ---------------------------------------------------------------------------------------
 
 
+@remembered
 def elementwise(x, negative_slope=0.0):
     x = arg.array("x", x)
     dtype, result = arg.dtypes(x)
@@ -393,6 +418,7 @@ def elementwise(x, negative_slope=0.0):
     return p, *arg.dense(dtype, x)
 
 
+@remembered
 def elementwise_backward(dout, saved, name, negative_slope=0.0):
     dout, saved = arg.array("dout", dout), arg.array(name, saved)
     arg.shape("dout", dout, saved.shape, f"the shape of {name}")
@@ -402,6 +428,7 @@ def elementwise_backward(dout, saved, name, negative_slope=0.0):
     return p, *arg.dense(dtype, dout, saved)
 
 
+@remembered
 def softmax(x, axis=-1):
     x = arg.array("x", x)
     if x.ndim == 0:
@@ -415,6 +442,7 @@ def softmax(x, axis=-1):
     return p, *arg.dense(dtype, x)
 
 
+@remembered
 def softmax_backward(dout, y, axis=-1):
     p, y = softmax(arg.array("y", y), axis)
     dout = arg.array("dout", dout)
@@ -424,6 +452,7 @@ def softmax_backward(dout, y, axis=-1):
     return p, *arg.dense(dtype, dout, y)
 
 
+@remembered
 def softmax_cross_entropy(x, t, name="x"):
     x = arg.array(name, x, (1, 2))
     unbatched = x.ndim == 1
@@ -470,6 +499,7 @@ def same_shape(y, t, reduction="half_sum"):
 # --- dropout, optimisers ----------------------------------------------------------------------------------------------
 
 
+@remembered
 def dropout(x, ratio=0.5, inverted=True, planes=False):
     x = _images("x", x)[0] if planes else arg.array("x", x)
     ratio = arg.real("ratio", ratio, 0, 1)

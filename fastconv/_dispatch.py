@@ -1,6 +1,6 @@
 """From an operation and its Problem to a kernel: the first row of the table that takes it.
 
-The choice is remembered by (operation, Problem, forced backend). A forced backend raises where it has no kernel that
+The choice is remembered in the Problem, which `_check` remembers in turn. A forced backend raises where it has no kernel that
 takes the Problem; it never falls back, so that a test cannot pass on the reference by accident.
 """
 
@@ -37,8 +37,7 @@ def candidates(op: str, p: Problem) -> Iterator[tuple[_table.Row, Callable[..., 
             yield row, row.accepts(p) or load(row.kernel)
 
 
-@lru_cache(maxsize=4096)
-def _choose(op: str, p: Problem, forced: str | None) -> Callable[..., Any]:
+def _choose(op: str, p: Problem) -> Callable[..., Any]:
     refusals = []
     for row, outcome in candidates(op, p):
         if not isinstance(outcome, str):
@@ -55,7 +54,11 @@ def kernel(op: str, p: Problem) -> Callable[..., Any]:
     RuntimeError
         When the forced backend has none, with every row's reason.
     """
-    return _choose(op, p, settings.backend)
+    key = op, settings.backend
+    chosen = p.chosen.get(key)
+    if chosen is None:
+        chosen = p.chosen[key] = _choose(op, p)
+    return chosen
 
 
 def backends() -> dict[str, str]:

@@ -4,7 +4,9 @@
 from them. A Problem holds no array.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,9 @@ class Problem:
     result_dtype: np.dtype
     device: str = "cpu"
     unbatched: bool = False
+    chosen: dict[tuple[str, str | None], Callable[..., Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # dispatch's choices by (operation, forced backend): asked of the Problem itself, which is remembered with its call
 
     def finish(self, y: npt.NDArray) -> npt.NDArray:
         """A kernel's result in the caller's dtype and rank."""

@@ -2,6 +2,14 @@
 
 from contextvars import ContextVar
 
+try:
+    from .kernels._cpu.remember import forget
+except ImportError:  # a build without the compiled engine remembers nothing
+
+    def forget() -> None:
+        pass
+
+
 PRECISIONS = ("highest", "high")
 
 
@@ -43,6 +51,7 @@ def set_float32_conv_precision(precision: str) -> None:
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {PRECISIONS}, got {precision!r}")
     settings.float32_conv_precision = precision
+    forget()
 
 
 def get_float32_conv_precision() -> str:

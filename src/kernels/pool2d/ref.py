@@ -6,6 +6,10 @@ Adaptive average: bin i covers rows floor(i*H/OH) to ceil((i+1)*H/OH) (PyTorch's
 Stochastic: M. Zeiler and R. Fergus, Stochastic Pooling for Regularization of Deep CNNs, 2013.
 """
 
+from dataclasses import replace
+
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,9 +24,7 @@ def _reaching(p: Pool2d) -> Pool2d:
     """The same windows with the bottom and right padding that ceil mode's last windows reach into."""
     needed_h = (p.OH - 1) * p.stride_h + p.dilation_h * (p.FH - 1) + 1 - p.H - p.pad_top
     needed_w = (p.OW - 1) * p.stride_w + p.dilation_w * (p.FW - 1) + 1 - p.W - p.pad_left
-    fields = {name: getattr(p, name) for name in p.__dataclass_fields__}
-    fields |= {"pad_bottom": max(p.pad_bottom, needed_h), "pad_right": max(p.pad_right, needed_w)}
-    return Pool2d(**fields)
+    return replace(p, pad_bottom=max(p.pad_bottom, needed_h), pad_right=max(p.pad_right, needed_w))
 
 
 def _positions(p: Pool2d) -> Array:
@@ -119,9 +121,10 @@ def stochastic_forward(out: Array, indices: Indices, x: Array, u: Array, p: Pool
     weights, positions = _weights(x, p)
     sums = weights.cumsum(axis=0)
     before = sums <= u * sums[-1]
-    # Rounding may leave u*total at the total itself: then the last element with a weight is taken.
+    # Rounding may leave u*total at the total itself: then the last element with a weight is taken. A NaN among them
+    # makes every comparison false: then the first.
     last = weights.shape[0] - 1 - np.argmax(weights[::-1] > 0, axis=0)
-    chosen = np.minimum(before.sum(axis=0), last)
+    chosen = np.maximum(np.minimum(before.sum(axis=0), last), np.argmax(weights != 0, axis=0))
     positions = np.broadcast_to(positions, weights.shape)
     indices[...] = np.take_along_axis(positions, chosen[None], axis=0)[0]
     planes = x.reshape(p.N, p.C, p.H * p.W)
