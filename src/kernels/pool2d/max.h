@@ -1,0 +1,169 @@
+// Maximum pooling, forward. A window's maximum is that of its rows' maxima, so every row of x is reduced along the
+// columns once, however many windows share it, and kept in a ring; then the ring's rows are reduced.
+//
+// Both steps go from the first tap to the last and take a value that is greater, or NaN: the first of equal maxima wins
+// and the last NaN, as in row-major order over the window. Every window begins with its first tap inside of x, so that
+// one of -inf alone has an index too. Indices travel in integers as wide as T, relative to the window's first row.
+#pragma once
+#include <limits>
+
+#include "planes.h"
+
+namespace {
+
+template <class T>
+constexpr T kMinusInfinity = -std::numeric_limits<T>::infinity();
+
+template <class T>
+struct Best {
+    Vec<T> value;
+    Vec<Int<T>> index;
+
+    void take(Vec<T> candidate, Vec<Int<T>> position) {
+        const auto better = (candidate > value) | fc::isnan(candidate);
+        value = fc::select(better, candidate, value);
+        index = fc::select(better, position, index);
+    }
+
+    // Stores the first n lanes; `origin` is added to the indices.
+    void put(T* values, int64_t* indices, int64_t origin, int64_t n) const {
+        constexpr int64_t L64 = lanes<int64_t>;
+        fc::store_n(values, value, n);
+        if constexpr (sizeof(T) == 8) {
+            fc::store_n(indices, index + fc::set1(origin), n);
+        } else {
+            fc::store_n(indices, fc::widen_lo(index) + fc::set1(origin), n);
+            if (n > L64) fc::store_n(indices + L64, fc::widen_hi(index) + fc::set1(origin), n - L64);
+        }
+    }
+};
+
+// Any window, one at a time. -inf and -1 where no tap is inside of x.
+template <class T>
+void max_windows(T* out, int64_t* indices, const T* x, const Window& p, const Part& part) {
+    for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
+        for (int64_t i = part.row_begin; i < part.row_end; ++i)
+            for (int64_t j = 0; j < p.OW; ++j) {
+                const int64_t top = i * p.stride_h - p.pad_top, left = j * p.stride_w - p.pad_left;
+                const Taps rows(top, p.H, p.FH, p.dilation_h), columns(left, p.W, p.FW, p.dilation_w);
+                T best = kMinusInfinity<T>;
+                int64_t index = -1;
+                for (int64_t u = rows.begin; u < rows.end; ++u)
+                    for (int64_t v = columns.begin; v < columns.end; ++v) {
+                        const int64_t position = (top + u * p.dilation_h) * p.W + left + v * p.dilation_w;
+                        const T value = x[plane * p.H * p.W + position];
+                        if (value > best || value != value || index < 0) best = value, index = position;
+                    }
+                const int64_t at = (plane * p.OH + i) * p.OW + j;
+                out[at] = best;
+                indices[at] = index;
+            }
+}
+
+// Whether some window misses x altogether: dilated taps may step over it.
+inline bool misses(const Window& p) {
+    auto axis = [](int64_t positions, int64_t stride, int64_t pad, int64_t extent, int64_t taps, int64_t dilation) {
+        for (int64_t i = 0; i < positions; ++i) {
+            const Taps inside(i * stride - pad, extent, taps, dilation);
+            if (inside.begin == inside.end) return true;
+        }
+        return false;
+    };
+    return (p.dilation_h > 1 && axis(p.OH, p.stride_h, p.pad_top, p.H, p.FH, p.dilation_h)) ||
+           (p.dilation_w > 1 && axis(p.OW, p.stride_w, p.pad_left, p.W, p.FW, p.dilation_w));
+}
+
+template <class T>
+class MaxRows {
+public:
+    explicit MaxRows(const Window& p)
+        : p_(p), width_(round_up(p.OW, lanes<T>)), row_(p, kMinusInfinity<T>), first_(width_),
+          values_(p.reach_h() * width_), columns_(p.reach_h() * width_) {
+        for (int64_t j = 0; j < width_; ++j) {
+            const int64_t left = j * p.stride_w - p.pad_left;
+            first_[j] = Int<T>(left + Taps(left, p.W, p.FW, p.dilation_w).begin * p.dilation_w);
+        }
+    }
+
+    // The output rows [begin, end) of one plane x.
+    void plane(T* out, int64_t* indices, const T* x, int64_t begin, int64_t end) {
+        int64_t ready = 0;  // rows of x below it have been reduced, as far as they are wanted
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t top = i * p_.stride_h - p_.pad_top;
+            const Taps rows(top, p_.H, p_.FH, p_.dilation_h);
+            const int64_t last = top + (rows.end - 1) * p_.dilation_h;
+            for (ready = std::max(ready, top); ready <= last; ++ready)
+                reduce_columns(x + ready * p_.W, ready % p_.reach_h());
+            reduce_rows(out + i * p_.OW, indices + i * p_.OW, top, rows);
+        }
+    }
+
+private:
+    void reduce_columns(const T* x, int64_t slot) {
+        using I = Int<T>;
+        row_.read([x](int64_t w, int64_t n) { return fc::load_n(x + w, n); });
+        const Vec<I> across = fc::iota<I>() * fc::set1(I(p_.stride_w));
+        for (int64_t j = 0; j < p_.OW; j += lanes<T>) {
+            Best<T> best{fc::set1(kMinusInfinity<T>), fc::load(first_ + j)};
+            Vec<I> column = across + fc::set1(I(j * p_.stride_w - p_.pad_left));
+            for (int64_t v = 0; v < p_.FW; ++v) {
+                best.take(fc::load(row_.tap(v) + j), column);
+                column += fc::set1(I(p_.dilation_w));
+            }
+            fc::store(values_ + slot * width_ + j, best.value);
+            fc::store(columns_ + slot * width_ + j, best.index);
+        }
+    }
+
+    void reduce_rows(T* out, int64_t* indices, int64_t top, const Taps& rows) {
+        using I = Int<T>;
+        for (int64_t j = 0; j < p_.OW; j += lanes<T>) {
+            Best<T> best{};
+            for (int64_t u = rows.begin; u < rows.end; ++u) {
+                const int64_t at = (top + u * p_.dilation_h) % p_.reach_h() * width_ + j;
+                const Vec<T> value = fc::load(values_ + at);
+                const Vec<I> index = fc::load(columns_ + at) + fc::set1(I(u * p_.dilation_h * p_.W));
+                if (u == rows.begin) best = {value, index};
+                else best.take(value, index);
+            }
+            best.put(out + j, indices + j, top * p_.W, p_.OW - j);
+        }
+    }
+
+    const Window& p_;
+    int64_t width_;
+    PhasedRow<T> row_;
+    Scratch<Int<T>> first_;
+    Scratch<T> values_;
+    Scratch<Int<T>> columns_;
+};
+
+template <class T>
+void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
+    const Window p = simplified(*window);
+    const bool one_by_one = p.reach_h() * p.W >= std::numeric_limits<Int<T>>::max() || misses(p);
+    const double taps = double(p.FH * p.FW);
+    over_planes(p.N * p.C, p.OH, double(p.N * p.C * p.OH * p.OW) * 0.1 * taps, [&](const Part& part) {
+        if (one_by_one) return max_windows(out, indices, x, p, part);
+        MaxRows<T> rows(p);
+        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
+            rows.plane(out + plane * p.OH * p.OW, indices + plane * p.OH * p.OW, x + plane * p.H * p.W,
+                       part.row_begin, part.row_end);
+    });
+}
+
+// Every dout is added at its window's index: the plane is zeroed in cache, then scattered into.
+template <class T>
+void max_backward(T* dx, const T* dout, const int64_t* indices, const Window* window) {
+    const int64_t inside = window->H * window->W, count = window->OH * window->OW;
+    const int64_t planes = window->N * window->C;
+    over_planes(planes, 1, double(planes) * (0.05 * double(inside) + double(count)), [&](const Part& part) {
+        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) {
+            T* to = dx + plane * inside;
+            std::fill_n(to, inside, T(0));
+            for (int64_t i = plane * count; i < (plane + 1) * count; ++i) to[indices[i]] += dout[i];
+        }
+    });
+}
+
+}  // namespace
