@@ -1,0 +1,58 @@
+"""The affine map and its gradients, compiled: see isa.cpp for the products and gemm.h for how they are computed."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libcpp cimport bool
+
+from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+
+cnp.import_array()
+
+ctypedef struct Sizes:
+    int64_t N, K, M
+    bool transposed, relu
+
+ctypedef void (*Forward)(void* out, const void* x, const void* w, const void* b, const Sizes& sizes) except + nogil
+ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const Sizes& sizes) except + nogil
+ctypedef void (*BackwardWeights)(
+    void* dw, void* db, const void* dout, const void* x, const Sizes& sizes) except + nogil
+
+cdef Forward _forward[2]
+cdef BackwardData _backward_data[2]
+cdef BackwardWeights _backward_weights[2]
+
+lookup_floats("affine", "forward", <void**>_forward)
+lookup_floats("affine", "backward_data", <void**>_backward_data)
+lookup_floats("affine", "backward_weights", <void**>_backward_weights)
+
+
+cdef Sizes _sizes(p) except *:
+    return Sizes(p.N, p.K, p.M, p.transposed, p.activation == "relu")
+
+
+cdef void* _data(cnp.ndarray array) noexcept:
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
+    cdef Sizes sizes = _sizes(p)
+    cdef Forward kernel = _forward[precision(out)]
+    cdef void *y = _data(out), *x_data = _data(x), *w_data = _data(w), *b_data = _data(b)
+    with nogil:
+        kernel(y, x_data, w_data, b_data, sizes)
+
+
+def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
+    cdef Sizes sizes = _sizes(p)
+    cdef BackwardData kernel = _backward_data[precision(dx)]
+    cdef void *dx_data = _data(dx), *dout_data = _data(dout), *w_data = _data(w)
+    with nogil:
+        kernel(dx_data, dout_data, w_data, sizes)
+
+
+def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
+    cdef Sizes sizes = _sizes(p)
+    cdef BackwardWeights kernel = _backward_weights[precision(dw)]
+    cdef void *dw_data = _data(dw), *db_data = _data(db), *dout_data = _data(dout), *x_data = _data(x)
+    with nogil:
+        kernel(dw_data, db_data, dout_data, x_data, sizes)

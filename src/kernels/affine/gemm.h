@@ -1,0 +1,244 @@
+// Matrix products of our own: C = A * B, with an optional bias per column, accumulation and ReLU.
+//
+//   fc::Product<float> p{.M, .N, .K, .A = {a, lda, 1}, .B = {w, 1, ldw}, .C = y, .c_row = N};
+//   fc::gemm(p);                  shares the work among the engine's threads
+//   fc::gemm_on_this_thread(p);   for use inside a parallel region
+//
+// A transposed operand is one with its strides exchanged; one of the two must be 1. Three roads:
+//
+//   dots      M <= kWideRows, B transposed: scalar products of rows, nothing is copied
+//   wide      M <= kWideRows: rows of A broadcast, B streamed once in place
+//   blocked   Goto's scheme: blocks of K; a block of A small enough for L2; then panels of two vectors' columns of B, each
+//             copied into L1 just before use; then tiles. A is copied only where its strides hurt: see copies_a.
+//
+// Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34 (2008).
+//
+// Threads take parts of M or of N, which changes no bit of the result; when K is much longer than both, parts of K, whose
+// sums are added in order.
+#pragma once
+#include "dot.h"
+#include "kernel.h"
+#include "pack.h"
+#include "tile.h"
+
+namespace fc {
+
+template <class T>
+struct Matrix {
+    const T* data;  // element (i, j) at data[i * row + j * column]
+    int64_t row, column;
+
+    const T* at(int64_t i, int64_t j) const { return data + i * row + j * column; }
+    Matrix from(int64_t i, int64_t j) const { return {at(i, j), row, column}; }
+};
+
+template <class T>
+struct Product {
+    int64_t M, N, K;  // C is M x N
+    Matrix<T> A, B;
+    T* C;
+    int64_t c_row;
+    const T* bias = nullptr;  // (N,)
+    bool relu = false;
+    bool accumulate = false;  // C += instead of C =
+
+    // The product of rows [m0, m0 + m) and columns [n0, n0 + n).
+    Product part(int64_t m0, int64_t m, int64_t n0, int64_t n) const {
+        Product p = *this;
+        p.M = m, p.N = n;
+        p.A = A.from(m0, 0), p.B = B.from(0, n0);
+        p.C = C + m0 * c_row + n0;
+        if (bias) p.bias = bias + n0;
+        return p;
+    }
+
+    // The part of the sums with k in [k0, k0 + k).
+    Product depth(int64_t k0, int64_t k) const {
+        Product p = *this;
+        p.K = k;
+        p.A = A.from(0, k0), p.B = B.from(k0, 0);
+        return p;
+    }
+
+    // The same in place: the first block of k brings the bias, the last one ReLU.
+    Product block_of_depth(int64_t k0, int64_t k) const {
+        Product p = depth(k0, k);
+        if (k0 > 0) p.bias = nullptr, p.accumulate = true;
+        p.relu = relu && k0 + k == K;
+        return p;
+    }
+
+    // A tile that begins at C[0, n0] and covers the whole depth.
+    Tile<T> tile(int64_t n0, int64_t columns_of_last) const {
+        return {A.data, A.row, A.column, B.at(0, n0), B.row, K, C + n0, c_row, columns_of_last,
+                bias ? bias + n0 : nullptr, accumulate, relu};
+    }
+};
+
+namespace detail {
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// `total` cut into equal parts of at most `most`; the size of a part, rounded up to a multiple of `unit`.
+constexpr int64_t equal_parts(int64_t total, int64_t most, int64_t unit = 1) {
+    return ceil_div(ceil_div(total, ceil_div(total, most)), unit) * unit;
+}
+
+constexpr int64_t kDepthBytes = 1536;         // of k in a block: a panel of B then has 2 vectors x 384 floats, 48 KB
+constexpr int64_t kBlockOfABytes = 384 * 1024;   // of A in a block: it stays in L2
+constexpr int64_t kStride = 2048;             // rows this many bytes apart fall into few cache sets
+
+template <class T>
+void gemm_dots(const Product<T>& p) {
+    Tile<T> t = p.tile(0, 0);
+    t.b_row = p.B.column;
+    dots(int(p.M), t, p.N);
+}
+
+template <class T>
+void gemm_wide(const Product<T>& p) {
+    const int64_t panel = kWideVectors[p.M] * lanes<T>;
+    // Far apart rows of B cost a TLB entry each: take few at a time.
+    const int64_t depth = p.N > panel && p.B.row * int64_t(sizeof(T)) >= kStride ? equal_parts(p.K, 128) : p.K;
+    for (int64_t k = 0; k < p.K; k += depth) {
+        const Product<T> block = p.block_of_depth(k, std::min(depth, p.K - k));
+        for (int64_t n = 0; n < p.N; n += panel) {
+            const int64_t columns = std::min(panel, p.N - n), vectors = ceil_div(columns, lanes<T>);
+            wide_tile(int(p.M), int(vectors), block.tile(n, columns - (vectors - 1) * lanes<T>));
+        }
+    }
+}
+
+// Is A copied? Transposed it is cheap, and makes 14 rows a dense stream. Otherwise it costs a transposition, which pays
+// when many panels read the copy, and when rows fall into the same cache sets.
+template <class T>
+bool copies_a(const Product<T>& p) {
+    const bool few_rows = p.M <= 2 * kTallRows;
+    if (p.A.column != 1) return !few_rows && p.N > 4 * lanes<T>;
+    const bool same_sets = p.A.row * int64_t(sizeof(T)) % kStride == 0;
+    return p.M > kTallRows && p.N >= (same_sets ? 4 : 32) * lanes<T>;
+}
+
+template <class T>
+void gemm_blocked(const Product<T>& p) {
+    constexpr int L = lanes<T>;
+    const int64_t depth = equal_parts(p.K, kDepthBytes / int64_t(sizeof(T)), L);
+    const bool copy_a = copies_a(p);
+    const bool copy_b = p.B.column != 1 || p.M > 2 * kTallRows;
+    const int64_t block_rows = kBlockOfABytes / int64_t(sizeof(T)) / depth / kTallRows * kTallRows;
+    const int64_t rows = p.M <= 2 * block_rows ? p.M : block_rows;
+    const int64_t tile_rows = equal_parts(rows, kTallRows);
+
+    const Scratch<T> panel_b(2 * L * depth);
+    const Scratch<T> block_a(copy_a ? (rows + tile_rows) * depth : 0);
+    for (int64_t k = 0; k < p.K; k += depth) {
+        const Product<T> slice = p.block_of_depth(k, std::min(depth, p.K - k));
+        for (int64_t m = 0; m < p.M; m += rows) {
+            const Product<T> block = slice.part(m, std::min(rows, p.M - m), 0, p.N);
+            if (copy_a)
+                for (int64_t i = 0; i < block.M; i += tile_rows)
+                    pack(block_a + i * block.K, tile_rows, block.A.at(i, 0), block.A.column, block.A.row, block.K,
+                         std::min(tile_rows, block.M - i));
+            for (int64_t n = 0, columns; n < p.N; n += columns) {
+                const Width width = next_width<T>(p.N - n);
+                columns = std::min<int64_t>(columns_of<T>(width), p.N - n);
+                Tile<T> t = block.tile(n, width == kTwoVectors ? columns - L : columns);
+                if (copy_b || columns < columns_of<T>(width)) {
+                    t.b_row = columns_of<T>(width);
+                    pack(panel_b.get(), t.b_row, t.b, block.B.row, block.B.column, block.K, columns);
+                    t.b = panel_b;
+                }
+                for (int64_t i = 0; i < block.M; i += tile_rows) {
+                    if (copy_a) {
+                        t.a = block_a + i * block.K;
+                        t.a_row = 1, t.a_column = tile_rows;
+                    } else {
+                        t.a = block.A.at(i, 0);
+                    }
+                    t.c = block.C + i * p.c_row + n;
+                    tall_tile(int(std::min(tile_rows, block.M - i)), width, t.a_column == 1, t);
+                }
+            }
+        }
+    }
+}
+
+// C = sum of no terms.
+template <class T>
+void gemm_empty(const Product<T>& p) {
+    for (int64_t i = 0; i < p.M; ++i)
+        for (int64_t j = 0; j < p.N; ++j) {
+            T& c = p.C[i * p.c_row + j];
+            const T y = (p.accumulate ? c : T(0)) + (p.bias ? p.bias[j] : T(0));
+            c = p.relu && y < T(0) ? T(0) : y;
+        }
+}
+
+}  // namespace detail
+
+template <class T>
+void gemm_on_this_thread(const Product<T>& p) {
+    if (p.M == 0 || p.N == 0) return;
+    if (p.K == 0) return detail::gemm_empty(p);
+    const bool few_rows = p.M <= kWideRows && p.A.column == 1;
+    if (few_rows && p.B.column == 1) return detail::gemm_wide(p);
+    if (few_rows) return detail::gemm_dots(p);
+    detail::gemm_blocked(p);
+}
+
+namespace detail {
+
+template <class T>
+double nanoseconds(const Product<T>& p) {
+    constexpr double flops_per_nanosecond = 6 * lanes<T>, bytes_per_nanosecond = 20;
+    const double bytes = (double(p.M) * p.K + double(p.K) * p.N + double(p.M) * p.N) * sizeof(T);
+    return std::max(2.0 * p.M * p.N * p.K / flops_per_nanosecond, bytes / bytes_per_nanosecond);
+}
+
+// Parts of K: part 0 goes to C, the others to scratch memory, and are added in order.
+template <class T>
+void gemm_split_depth(const Product<T>& p, int nthreads) {
+    const int64_t depth = equal_parts(p.K, ceil_div(p.K, nthreads), lanes<T>), parts = ceil_div(p.K, depth);
+    const Scratch<T> sums((parts - 1) * p.M * p.N);
+    parallel(parts, nthreads, [&](int64_t part, int) {
+        Product<T> q = p.depth(part * depth, std::min(depth, p.K - part * depth));
+        q.relu = false;
+        if (part > 0) {
+            q.C = sums + (part - 1) * p.M * p.N;
+            q.c_row = p.N;
+            q.bias = nullptr;
+            q.accumulate = false;
+        }
+        gemm_on_this_thread(q);
+    });
+    for (int64_t i = 0; i < p.M; ++i)
+        for (int64_t j = 0; j < p.N; j += lanes<T>) {
+            const int64_t n = p.N - j;
+            T* c = p.C + i * p.c_row + j;
+            Vec<T> y = load_n(c, n);
+            for (int64_t part = 1; part < parts; ++part) y += load_n(sums + ((part - 1) * p.M + i) * p.N + j, n);
+            store_n(c, p.relu ? max(zero<T>(), y) : y, n);
+        }
+}
+
+}  // namespace detail
+
+template <class T>
+void gemm(const Product<T>& p) {
+    const int nthreads = threads_for(detail::nanoseconds(p));
+    if (nthreads <= 1) return gemm_on_this_thread(p);
+    if (p.K >= 8 * std::max(p.M, p.N)) return detail::gemm_split_depth(p, nthreads);
+    // The side that is cut more evenly into whole tiles: of so many rows, or of two vectors' columns.
+    const int64_t rows = detail::equal_parts(p.M, detail::ceil_div(p.M, nthreads));
+    const int64_t columns = detail::equal_parts(p.N, detail::ceil_div(p.N, nthreads), 2 * lanes<T>);
+    if (rows * p.N <= columns * p.M && p.M > kWideRows)
+        parallel(detail::ceil_div(p.M, rows), nthreads, [&](int64_t i, int) {
+            gemm_on_this_thread(p.part(i * rows, std::min(rows, p.M - i * rows), 0, p.N));
+        });
+    else
+        parallel(detail::ceil_div(p.N, columns), nthreads, [&](int64_t j, int) {
+            gemm_on_this_thread(p.part(0, p.M, j * columns, std::min(columns, p.N - j * columns)));
+        });
+}
+
+}  // namespace fc

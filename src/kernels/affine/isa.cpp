@@ -1,0 +1,76 @@
+// The affine map and its gradients, as three matrix products. W is (K, M), or (M, K) when transposed.
+//
+//   forward            y (N, M)  = x . W + b, then ReLU if asked for
+//   backward_data      dx (N, K) = dout . W^T
+//   backward_weights   dW        = x^T . dout, or dout^T . x when transposed;  db (M,) = column sums of dout
+//
+// gemm.h does the work; ref.py is the truth.
+#include "gemm.h"
+
+namespace {
+
+using fc::Matrix;
+using fc::Vec;
+
+struct Sizes {
+    int64_t N, K, M;
+    bool transposed, relu;
+};
+
+template <class T>
+Matrix<T> dense(const T* data, int64_t columns) {
+    return {data, columns, 1};
+}
+
+template <class T>
+Matrix<T> transposed(Matrix<T> a) {
+    return {a.data, a.column, a.row};
+}
+
+template <class T>
+Matrix<T> weights(const T* w, const Sizes& s) {
+    return s.transposed ? transposed(dense(w, s.K)) : dense(w, s.M);
+}
+
+template <class T>
+void forward(T* out, const T* x, const T* w, const T* b, const Sizes& s) {
+    fc::gemm(fc::Product<T>{s.N, s.M, s.K, dense(x, s.K), weights(w, s), out, s.M, b, s.relu});
+}
+
+template <class T>
+void backward_data(T* dx, const T* dout, const T* w, const Sizes& s) {
+    fc::gemm(fc::Product<T>{s.N, s.K, s.M, dense(dout, s.M), transposed(weights(w, s)), dx, s.K});
+}
+
+// Sums of blocks of rows are added to the total, so that the rounding error does not grow with every row.
+template <class T>
+void column_sums(T* sums, const T* a, int64_t rows, int64_t columns) {
+    constexpr int64_t L = fc::lanes<T>, kRows = 128, kVectors = 4;
+    const int64_t strip = kVectors * L;
+    fc::parallel_blocks(fc::detail::ceil_div(columns, strip), 1, 0.05 * sizeof(T) * strip * rows, [=](int64_t i, int64_t end) {
+        for (int64_t j = i * strip; j < std::min(end * strip, columns); j += L) {
+            const int64_t n = columns - j;
+            Vec<T> total = fc::zero<T>();
+            for (int64_t block = 0; block < rows; block += kRows) {
+                Vec<T> sum = fc::zero<T>();
+                for (int64_t r = block; r < std::min(block + kRows, rows); ++r) sum += fc::load_n(a + r * columns + j, n);
+                total += sum;
+            }
+            fc::store_n(sums + j, total, n);
+        }
+    });
+}
+
+template <class T>
+void backward_weights(T* dw, T* db, const T* dout, const T* x, const Sizes& s) {
+    const Matrix<T> xs = dense(x, s.K), douts = dense(dout, s.M);
+    if (s.transposed)
+        fc::gemm(fc::Product<T>{s.M, s.K, s.N, transposed(douts), xs, dw, s.K});
+    else
+        fc::gemm(fc::Product<T>{s.K, s.M, s.N, transposed(xs), douts, dw, s.M});
+    if (db) column_sums(db, dout, s.N, s.M);
+}
+
+}  // namespace
+
+FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(backward_weights))

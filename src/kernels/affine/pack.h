@@ -1,0 +1,31 @@
+// Copies of blocks of A and B in the order in which tiles read them.
+#pragma once
+#include <algorithm>
+
+#include "simd.h"
+
+namespace fc {
+
+// dst[k * width + j] = src[k * k_stride + j * j_stride] for j < count, 0 for count <= j < width. One stride is 1.
+template <class T>
+void pack(T* dst, int64_t width, const T* src, int64_t k_stride, int64_t j_stride, int64_t depth, int64_t count) {
+    constexpr int L = lanes<T>;
+    if (j_stride == 1) {
+        for (int64_t k = 0; k < depth; ++k, src += k_stride, dst += width)
+            for (int64_t j = 0; j < width; j += L) store_n(dst + j, load_n(src + j, std::max<int64_t>(count - j, 0)), width - j);
+        return;
+    }
+    for (int64_t k = 0; k < depth; k += L) {
+        const int64_t ks = std::min<int64_t>(depth - k, L);
+        for (int64_t j = 0; j < width; j += L) {
+            Vec<T> block[L];
+            FC_UNROLL for (int i = 0; i < L; ++i)
+                block[i] = j + i < count ? load_n(src + (j + i) * j_stride + k, ks) : zero<T>();
+            transpose<T>(block);
+            FC_UNROLL for (int i = 0; i < L; ++i)
+                if (i < ks) store_n(dst + (k + i) * width + j, block[i], width - j);
+        }
+    }
+}
+
+}  // namespace fc
