@@ -34,7 +34,7 @@ _NAMES = {
     },
     "gradient": {"gradient": "_numerical_gradient_1d numerical_gradient_2d numerical_gradient"},
     "optimizer": {"optim": "SGD Momentum Nesterov AdaGrad RMSprop Adam=BookAdam"},
-    "trainer": {"trainer": "Trainer"},
+    "trainer": {"trainer": "Trainer=BookTrainer"},
     "multi_layer_net": {"networks": "MultiLayerNet", "gradient": "numerical_gradient"},
     "multi_layer_net_extend": {"networks": "MultiLayerNetExtend", "gradient": "numerical_gradient"},
 }

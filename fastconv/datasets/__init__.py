@@ -16,7 +16,7 @@ loader                   from                                           image   
 =======================  =============================================  =============  ================
 """
 
-from ._prepare import load_arrays, one_hot
+from ._prepare import Split, load_arrays, one_hot
 from .augment import random_crop, random_flip
 from .cifar import load_cifar10
 from .digits import load_digits
@@ -24,6 +24,7 @@ from .folder import folder_classes, load_image_folder
 from .idx import load_fashion_mnist, load_mnist
 
 __all__ = [
+    "Split",
     "folder_classes",
     "load_arrays",
     "load_cifar10",

@@ -4,7 +4,6 @@ import gzip
 import io
 import os
 import pickle
-import struct
 import sys
 import tarfile
 import warnings
@@ -12,21 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mnist_files import FOLDER, idx_bytes, needs_mnist, write_idx
 
 from fastconv import datasets
 from fastconv.datasets.idx import read_idx
-
-MNIST = Path(os.environ.get("FASTCONV_MNIST") or Path(__file__).parents[3] / "shared/data/mnist")
-
-
-def idx_bytes(array):
-    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-def write_idx(folder, part, images, labels, *, suffix=".gz"):
-    for name, array in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
-        content = idx_bytes(array)
-        (folder / f"{part}-{name}{suffix}").write_bytes(gzip.compress(content) if suffix else content)
 
 
 @pytest.fixture
@@ -74,11 +62,11 @@ def test_mnist_splits_a_lonely_part_the_same_way_each_time_and_says_so(tmp_path,
     assert rows == sorted(map(bytes, digits[0].reshape(20, 784)))
 
 
-@pytest.mark.skipif(not MNIST.is_dir(), reason=f"no MNIST folder {MNIST} (FASTCONV_MNIST names another)")
+@needs_mnist
 def test_real_mnist():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (x, t), (x_test, t_test) = datasets.load_mnist(flatten=False, data=MNIST)
+        (x, t), (x_test, t_test) = datasets.load_mnist(flatten=False, data=FOLDER)
     assert x.shape[1:] == x_test.shape[1:] == (1, 28, 28)
     assert (len(x), len(x_test)) in {(8000, 2000), (60000, 10000)}
     counts = np.bincount(np.concatenate([t, t_test]))

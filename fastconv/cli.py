@@ -1,0 +1,281 @@
+"""The program ``fastconv``: train a network, show what this installation has, time it.
+
+Everything a user can get wrong ends with one line on standard error and the exit code 2.
+"""
+
+import argparse
+import importlib.metadata
+import math
+import re
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+import fastconv
+
+from . import _bench, datasets, networks, plots
+from ._extras import require
+from .trainer import Trainer
+
+_DATASETS: dict[str, Callable[..., datasets.Split]] = {
+    "digits": datasets.load_digits,
+    "mnist": datasets.load_mnist,
+    "fashion": datasets.load_fashion_mnist,
+    "cifar10": datasets.load_cifar10,
+}
+_NETWORKS: dict[str, Callable[..., networks.Network]] = {
+    "simple": lambda input_dim, **options: networks.SimpleConvNet(input_dim, weight_init_std="he", **options),
+    "deep": networks.DeepConvNet,
+    "mlp": lambda input_dim, **options: networks.MultiLayerNet(math.prod(input_dim), [100], 10, **options),
+}
+_LEARNING_RATES = {
+    "sgd": 0.1,
+    "momentum": 0.01,
+    "nesterov": 0.01,
+    "adagrad": 0.01,
+    "rmsprop": 0.001,
+    "adadelta": 1.0,
+    "adam": 0.002,
+}
+_TIMED_SECONDS = 1.0  # for the time of a step, on each of the two sides
+_INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line; by default the process's own.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 130 after Ctrl-C. A user's error raises SystemExit(2).
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options, parser)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fastconv", description="Compiled CNN kernels behind NumPy arrays.")
+    parser.add_argument("--version", action="version", version=f"fastconv {fastconv.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="{train,info,bench}", required=True)
+    defaults = argparse.ArgumentDefaultsHelpFormatter
+
+    train = commands.add_parser("train", help="train a network and save it", formatter_class=defaults)
+    add = train.add_argument
+    add("--dataset", choices=_DATASETS, default="digits", help="digits are bundled")
+    add("--data", metavar="DIR", help="folder with the data set's files; without it they are downloaded")
+    add("--net", choices=_NETWORKS, default="simple", help="SimpleConvNet, DeepConvNet or a perceptron")
+    add("--epochs", type=_count, metavar="N", default=15)
+    add("--batch-size", type=_count, metavar="N", default=50)
+    add("--optimizer", choices=_LEARNING_RATES, default="adam")
+    add("--lr", type=_rate, help="learning rate at the start; by default the optimiser's own")
+    add("--schedule", choices=("linear", "constant"), default="linear", help="linear: down to 0 at the end")
+    add("--dtype", choices=("float32", "float64"), default="float32")
+    add("--backend", choices=fastconv.backends(), help="force one; by default the fastest for each problem")
+    add("--threads", type=_count, metavar="N", help="by default the CPUs this process may use")
+    add("--seed", type=_seed, metavar="N", default=0, help="of the initial weights and the batches")
+    add("--out", type=Path, metavar="DIR", default=Path("fastconv-run"), help="where the results are saved")
+    train.set_defaults(run=_train)
+
+    info = commands.add_parser("info", help="show versions, backends and optional packages")
+    info.set_defaults(run=_info)
+
+    bench = commands.add_parser("bench", help="time against NumPy and PyTorch", formatter_class=defaults)
+    add = bench.add_argument
+    add("--dtype", choices=("float32", "float64"), default="float32")
+    add("--threads", type=_count, metavar="N", help="by default the CPUs this process may use")
+    add("--seconds", type=_rate, metavar="S", default=0.5, help="for one side's turn at one row")
+    bench.set_defaults(run=_run_bench)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+@contextmanager
+def _explained(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """One line and exit code 2 for what a user's values, files or installation can make fail."""
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _info(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    fastconv.show_config()
+    for extra, packages in _extras().items():
+        print(f"{'extra ' + extra:24} {', '.join(f'{name} {_version(name)}' for name in packages)}")
+    return 0
+
+
+def _extras() -> dict[str, list[str]]:
+    """The packages of each extra, from the installed metadata."""
+    extras: dict[str, list[str]] = {}
+    for requirement in importlib.metadata.requires("fastconv") or ():
+        found = re.match(r"""([\w.-]+)[^;]*;\s*extra\s*==\s*["']([\w-]+)""", requirement)
+        if found and found[1] != "fastconv":
+            extras.setdefault(found[2], []).append(found[1])
+    return extras
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(missing)"
+
+
+def _run_bench(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    threads = options.threads or fastconv.get_num_threads()
+    _bench.run(options.dtype, threads, options.seconds, lambda line: print(line, flush=True))
+    return 0
+
+
+def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    with _explained(parser):
+        require("tqdm", "demo", "the progress bar")
+        require("matplotlib", "demo", "the learning curve")
+        if options.threads:
+            fastconv.set_num_threads(options.threads)
+        if options.backend:
+            fastconv.set_backend(options.backend)
+        (x, t), (x_test, t_test) = _load(options)
+        network = _network(options, x)
+        out = _folder(options.out)
+    trainer = Trainer(
+        network, x, t, x_test, t_test,
+        epochs=options.epochs,
+        mini_batch_size=options.batch_size,
+        optimizer=options.optimizer,
+        optimizer_param={"lr": _learning_rate(options)},
+        evaluate_sample_num_per_epoch=1000,
+        verbose=False,
+        progress=True,
+        seed=options.seed,
+        shuffle=True,
+        callbacks=[_fall] if options.schedule == "linear" else [],
+    )  # fmt: skip
+    print(
+        f"{type(network).__name__} on {options.dataset}: {len(x):,} images to train, {len(x_test):,} to test; "
+        f"{options.dtype}, batches of {options.batch_size}, {options.optimizer}"
+    )
+    try:
+        trainer.train()
+    except KeyboardInterrupt:
+        saved, _ = _save(trainer, out / f"{options.net}-{options.dataset}")
+        print(f"interrupted after step {trainer.current_iter} of {trainer.max_iter}: saved as {saved}")
+        return _INTERRUPTED
+    saved, curve = _save(trainer, out / f"{options.net}-{options.dataset}")
+    print(f"test accuracy   {trainer.final_test_acc:.2%}")
+    print(f"time per step   {_compare_steps(options, x, t)}")
+    print(f"parameters      {saved}")
+    print(f"learning curve  {curve}")
+    return 0
+
+
+def _load(options: argparse.Namespace) -> datasets.Split:
+    """The data set in the options' dtype; what the loader warns of is printed as a note."""
+    where = {} if options.data is None else {"data": options.data}
+    if where and options.dataset == "digits":
+        raise ValueError("--data: the digits are bundled; name another --dataset to read files")
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        parts = _DATASETS[options.dataset](flatten=options.net == "mlp", **where)
+    for note in notes:
+        print(f"note: {note.message}")
+    train, test = ((x.astype(options.dtype, copy=False), t) for x, t in parts)
+    return train, test
+
+
+def _network(options: argparse.Namespace, x: Any) -> networks.Network:
+    return _NETWORKS[options.net](x.shape[1:], dtype=np.dtype(options.dtype), rng=options.seed)
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out: cannot make the folder {path}: {error.strerror}") from error
+    return path
+
+
+def _learning_rate(options: argparse.Namespace) -> float:
+    return options.lr or _LEARNING_RATES[options.optimizer]
+
+
+def _fall(trainer: Trainer, event: str) -> None:
+    """After each step, the learning rate of the next: from its first value evenly down towards 0."""
+    if event == "step" and trainer.current_iter < trainer.max_iter:
+        left = trainer.max_iter - trainer.current_iter
+        trainer.optimizer.lr *= left / (left + 1)
+
+
+def _save(trainer: Trainer, path: Path) -> tuple[Path, Path]:
+    parameters, curve = path.with_suffix(".npz"), path.with_suffix(".png")
+    trainer.network.save_params(parameters)
+    plots.learning_curve(trainer, curve)
+    return parameters, curve
+
+
+def _compare_steps(options: argparse.Namespace, x: Any, t: Any) -> str:
+    """The time of a training step, beside that of the same network on the NumPy reference."""
+    ours = _seconds_per_step(options, x, t)
+    if options.backend == "numpy":
+        return f"{1e3 * ours:.2f} ms"
+    with fastconv.backend("numpy"):
+        reference = _seconds_per_step(options, x, t)
+    return f"{1e3 * ours:.2f} ms, NumPy reference {1e3 * reference:.2f} ms: {reference / ours:.1f} times as long"
+
+
+def _seconds_per_step(options: argparse.Namespace, x: Any, t: Any) -> float:
+    """The median of the steps of a new network."""
+    network, make_optimizer = _network(options, x), Trainer.optimizers[options.optimizer]
+    optimizer = make_optimizer(lr=_learning_rate(options))  # type: ignore[call-arg]
+    batch = x[: options.batch_size], t[: options.batch_size]
+    taken: list[float] = []
+    end = time.perf_counter() + _TIMED_SECONDS
+    while len(taken) < 5 or time.perf_counter() < end:
+        start = time.perf_counter()
+        optimizer.update(network.params, network.gradient(*batch))
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
