@@ -2,15 +2,14 @@
 
 import contextlib
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import _unpickle
 from .._extras import require
 
 Array = npt.NDArray[Any]
@@ -76,8 +75,6 @@ def _safetensors() -> Any:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
-    if not zipfile.is_zipfile(path) and path.stat():
-        raise ValueError("not a zip archive")
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 
@@ -88,24 +85,4 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
 
 def _read_pickle(path: Path) -> Any:
     with open(path, "rb") as file:
-        return _ArraysOnly(file).load()
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler for dicts of arrays: any other class or function in the file is refused before it is called."""
-
-    _ALLOWED: ClassVar[set[tuple[str, str]]] = {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),  # written by NumPy 1
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy.core.numeric", "_frombuffer"),  # pickle protocol 5
-        ("numpy._core.numeric", "_frombuffer"),
-        ("_codecs", "encode"),  # bytes in protocols 0 to 2
-        ("collections", "OrderedDict"),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, and only arrays are admitted")
-        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+        return _unpickle.load(file)

@@ -1,0 +1,213 @@
+"""save_params and load_params: formats, foreign and hostile files."""
+
+import collections
+import os
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from fastconv.networks import DeepConvNet, MultiLayerNetExtend, SimpleConvNet, TwoLayerNet
+
+rng = np.random.default_rng(7)
+SMALL = {"filter_num": 2, "filter_size": 3, "pad": 0, "stride": 1}
+NETS = {
+    "TwoLayerNet": (lambda seed: TwoLayerNet(5, 4, 3, rng=seed), (5,)),
+    "SimpleConvNet": (lambda seed: SimpleConvNet((1, 8, 8), SMALL, 5, 3, use_batchnorm=True, rng=seed), (1, 8, 8)),
+    "DeepConvNet": (lambda seed: DeepConvNet((1, 8, 8), output_size=3, rng=seed), (1, 8, 8)),
+    "MultiLayerNetExtend": (lambda seed: MultiLayerNetExtend(5, [4], 3, use_batchnorm=True, rng=seed), (5,)),
+}
+
+
+def small(seed=0, dtype=np.float64):
+    return TwoLayerNet(5, 4, 3, 1.0, dtype, rng=seed)
+
+
+def unchanged(net, before):
+    return all(net.params[key] is a and np.array_equal(a, copy) for key, (a, copy) in before.items())
+
+
+def snapshot(net):
+    return {key: (a, a.copy()) for key, a in net.params.items()}
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("name", NETS)
+def test_a_loaded_network_predicts_the_same(name, suffix, tmp_path):
+    make, shape = NETS[name]
+    saved, loaded = make(1), make(2)
+    x, t = rng.standard_normal((6, *shape)), rng.integers(0, 3, 6)
+    for _ in range(3):
+        saved.gradient(x, t)  # moves running statistics away from their first values
+    scores = saved.predict(x)
+    assert (loaded.predict(x) != scores).any()
+    saved.save_params(tmp_path / f"net{suffix}")
+    loaded.load_params(str(tmp_path / f"net{suffix}"))
+    assert_array_equal(loaded.predict(x), scores)
+    assert os.listdir(tmp_path) == [f"net{suffix}"]
+    for key, (layer, attribute) in loaded._owners.items():
+        assert getattr(layer, attribute) is loaded.params[key]
+    loaded.params["W1"] *= 2
+    assert (loaded.predict(x) != scores).any()
+
+
+def test_the_default_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, two = small(1), small(2)
+    one.save_params()
+    two.load_params()
+    assert_array_equal(two.params["W1"], one.params["W1"])
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", [dict, collections.OrderedDict])
+def test_the_books_pickle(protocol, kind, tmp_path):
+    one, two = small(1), small(2)
+    one.params["W1"] = np.asfortranarray(one.params["W1"])
+    path = tmp_path / "params.pkl"
+    path.write_bytes(pickle.dumps(kind(one.params), protocol))
+    two.load_params(path)
+    for key, a in one.params.items():
+        assert_array_equal(two.params[key], a)
+        assert two.params[key].flags.c_contiguous
+
+
+def test_the_books_pickle_from_numpy_1(tmp_path):
+    one, two = small(1), small(2)
+    content = pickle.dumps(one.params, 3)
+    assert b"numpy._core.multiarray" in content
+    (tmp_path / "params.pkl").write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    two.load_params(tmp_path / "params.pkl")
+    assert_array_equal(two.params["W2"], one.params["W2"])
+
+
+def test_the_dtype_of_the_network_stays(tmp_path):
+    small(1).save_params(tmp_path / "net.npz")
+    net = small(2, np.float32)
+    net.load_params(tmp_path / "net.npz")
+    assert {p.dtype for p in net.params.values()} == {np.dtype(np.float32)}
+
+
+class Hostile:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path):
+    net = small()
+    before = snapshot(net)
+    for i, content in enumerate((Hostile(tmp_path / "run"), {**net.params, "b2": Hostile(tmp_path / "run")})):
+        path = tmp_path / f"{i}.pkl"
+        path.write_bytes(pickle.dumps(content))
+        with pytest.raises(ValueError, match="only arrays are admitted"):
+            net.load_params(path)
+    with pytest.raises(ValueError, match="no parameter file"):
+        path = tmp_path / "objects.npz"
+        np.savez(path, **{**net.params, "W1": np.array([Hostile(tmp_path / "run")], object)})
+        net.load_params(path)
+    assert not (tmp_path / "run").exists()
+    assert unchanged(net, before)
+
+
+def wrong_key(p):
+    return {**p, "W9": p["W1"]}
+
+
+def missing_key(p):
+    return {key: a for key, a in p.items() if key != "b1"}
+
+
+def wrong_shape(p):
+    return {**p, "b2": np.zeros(4)}
+
+
+def same_size_but_transposed(p):
+    return {**p, "W1": p["W1"].T.copy()}
+
+
+def integers(p):
+    return {**p, "b2": np.zeros(3, int)}
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pkl"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (wrong_key, r"missing \[\], unknown \['W9'\]"),
+        (missing_key, r"missing \['b1'\], unknown \[\]"),
+        (wrong_shape, r"expected b2 of shape \(3,\)"),
+        (same_size_but_transposed, r"expected W1 of shape \(5, 4\)"),
+        (integers, "int64 under 'b2'"),
+    ],
+)
+def test_a_file_of_another_network_changes_nothing(change, message, suffix, tmp_path):
+    from safetensors.numpy import save_file
+
+    net = small()
+    before = snapshot(net)
+    arrays = change({key: a + 1 for key, a in net.params.items()})
+    arrays["b2"] = arrays["b2"].astype(np.int64) if change is integers else arrays["b2"]
+    path = tmp_path / f"net{suffix}"
+    match suffix:
+        case ".npz":
+            np.savez(path, **arrays)
+        case ".safetensors":
+            save_file(arrays, path)
+        case ".pkl":
+            path.write_bytes(pickle.dumps(arrays))
+    with pytest.raises(ValueError, match=message):
+        net.load_params(path)
+    assert unchanged(net, before)
+
+
+@pytest.mark.parametrize("content", [b"", b"not what the suffix says", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pkl"])
+def test_broken_files(content, suffix, tmp_path):
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    net = small()
+    before = snapshot(net)
+    with pytest.raises(ValueError, match="no parameter file"):
+        net.load_params(path)
+    assert unchanged(net, before)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"W1": [1.0]}, {1: np.zeros(2)}])
+def test_pickles_of_other_things(value, tmp_path):
+    path = tmp_path / "net.pkl"
+    path.write_bytes(pickle.dumps(value))
+    with pytest.raises(ValueError, match="to hold"):
+        small().load_params(path)
+
+
+def test_names_and_missing_files(tmp_path):
+    net = small()
+    for name in ("net.pkl", "net.txt", "net"):
+        with pytest.raises(ValueError, match=r"\.npz or \.safetensors"):
+            net.save_params(tmp_path / name)
+    with pytest.raises(ValueError, match="ending in"):
+        net.load_params(tmp_path / "net.txt")
+    for suffix in (".npz", ".safetensors", ".pkl"):
+        with pytest.raises(FileNotFoundError):
+            net.load_params(tmp_path / f"missing{suffix}")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "net.npz"
+    small(1).save_params(path)
+    before = path.read_bytes()
+
+    def full(file, **arrays):
+        file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="no space"):
+        small(2).save_params(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net.npz"]
