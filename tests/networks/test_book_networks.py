@@ -12,6 +12,7 @@ from fastconv.networks import (
     DeepConvNet,
     MultiLayerNet,
     MultiLayerNetExtend,
+    Network,
     SimpleConvNet,
     ThreeLayerNet,
     TwoLayerNet,
@@ -255,6 +256,17 @@ def assert_same_roughly(gradients, expected):
     assert gradients.keys() == expected.keys()
     for key, difference in expected.items():
         assert_allclose(gradients[key], difference, rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+def test_a_network_of_the_users_own_layers():
+    W, b = rng.standard_normal((12, 3)), np.zeros(3)
+    row = {"Flatten1": layers.Flatten(), "Affine1": layers.Affine(W, b), "Tanh1": layers.Tanh()}
+    net = Network(row, weight_decay_lambda=0.5)
+    assert net.params["W1"] is W and list(net.params) == ["W1", "b1"]
+    x, t = rng.standard_normal((4, 2, 3, 2)), np.array([0, 1, 2, 0])
+    loss, _ = plain.softmax_with_loss(np.tanh(x.reshape(4, 12) @ W), t)
+    assert_allclose(net.loss(x, t), loss + 0.25 * np.sum(W**2), **TIGHT)
+    assert_same_roughly(net.gradient(x, t), net.numerical_gradient(x, t))
 
 
 def test_shapes_follow_the_input():
