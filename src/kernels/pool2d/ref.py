@@ -8,8 +8,6 @@ Stochastic: M. Zeiler and R. Fergus, Stochastic Pooling for Regularization of De
 
 from dataclasses import replace
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
