@@ -28,12 +28,12 @@ def _finish(figure: Any, path: PathLike | None) -> Any:
 
 
 def learning_curve(trainer: Any, path: PathLike | None = None) -> Any:
-    """The loss of every step, smoothed too where there are enough, beside the accuracies of every epoch.
+    """The loss of every step, smoothed too where there are enough, beside the accuracies of every epoch and the last.
 
     Parameters
     ----------
     trainer : Trainer
-        Or anything with `train_loss_list`, `train_acc_list` and `test_acc_list`.
+        Or anything with `train_loss_list`, `train_acc_list` and `test_acc_list`; `final_test_acc` is shown if there.
     path : str or path, optional
 
     Returns
@@ -50,7 +50,11 @@ def learning_curve(trainer: Any, path: PathLike | None = None) -> Any:
     left.legend()
     for name, accuracies, marker in (("train", trainer.train_acc_list, "o"), ("test", trainer.test_acc_list, "s")):
         right.plot(np.arange(1, len(accuracies) + 1), accuracies, marker=marker, label=name)
+    final = getattr(trainer, "final_test_acc", None)
+    if final is not None:
+        right.axhline(final, color="0.5", linestyle="--", label=f"test at the end: {final:.4f}")
     right.set(xlabel="epoch", ylabel="accuracy")
+    right.xaxis.get_major_locator().set_params(integer=True)
     right.legend(loc="lower right")
     return _finish(figure, path)
 

@@ -100,8 +100,10 @@ def test_learning_curve(tmp_path):
 
 
 def test_learning_curve_of_a_short_training():
-    trainer = SimpleNamespace(train_loss_list=[1.0], train_acc_list=[], test_acc_list=[])
-    assert len(plots.learning_curve(trainer).axes[0].lines) == 1
+    trainer = SimpleNamespace(train_loss_list=[1.0], train_acc_list=[0.5], test_acc_list=[0.5], final_test_acc=0.75)
+    loss, accuracy = plots.learning_curve(trainer).axes
+    assert len(loss.lines) == 1
+    assert_array_equal(accuracy.lines[-1].get_ydata(), [0.75, 0.75])
 
 
 def shown(figure):
