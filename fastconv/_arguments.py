@@ -42,13 +42,20 @@ def dtypes(*arrays: np.ndarray | None) -> tuple[np.dtype, np.dtype]:
     result = np.result_type(*(a.dtype for a in arrays if a is not None))
     if result.kind != "f":
         result = np.dtype(np.float64)
-    result = result.newbyteorder("=")
+    if not result.isnative:
+        result = result.newbyteorder("=")
     return (np.dtype(np.float32) if result == np.float16 else result), result
 
 
 def dense(dtype: np.dtype, *arrays: np.ndarray | None) -> list[Any]:
     """The arrays as kernels want them: of `dtype`, C-contiguous, aligned. None stays None."""
-    return [None if a is None else np.require(a, dtype, ("C", "A")) for a in arrays]
+    return [
+        # np.require would make a view where the dtype is equal but another object
+        a
+        if a is None or (a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned)
+        else np.require(a, dtype, "CA")
+        for a in arrays
+    ]
 
 
 def integer(name: str, value: Any, least: int) -> int:

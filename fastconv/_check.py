@@ -1,7 +1,7 @@
 """Arguments of the public operations -> (Problem, dense arrays...). The only place that raises on input.
 
-One function per operation, with the operation's own signature; each returns the frozen Problem first. Checks that do not
-look at the numbers in their float arrays are `remembered`: a call like an earlier one gets its Problem at once.
+One function per operation, with the operation's own signature; each returns the frozen Problem first. Checks that do
+not look at the numbers in their float arrays are `remembered`: a call like an earlier one gets its Problem at once.
 """
 
 import math

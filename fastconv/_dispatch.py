@@ -1,13 +1,13 @@
 """From an operation and its Problem to a kernel: the first row of the table that takes it.
 
-The choice is remembered in the Problem, which `_check` remembers in turn. A forced backend raises where it has no kernel that
-takes the Problem; it never falls back, so that a test cannot pass on the reference by accident.
+The choice is remembered in the Problem, which `_check` remembers in turn. A forced backend raises where it has no
+kernel that takes the Problem; it never falls back, so that a test cannot pass on the reference by accident.
 """
 
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from . import _table

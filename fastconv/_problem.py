@@ -22,7 +22,7 @@ class Problem:
     unbatched: bool = False
     chosen: dict[tuple[str, str | None], Callable[..., Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
-    )  # dispatch's choices by (operation, forced backend): asked of the Problem itself, which is remembered with its call
+    )  # dispatch's choices by (operation, forced backend), kept with the Problem
 
     def finish(self, y: npt.NDArray) -> npt.NDArray:
         """A kernel's result in the caller's dtype and rank."""

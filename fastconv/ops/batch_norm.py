@@ -73,7 +73,8 @@ def batch_norm(
     ----------
     S. Ioffe and C. Szegedy, Batch Normalization, 2015.
     """
-    p, x, gamma, beta, *statistics = check.batch_norm(x, gamma, beta, running_mean, running_var, training, momentum, eps)
+    arguments = x, gamma, beta, running_mean, running_var, training, momentum, eps
+    p, x, gamma, beta, *statistics = check.batch_norm(*arguments)
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
     y = memory.empty(x.shape, p.dtype)
     # The kernel's running statistics are dense and of its dtype; the user's may be views or of another.

@@ -26,7 +26,7 @@ def setup(case, dtype, training):
 @pytest.mark.parametrize("case", CASES["batch_norm"], ids=str)
 @pytest.mark.parametrize("kernel", kernels(*OPS), ids=str)
 def test_against_torch(kernel, case, training, dtype):
-    p, x, gamma, beta, (mean, var) = setup(case, dtype, training)
+    p, x, gamma, beta, mean, var = setup(case, dtype, training)
     if (kernel.op == "batch_norm_training" and not training) or (kernel.op == "batch_norm_inference" and training):
         pytest.skip("the other kernel's mode")
     if kernel.refuses(p):
