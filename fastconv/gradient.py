@@ -60,9 +60,7 @@ def _numerical_gradient_1d(f: Callable[[Array], Any], x: npt.ArrayLike) -> Array
     return numerical_gradient(f, x)
 
 
-def gradient_descent(
-    f: Callable[[Array], Any], init_x: npt.ArrayLike, lr: float = 0.01, step_num: int = 100
-) -> Array:
+def gradient_descent(f: Callable[[Array], Any], init_x: npt.ArrayLike, lr: float = 0.01, step_num: int = 100) -> Array:
     """A minimum of f, looked for by `step_num` steps of x -= lr * numerical_gradient(f, x).
 
     Parameters

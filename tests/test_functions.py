@@ -160,7 +160,9 @@ def test_conv_output_size(size, filter_size, stride, pad):
         torch.zeros(1, 1, size), torch.zeros(1, 1, filter_size), stride=stride, padding=pad
     ).shape[2]
     assert f.conv_output_size(size, filter_size, stride, pad) == expected
-    assert f.conv_output_size(size, filter_size, stride, f.conv_padding(size, expected, filter_size, stride)) == expected
+    assert (
+        f.conv_output_size(size, filter_size, stride, f.conv_padding(size, expected, filter_size, stride)) == expected
+    )
 
 
 def test_conv_padding():

@@ -37,9 +37,7 @@ class Convolution(Layer):
     def forward(self, x: Array, *, activation: str | None = None) -> Array:
         """x (N, C, H, W) -> (N, FN, OH, OW)."""
         self.x = x
-        return ops.conv2d(
-            x, self.W, self.b, self.stride, self.pad, self.dilation, self.groups, activation=activation
-        )
+        return ops.conv2d(x, self.W, self.b, self.stride, self.pad, self.dilation, self.groups, activation=activation)
 
     def backward(self, dout: Array, *, needs_dx: bool = True) -> Array | None:
         """The gradient in x's shape; None if it is not needed."""
@@ -92,7 +90,5 @@ class TransposedConvolution(Layer):
     def backward(self, dout: Array, *, needs_dx: bool = True) -> Array | None:
         """The gradient in x's shape; None if it is not needed."""
         needs = needs_dx, True, self.b is not None
-        dx, self.dW, self.db = ops.conv_transpose2d_backward(
-            dout, self.x, self.W, *self._geometry, needs=needs
-        )
+        dx, self.dW, self.db = ops.conv_transpose2d_backward(dout, self.x, self.W, *self._geometry, needs=needs)
         return dx

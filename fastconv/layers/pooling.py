@@ -91,9 +91,7 @@ class AveragePooling(_Window):
         return ops.avg_pool2d(x, *self._window, self.ceil_mode, self.count_include_pad)
 
     def backward(self, dout: Array) -> Array:
-        return ops.avg_pool2d_backward(
-            dout, self.input_shape, *self._window, self.ceil_mode, self.count_include_pad
-        )
+        return ops.avg_pool2d_backward(dout, self.input_shape, *self._window, self.ceil_mode, self.count_include_pad)
 
 
 class StochasticPooling(Layer):

@@ -159,8 +159,7 @@ class Network:
         """
         with self._still():
             return {
-                key: numerical_gradient(lambda _: self.loss(x, t, train_flg=True), p)
-                for key, p in self.params.items()
+                key: numerical_gradient(lambda _: self.loss(x, t, train_flg=True), p) for key, p in self.params.items()
             }
 
     @contextmanager

@@ -89,8 +89,10 @@ CASES = {
         layers.Residual(
             [layers.Convolution(w_conv, b3, 2, 1), layers.Relu()], [layers.Convolution(w_conv[:, :, :1, :1], None, 2)]
         ),
-        lambda x: F.conv2d(x, *map(torch.tensor, (w_conv, b3)), 2, 1).relu()
-        + F.conv2d(x, torch.tensor(w_conv[:, :, :1, :1]), None, 2),
+        lambda x: (
+            F.conv2d(x, *map(torch.tensor, (w_conv, b3)), 2, 1).relu()
+            + F.conv2d(x, torch.tensor(w_conv[:, :, :1, :1]), None, 2)
+        ),
         normal(2, 2, 7, 6),
     ),
 }
