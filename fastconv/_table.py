@@ -67,7 +67,10 @@ def _rows(folder: str, function: str) -> list[Row]:
 TABLE: dict[str, list[Row]] = {
     "conv2d_forward": _rows("conv2d", "forward"),
     "conv2d_backward_data": _rows("conv2d", "backward_data"),
-    "conv2d_backward_weights": _rows("conv2d", "backward_weights"),
+    "conv2d_backward_weights": [
+        Row("cython", "conv2d_weights.cy:backward_weights", floats),
+        Row("numpy", "conv2d.ref:backward_weights", anything),
+    ],
     "im2col": _rows("im2col", "im2col"),
     "col2im": _rows("im2col", "col2im"),
     "max_pool2d_forward": _rows("pool2d", "max_forward"),

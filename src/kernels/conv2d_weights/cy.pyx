@@ -1,0 +1,29 @@
+"""Gradients of a convolution's filters and bias, compiled: see isa.cpp."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+
+from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels._cpu.window cimport Window, window
+
+cnp.import_array()
+
+ctypedef void (*BackwardWeights)(
+    void* dw, void* db, const void* dout, const void* x, const Window* w, int64_t FN, int64_t groups
+) except + nogil
+
+cdef BackwardWeights _kernels[2]
+
+lookup_floats("conv2d_weights", "backward_weights", <void**>_kernels)
+
+
+def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
+    cdef BackwardWeights kernel = _kernels[precision(x)]
+    cdef void* dw_data = cnp.PyArray_DATA(dw)
+    cdef void* db_data = NULL if db is None else cnp.PyArray_DATA(db)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef Window w = window(p)
+    cdef int64_t FN = p.FN, groups = p.groups
+    with nogil:
+        kernel(dw_data, db_data, dout_data, x_data, &w, FN, groups)
