@@ -1,0 +1,33 @@
+"""im2col and col2im, compiled: see isa.cpp."""
+
+cimport numpy as cnp
+
+from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels._cpu.window cimport Window, window
+
+cnp.import_array()
+
+ctypedef void (*Kernel)(void* out, const void* source, const Window* p) except + nogil
+
+cdef Kernel _im2col[2]
+cdef Kernel _col2im[2]
+
+lookup_floats("im2col", "im2col", <void**>_im2col)
+lookup_floats("im2col", "col2im", <void**>_col2im)
+
+
+cdef _run(Kernel* kernels, cnp.ndarray out, cnp.ndarray source, p):
+    cdef Window sizes = window(p)
+    cdef Kernel kernel = kernels[precision(source)]
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* source_data = cnp.PyArray_DATA(source)
+    with nogil:
+        kernel(out_data, source_data, &sizes)
+
+
+def im2col(cnp.ndarray out, cnp.ndarray x, p):
+    _run(_im2col, out, x, p)
+
+
+def col2im(cnp.ndarray out, cnp.ndarray col, p):
+    _run(_col2im, out, col, p)
