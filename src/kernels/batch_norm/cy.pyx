@@ -1,0 +1,79 @@
+"""Batch normalisation, compiled: see isa.cpp."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libcpp cimport bool as cbool
+
+from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+
+cnp.import_array()
+
+cdef extern from "sizes.h" namespace "fc" nogil:
+    ctypedef struct BatchNorm:
+        int64_t N, C, P
+        double momentum, eps
+
+ctypedef void (*Training)(
+    void* out, void* mean, void* inv_std, const void* x, const void* gamma, const void* beta, void* running_mean,
+    void* running_var, const BatchNorm* sizes
+) except + nogil
+ctypedef void (*Inference)(
+    void* out, const void* x, const void* gamma, const void* beta, const void* mean, const void* var,
+    const BatchNorm* sizes
+) except + nogil
+ctypedef void (*Backward)(
+    void* dx, void* dgamma, void* dbeta, const void* dout, const void* x, const void* gamma, const void* mean,
+    const void* inv_std, cbool batch_statistics, const BatchNorm* sizes
+) except + nogil
+
+cdef Training _training[2]
+cdef Inference _inference[2]
+cdef Backward _backward[2]
+
+lookup_floats("batch_norm", "training", <void**>_training)
+lookup_floats("batch_norm", "inference", <void**>_inference)
+lookup_floats("batch_norm", "backward", <void**>_backward)
+
+
+cdef BatchNorm _sizes(p):
+    return BatchNorm(N=p.N, C=p.C, P=p.P, momentum=p.momentum, eps=p.eps)
+
+
+cdef inline void* _data(cnp.ndarray array) noexcept nogil:
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+def training(
+    cnp.ndarray out, cnp.ndarray mean, cnp.ndarray inv_std, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta,
+    cnp.ndarray running_mean, cnp.ndarray running_var, p,
+):
+    cdef BatchNorm sizes = _sizes(p)
+    cdef Training kernel = _training[precision(x)]
+    with nogil:
+        kernel(
+            _data(out), _data(mean), _data(inv_std), _data(x), _data(gamma), _data(beta), _data(running_mean),
+            _data(running_var), &sizes,
+        )
+
+
+def inference(
+    cnp.ndarray out, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray mean, cnp.ndarray var, p
+):
+    cdef BatchNorm sizes = _sizes(p)
+    cdef Inference kernel = _inference[precision(x)]
+    with nogil:
+        kernel(_data(out), _data(x), _data(gamma), _data(beta), _data(mean), _data(var), &sizes)
+
+
+def backward(
+    cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray gamma,
+    cnp.ndarray mean, cnp.ndarray inv_std, p,
+):
+    cdef BatchNorm sizes = _sizes(p)
+    cdef Backward kernel = _backward[precision(x)]
+    cdef cbool batch_statistics = p.training
+    with nogil:
+        kernel(
+            _data(dx), _data(dgamma), _data(dbeta), _data(dout), _data(x), _data(gamma), _data(mean), _data(inv_std),
+            batch_statistics, &sizes,
+        )

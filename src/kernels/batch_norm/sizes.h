@@ -1,0 +1,17 @@
+// x as (N, C, P): what the entry points hand over.
+#pragma once
+#include <cstdint>
+
+namespace fc {
+
+struct BatchNorm {
+    int64_t N, C, P;
+    double momentum, eps;
+};
+
+// Channels [c0, c1) of images [n0, n1).
+struct Block {
+    int64_t c0, c1, n0, n1;
+};
+
+}  // namespace fc
