@@ -61,10 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code: 0, or 130 after Ctrl-C. A user's error raises SystemExit(2).
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        return options.run(options, parser)
+        return options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -79,35 +78,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fastconv", description="Compiled CNN kernels behind NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"fastconv {fastconv.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="{train,info,bench}", required=True)
-    defaults = argparse.ArgumentDefaultsHelpFormatter
 
-    train = commands.add_parser("train", help="train a network and save it", formatter_class=defaults)
+    train = commands.add_parser("train", help="train a network and save it")
     add = train.add_argument
-    add("--dataset", choices=_DATASETS, default="digits", help="digits are bundled")
+    add("--dataset", choices=_DATASETS, default="digits", help="default: %(default)s, which are bundled")
     add("--data", metavar="DIR", help="folder with the data set's files; without it they are downloaded")
-    add("--net", choices=_NETWORKS, default="simple", help="SimpleConvNet, DeepConvNet or a perceptron")
-    add("--epochs", type=_count, metavar="N", default=15)
-    add("--batch-size", type=_count, metavar="N", default=50)
-    add("--optimizer", choices=_LEARNING_RATES, default="adam")
-    add("--lr", type=_rate, help="learning rate at the start; by default the optimiser's own")
-    add("--schedule", choices=("linear", "constant"), default="linear", help="linear: down to 0 at the end")
-    add("--dtype", choices=("float32", "float64"), default="float32")
-    add("--backend", choices=fastconv.backends(), help="force one; by default the fastest for each problem")
-    add("--threads", type=_count, metavar="N", help="by default the CPUs this process may use")
-    add("--seed", type=_seed, metavar="N", default=0, help="of the initial weights and the batches")
-    add("--out", type=Path, metavar="DIR", default=Path("fastconv-run"), help="where the results are saved")
-    train.set_defaults(run=_train)
+    add("--net", choices=_NETWORKS, default="simple", help="SimpleConvNet (default), DeepConvNet, perceptron")
+    add("--epochs", type=_count, metavar="N", default=15, help="default: %(default)s")
+    add("--batch-size", type=_count, metavar="N", default=50, help="default: %(default)s")
+    add("--optimizer", choices=_LEARNING_RATES, default="adam", help="default: %(default)s")
+    add("--lr", type=_rate, help="learning rate at the start; default: one that suits the optimiser")
+    add("--schedule", choices=("linear", "constant"), default="linear", help="linear (default): down to 0")
+    _add_engine_options(train)
+    add("--backend", choices=fastconv.backends(), help="default: the fastest for each problem")
+    add("--seed", type=_seed, metavar="N", default=0, help="of weights and batches; default: %(default)s")
+    add("--out", type=Path, metavar="DIR", default=Path("fastconv-run"), help="default: %(default)s")
+    train.set_defaults(run=_train, parser=train)
 
     info = commands.add_parser("info", help="show versions, backends and optional packages")
     info.set_defaults(run=_info)
 
-    bench = commands.add_parser("bench", help="time against NumPy and PyTorch", formatter_class=defaults)
-    add = bench.add_argument
-    add("--dtype", choices=("float32", "float64"), default="float32")
-    add("--threads", type=_count, metavar="N", help="by default the CPUs this process may use")
-    add("--seconds", type=_rate, metavar="S", default=0.5, help="for one side's turn at one row")
+    bench = commands.add_parser("bench", help="time against the NumPy reference and PyTorch")
+    _add_engine_options(bench)
+    bench.add_argument(
+        "--seconds", type=_rate, metavar="S", default=0.5, help="for a side's turn at a row; default: %(default)s"
+    )
     bench.set_defaults(run=_run_bench)
     return parser
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
+    parser.add_argument("--threads", type=_count, metavar="N", help="default: the CPUs this process may use")
 
 
 def _count(text: str) -> int:
@@ -141,7 +143,7 @@ def _explained(parser: argparse.ArgumentParser) -> Iterator[None]:
         parser.error(str(error))
 
 
-def _info(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def _info(options: argparse.Namespace) -> int:
     fastconv.show_config()
     for extra, packages in _extras().items():
         print(f"{'extra ' + extra:24} {', '.join(f'{name} {_version(name)}' for name in packages)}")
@@ -165,14 +167,14 @@ def _version(package: str) -> str:
         return "(missing)"
 
 
-def _run_bench(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def _run_bench(options: argparse.Namespace) -> int:
     threads = options.threads or fastconv.get_num_threads()
     _bench.run(options.dtype, threads, options.seconds, lambda line: print(line, flush=True))
     return 0
 
 
-def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    with _explained(parser):
+def _train(options: argparse.Namespace) -> int:
+    with _explained(options.parser):
         require("tqdm", "demo", "the progress bar")
         require("matplotlib", "demo", "the learning curve")
         if options.threads:
@@ -181,7 +183,7 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             fastconv.set_backend(options.backend)
         (x, t), (x_test, t_test) = _load(options)
         network = _network(options, x)
-        out = _folder(options.out)
+        _make_folder(options.out)
     trainer = Trainer(
         network, x, t, x_test, t_test,
         epochs=options.epochs,
@@ -201,16 +203,16 @@ def _train(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     )
     try:
         trainer.train()
+        code = 0
+        print(f"test accuracy   {trainer.final_test_acc:.2%}")
     except KeyboardInterrupt:
-        saved, _ = _save(trainer, out / f"{options.net}-{options.dataset}")
-        print(f"interrupted after step {trainer.current_iter} of {trainer.max_iter}: saved as {saved}")
-        return _INTERRUPTED
-    saved, curve = _save(trainer, out / f"{options.net}-{options.dataset}")
-    print(f"test accuracy   {trainer.final_test_acc:.2%}")
-    print(f"time per step   {_compare_steps(options, x, t)}")
-    print(f"parameters      {saved}")
-    print(f"learning curve  {curve}")
-    return 0
+        code = _INTERRUPTED
+        print(f"interrupted after step {trainer.current_iter} of {trainer.max_iter}")
+    with _explained(options.parser):
+        _save(trainer, options.out / f"{options.net}-{options.dataset}")
+    if not code:
+        print(f"time per step   {_compare_steps(options, x, t)}")
+    return code
 
 
 def _load(options: argparse.Namespace) -> datasets.Split:
@@ -231,12 +233,11 @@ def _network(options: argparse.Namespace, x: Any) -> networks.Network:
     return _NETWORKS[options.net](x.shape[1:], dtype=np.dtype(options.dtype), rng=options.seed)
 
 
-def _folder(path: Path) -> Path:
+def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"--out: cannot make the folder {path}: {error.strerror}") from error
-    return path
 
 
 def _learning_rate(options: argparse.Namespace) -> float:
@@ -250,11 +251,13 @@ def _fall(trainer: Trainer, event: str) -> None:
         trainer.optimizer.lr *= left / (left + 1)
 
 
-def _save(trainer: Trainer, path: Path) -> tuple[Path, Path]:
+def _save(trainer: Trainer, path: Path) -> None:
+    """Write the parameters and a picture of the training, and say where."""
     parameters, curve = path.with_suffix(".npz"), path.with_suffix(".png")
     trainer.network.save_params(parameters)
+    print(f"parameters      {parameters}")
     plots.learning_curve(trainer, curve)
-    return parameters, curve
+    print(f"learning curve  {curve}")
 
 
 def _compare_steps(options: argparse.Namespace, x: Any, t: Any) -> str:

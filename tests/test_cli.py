@@ -176,6 +176,14 @@ def test_an_unusable_out_folder_is_one_line(quick, tmp_path, capsys):
     assert "--out: cannot make the folder" in error_line(quick, capsys)
 
 
+def test_a_file_that_cannot_be_written_is_one_line(quick, tmp_path, capsys):
+    (tmp_path / "out" / "mlp-digits.npz").mkdir(parents=True)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(quick)
+    assert ended.value.code == 2
+    assert "mlp-digits.npz" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("package", ["tqdm", "matplotlib", "sklearn"])
 def test_a_missing_extra_is_one_line(package, quick, capsys, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
@@ -205,11 +213,11 @@ def test_ctrl_c_saves_what_was_trained(quick, tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in err
-    lines = out.decode().splitlines()
-    assert lines[-1].startswith("interrupted after step ")
-    assert lines[-1].endswith(f"saved as {tmp_path / 'out' / 'mlp-digits.npz'}")
-    steps = int(lines[-1].split()[3])
-    assert 28 < steps < 100000 * 28
+    *_, interrupted, parameters, curve = out.decode().splitlines()
+    assert interrupted.startswith("interrupted after step ")
+    assert 28 < int(interrupted.split()[3]) < 100000 * 28
+    assert parameters.split() == ["parameters", str(tmp_path / "out" / "mlp-digits.npz")]
+    assert curve.split() == ["learning", "curve", str(tmp_path / "out" / "mlp-digits.png")]
     networks.MultiLayerNet(784, [100], 10).load_params(tmp_path / "out" / "mlp-digits.npz")
     assert (tmp_path / "out" / "mlp-digits.png").is_file()
 
