@@ -115,8 +115,11 @@ setup(
         include_path=[cython_include_folder()],
         language_level=3,
         compiler_directives={
-            "boundscheck": False, "wraparound": False, "initializedcheck": False, "cdivision": True,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
         },
-    ),  # fmt: skip
+    ),
     cmdclass={"build_ext": BuildExtensions},
 )

@@ -6,12 +6,12 @@ imported, or the one that FASTCONV_ISA names; an op's kernels are loaded when it
 
 import operator
 import os
-import sys
 from importlib import import_module
 
 import numpy as np
 
 cimport numpy as cnp
+from cpython.number cimport PyNumber_Index
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 from libc.string cimport strcmp
@@ -120,19 +120,18 @@ def empty(shape, dtype=np.float64):
     """
     cdef cnp.npy_intp dims[64]
     cdef int i, ndim
-    descr = np.dtype(dtype)
-    if descr.kind not in "biufc" or not descr.isnative:
+    cdef cnp.dtype descr = dtype if isinstance(dtype, cnp.dtype) else np.dtype(dtype)
+    if descr.kind not in b"biufc" or not cnp.PyArray_ISNBO(descr.byteorder):
         raise TypeError(f"dtype: expected a numeric type in the machine's byte order, got {descr}")
-    if not isinstance(shape, tuple):
-        shape = (shape,)
-    ndim = len(shape)
+    cdef tuple sizes = shape if isinstance(shape, tuple) else (shape,)
+    ndim = len(sizes)
     if ndim > 64:
         raise ValueError(f"shape: at most 64 dimensions, got {ndim}")
     for i in range(ndim):
-        dims[i] = operator.index(shape[i])
+        dims[i] = PyNumber_Index(sizes[i])
         if dims[i] < 0:
             raise ValueError(f"shape: dimensions are not negative, got {shape}")
-    return c_new_array(ndim, dims, descr.num)
+    return c_new_array(ndim, dims, descr.type_num)
 
 
 def memory_stats():

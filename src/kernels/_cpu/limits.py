@@ -53,13 +53,10 @@ def default_cache_bytes(root: Path = Path("/")) -> int:
 def _cpu_quotas(root: Path) -> Iterator[float]:
     """Processors' worth of time that each control group above us allows (cgroup v2: cpu.max; v1: cfs_quota_us)."""
     for folder in _control_groups(root, "cpu"):
-        quota, period = (_words(folder / "cpu.max") + ["max", "max"])[:2]
-        if quota == "max":
-            quota, period = (
-                "".join(_words(folder / f"cpu.cfs_{which}_us")) or "-1" for which in ("quota", "period")
-            )
-        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
-            yield int(quota) / int(period)
+        v1 = _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
+        for quota in (_words(folder / "cpu.max"), v1):
+            if len(quota) == 2 and all(word.isdecimal() for word in quota):
+                yield int(quota[0]) / int(quota[1])
 
 
 def _memory_limits(root: Path) -> Iterator[int]:

@@ -1,0 +1,87 @@
+// Every task runs exactly once, on thread numbers that are unique inside the call, whatever sleeps, races or nests.
+// Built and run by test_engine.py, with ThreadSanitizer where the compiler has it. Exit status 0: all was right.
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "threads.h"
+
+namespace {
+
+constexpr int kThreads = 4;
+std::atomic<int64_t> helped{0};
+
+#define REQUIRE(condition)                                              \
+    do {                                                                \
+        if (!(condition)) {                                             \
+            std::fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
+            std::abort();                                               \
+        }                                                               \
+    } while (0)
+
+struct Call {
+    std::vector<std::atomic<int>> runs;
+    std::atomic<bool> inside[kThreads] = {};
+    bool nested;
+};
+
+void task(void* context, int64_t task, int tid);
+
+// One call of `ntasks` tasks, on a frame that is gone when it returns.
+void call(int64_t ntasks, bool nested) {
+    Call c{std::vector<std::atomic<int>>(size_t(ntasks)), {}, nested};
+    fc::parallel(ntasks, kThreads, task, &c);
+    for (auto& runs : c.runs) REQUIRE(runs.load() == 1);
+}
+
+void task(void* context, int64_t task, int tid) {
+    Call& c = *static_cast<Call*>(context);
+    REQUIRE(tid >= 0 && tid < kThreads);
+    REQUIRE(!c.inside[tid].exchange(true));
+    if (c.nested && task % 16 == 0) call(3, false);
+    for (volatile int i = 0; i < 100 * (task % 8); ++i) {
+    }
+    if (tid > 0) helped.fetch_add(1, std::memory_order_relaxed);
+    c.runs[size_t(task)].fetch_add(1);
+    c.inside[tid].store(false);
+}
+
+void* many_calls(void* rounds) {
+    for (int64_t i = 0; i < *static_cast<int64_t*>(rounds); ++i) {
+        call(i % 37, i % 5 == 0);
+        if (i % 512 == 0) usleep(400);  // longer than helpers spin: they fall asleep
+    }
+    return nullptr;
+}
+
+void from_many_threads(int64_t rounds) {
+    pthread_t callers[3];
+    for (pthread_t& caller : callers) REQUIRE(pthread_create(&caller, nullptr, many_calls, &rounds) == 0);
+    for (pthread_t& caller : callers) REQUIRE(pthread_join(caller, nullptr) == 0);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    int64_t rounds = argc > 1 ? std::atoll(argv[1]) : 2000;
+    fc::set_thread_limit(kThreads);
+    many_calls(&rounds);
+    from_many_threads(rounds);
+
+    const pid_t child = fork();  // while helpers exist, and in a child again without them
+    if (child == 0) {
+        many_calls(&rounds);
+        _exit(0);
+    }
+    int status;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    many_calls(&rounds);
+    std::printf("%lld tasks ran on helpers\n", static_cast<long long>(helped.load()));
+    return 0;
+}

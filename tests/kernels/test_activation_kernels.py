@@ -1,0 +1,141 @@
+"""Compiled activations: every size of tail, special values, accuracy, and PyTorch."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from fastconv.kernels._cpu import engine
+from fastconv.kernels.activations import cy, ref
+
+NAMES = ("relu", "leaky_relu", "sigmoid", "tanh")
+DTYPES = (np.float32, np.float64)
+SIZES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1000)
+FROM_OUTPUT = ("sigmoid", "tanh")  # their gradients take y
+TORCH = {
+    "relu": torch.relu,
+    "leaky_relu": lambda x: torch.nn.functional.leaky_relu(x, 0.2),
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+
+# The largest errors that are promised, in units of the last place. Without FMA the rounding errors of a quotient
+# cannot be made good.
+ULPS = 2.5 if engine.isa() == "baseline" else 2.0
+
+
+def problem(dtype):
+    return SimpleNamespace(dtype=np.dtype(dtype), negative_slope=0.2)
+
+
+def forward(module, name, x):
+    out = np.full_like(x, 99)
+    getattr(module, f"{name}_forward")(out, x, problem(x.dtype))
+    return out
+
+
+def backward(module, name, dout, x):
+    dx = np.full_like(x, 99)
+    getattr(module, f"{name}_backward")(dx, dout, x, problem(x.dtype))
+    return dx
+
+
+def ulps(got, exact):
+    """The largest error in units of the last place of the exact result, rounded to got's type."""
+    unit = np.spacing(np.maximum(np.abs(exact.astype(got.dtype)), np.finfo(got.dtype).tiny))
+    return float(np.max(np.abs(got.astype(exact.dtype) - exact) / unit))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+class TestAgainstReference:
+    def test_sizes(self, name, dtype):
+        rng = np.random.default_rng(0)
+        eps = 8 * np.finfo(dtype).eps
+        for n in SIZES:
+            x, dout = rng.standard_normal((2, n)).astype(dtype)
+            np.testing.assert_allclose(forward(cy, name, x), forward(ref, name, x), rtol=eps, atol=eps)
+            np.testing.assert_allclose(backward(cy, name, dout, x), backward(ref, name, dout, x), rtol=eps, atol=eps)
+
+    def test_nothing_is_written_beyond_the_end(self, name, dtype):
+        for n in SIZES:
+            memory = np.full(n + 64, 99, dtype)
+            x = np.ones(n, dtype)
+            getattr(cy, f"{name}_forward")(memory[:n], x, problem(dtype))
+            getattr(cy, f"{name}_backward")(memory[:n], x, x, problem(dtype))
+            assert (memory[n:] == 99).all()
+
+    def test_unaligned(self, name, dtype):
+        x = np.random.default_rng(1).standard_normal(1003).astype(dtype)
+        shifted = np.empty(x.nbytes + 3 * x.itemsize, np.uint8)[3 * x.itemsize :].view(dtype)
+        shifted[:] = x
+        assert np.array_equal(forward(cy, name, shifted), forward(cy, name, x))
+
+    def test_large(self, name, dtype):
+        x, dout = np.random.default_rng(2).standard_normal((2, 400_003)).astype(dtype)
+        eps = 8 * np.finfo(dtype).eps
+        np.testing.assert_allclose(forward(cy, name, x), forward(ref, name, x), rtol=eps, atol=eps)
+        np.testing.assert_allclose(backward(cy, name, dout, x), backward(ref, name, dout, x), rtol=eps, atol=eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_against_torch(name, dtype):
+    rng = np.random.default_rng(3)
+    a, dout = (3 * rng.standard_normal((2, 4, 3, 5, 7))).astype(dtype)
+    x = torch.tensor(a, requires_grad=True)
+    y = TORCH[name](x)
+    y.backward(torch.tensor(dout))
+    eps = 8 * np.finfo(dtype).eps
+    got = forward(cy, name, a)
+    np.testing.assert_allclose(got, y.detach().numpy(), rtol=eps, atol=eps)
+    saved = got if name in FROM_OUTPUT else a
+    np.testing.assert_allclose(backward(cy, name, dout, saved), x.grad.numpy(), rtol=eps, atol=8 * eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+class TestSpecialValues:
+    def test_relu(self, dtype):
+        x = np.array([np.nan, np.inf, -np.inf, -0.0, 0, -1, 1], dtype)
+        np.testing.assert_array_equal(forward(cy, "relu", x), np.array([np.nan, np.inf, 0, 0, 0, 0, 1], dtype))
+        dout = np.array([1, 2, 3, 4, 5, np.nan, np.nan], dtype)
+        np.testing.assert_array_equal(backward(cy, "relu", dout, x), np.array([1, 2, 0, 0, 0, 0, np.nan], dtype))
+
+    def test_relu_backward_from_the_output_is_the_same(self, dtype):
+        x, dout = np.random.default_rng(4).standard_normal((2, 100)).astype(dtype)
+        x[:3] = np.nan, 0, -0.0
+        np.testing.assert_array_equal(backward(cy, "relu", dout, x), backward(cy, "relu", dout, forward(cy, "relu", x)))
+
+    def test_leaky_relu(self, dtype):
+        x = np.array([np.nan, np.inf, -np.inf, -5, 5], dtype)
+        np.testing.assert_array_equal(forward(cy, "leaky_relu", x), forward(ref, "leaky_relu", x))
+
+    def test_sigmoid(self, dtype):
+        least = np.finfo(dtype).smallest_subnormal
+        x = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 1e30, -1e30, least], dtype)
+        np.testing.assert_array_equal(forward(cy, "sigmoid", x), np.array([np.nan, 1, 0, 0.5, 0.5, 1, 0, 0.5], dtype))
+
+    def test_sigmoid_of_very_negative_arguments_is_small_not_zero(self, dtype):
+        x = np.array([-87, -88.5, -95, -100] if dtype == np.float32 else [-700, -709, -730, -740], dtype)
+        exact = np.exp(x.astype(np.longdouble))
+        got = forward(cy, "sigmoid", x)
+        assert (got > 0).all()
+        assert ulps(got, exact) <= ULPS
+
+    def test_tanh(self, dtype):
+        least = np.finfo(dtype).smallest_subnormal
+        x = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -1e30, least, -least, 1e-30], dtype)
+        np.testing.assert_array_equal(forward(cy, "tanh", x), np.tanh(x))
+        assert np.signbit(forward(cy, "tanh", np.array([-0.0], dtype)))[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("least, most", [(-1e-3, 1e-3), (-0.5, 0.5), (-5, 5), (-25, 25), (-100, 20)])
+def test_accuracy(dtype, least, most):
+    exact_type = np.float64 if dtype == np.float32 else np.longdouble
+    if np.finfo(exact_type).eps > np.finfo(dtype).eps / 100:
+        pytest.skip("no wider type to compare with")
+    x = np.random.default_rng(5).uniform(least, most, 300_000).astype(dtype)
+    wide = x.astype(exact_type)
+    assert ulps(forward(cy, "tanh", x), np.tanh(wide)) <= ULPS
+    assert ulps(forward(cy, "sigmoid", x), 1 / (1 + np.exp(-wide))) <= ULPS
