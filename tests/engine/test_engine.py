@@ -19,10 +19,13 @@ CPU_SOURCES = Path(limits.__file__).parent
 LARGE = 1 << 20  # elements: enough work for two threads
 
 
-def run(code, **environment):
+IMPORTS = "from fastconv.kernels._cpu import engine, limits\n"
+
+
+def run(code, prelude=IMPORTS, **environment):
     """Run Python code in a fresh interpreter, for at most a minute."""
     return subprocess.run(
-        [sys.executable, "-c", "from fastconv.kernels._cpu import engine, limits\n" + code],
+        [sys.executable, "-c", prelude + code],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -30,9 +33,9 @@ def run(code, **environment):
     )
 
 
-def output(code, **environment):
+def output(code, prelude=IMPORTS, **environment):
     """What the code prints; it must end well and say nothing on stderr."""
-    done = run(code, **environment)
+    done = run(code, prelude, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
@@ -125,6 +128,26 @@ class TestThreadCount:
     def test_affinity(self):
         code = "import os; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]); print(limits.available_cpus())"
         assert output(code) == "1"
+
+
+@pytest.mark.parametrize("first, last", [("threadpoolctl", "engine"), ("engine", "threadpool")])
+def test_threadpoolctl_limits_our_threads(first, last):
+    pytest.importorskip("threadpoolctl")
+    modules = {
+        "threadpoolctl": "import threadpoolctl",
+        "engine": "from fastconv.kernels._cpu import engine",
+        "threadpool": "import fastconv.kernels._cpu.threadpool",
+    }
+    code = (
+        f"{modules[first]}\n{modules[last]}\n"
+        "import threadpoolctl\n"
+        "from fastconv.kernels._cpu import engine\n"
+        "engine.set_num_threads(3)\n"
+        "with threadpoolctl.threadpool_limits(1): print(engine.get_num_threads())\n"
+        "print(engine.get_num_threads())\n"
+        "print([i['num_threads'] for i in threadpoolctl.threadpool_info() if i['user_api'] == 'fastconv'])"
+    )
+    assert output(code, prelude="").split() == ["1", "3", "[3]"]
 
 
 class TestControlGroups:

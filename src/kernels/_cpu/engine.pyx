@@ -6,6 +6,7 @@ imported, or the one that FASTCONV_ISA names; an op's kernels are loaded when it
 
 import operator
 import os
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -182,3 +183,5 @@ def get_num_threads():
 _isa = _choose_isa()
 set_num_threads(limits.default_threads())
 set_cache_limit(limits.default_cache_bytes())
+if "threadpoolctl" in sys.modules:
+    import_module("fastconv.kernels._cpu.threadpool")

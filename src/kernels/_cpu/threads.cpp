@@ -194,3 +194,10 @@ void set_thread_limit(int n) { limit.store(std::clamp(n, 1, kMaxThreads), std::m
 int thread_limit() { return limit.load(std::memory_order_relaxed); }
 
 }  // namespace fc
+
+// For threadpoolctl, which looks for them in the shared object: see threadpool.py.
+#define FC_EXPORT extern "C" __attribute__((visibility("default")))
+
+FC_EXPORT int fastconv_get_num_threads() { return fc::thread_limit(); }
+
+FC_EXPORT void fastconv_set_num_threads(int n) { fc::set_thread_limit(n); }
