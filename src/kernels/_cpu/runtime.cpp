@@ -9,11 +9,11 @@ namespace fc {
 
 const Runtime services = {parallel, threads_for, acquire, release};
 
-// Both the processor's and the operating system's support are needed; __builtin_cpu_supports asks for both.
+// Both the processor's and the operating system's support are needed; __builtin_cpu_supports asks for both. It does not
+// know F16C in every compiler; processors had it before they had AVX2.
 bool cpu_has_avx2() {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-           __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 #else
     return false;
 #endif
