@@ -27,6 +27,7 @@ sgd(params, grads, hyper, p), momentum(params, grads, velocities, hyper, p), ...
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,11 @@ def floats(p: Problem) -> str:
     if p.dtype not in (np.float32, np.float64):
         return f"computes in float32 and float64, not {p.dtype}"
     return anything(p)
+
+
+def depthwise(p: Any) -> str:
+    """Convolutions in which every channel has filters of its own."""
+    return floats(p) if p.groups == p.C > 1 else f"is not depthwise: {p.groups} groups, {p.C} channels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +71,16 @@ def _rows(folder: str, function: str) -> list[Row]:
 
 
 TABLE: dict[str, list[Row]] = {
-    "conv2d_forward": _rows("conv2d", "forward"),
-    "conv2d_backward_data": _rows("conv2d", "backward_data"),
+    "conv2d_forward": [
+        Row("cython", "depthwise.cy:forward", depthwise),
+        *_rows("conv2d", "forward"),
+    ],
+    "conv2d_backward_data": [
+        Row("cython", "depthwise.cy:backward_data", depthwise),
+        *_rows("conv2d", "backward_data"),
+    ],
     "conv2d_backward_weights": [
+        Row("cython", "depthwise.cy:backward_weights", depthwise),
         Row("cython", "conv2d_weights.cy:backward_weights", floats),
         Row("numpy", "conv2d.ref:backward_weights", anything),
     ],

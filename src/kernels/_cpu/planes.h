@@ -1,4 +1,5 @@
-// What the pooling kernels share: how planes are divided among threads, and rows read so that taps are vectors.
+// What kernels that slide windows over single planes share: how planes are divided among threads, and rows read so
+// that taps are vectors.
 #pragma once
 #include <algorithm>
 
@@ -17,10 +18,10 @@ using fc::Window;
 
 constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// A stride counts only between windows: with one window on an axis, the least stride is as good and costs no memory.
+// A stride counts only between windows: with one window on an axis, a large one would only cost memory.
 inline Window simplified(Window p) {
-    if (p.OH == 1) p.stride_h = 1;
-    if (p.OW == 1) p.stride_w = 1;
+    if (p.OH == 1) p.stride_h = std::min(p.stride_h, p.reach_h());
+    if (p.OW == 1) p.stride_w = std::min(p.stride_w, p.reach_w());
     return p;
 }
 
@@ -54,7 +55,7 @@ public:
     PhasedRow(const Window& p, T fill)
         : W_(p.W), left_(p.pad_left), stride_(p.stride_w),
           length_(std::max((p.W + left_) / stride_ + 1, round_up(p.OW, lanes<T>) + (p.reach_w() - 1) / stride_)),
-          elements_(stride_ * length_), taps_(p.FW) {
+          elements_(stride_ * length_), line_(stride_ > 2 ? round_up(p.W, lanes<T>) : 1), taps_(p.FW) {
         std::fill_n(elements_.get(), stride_ * length_, fill);
         for (int64_t v = 0; v < p.FW; ++v) taps_[v] = element(v * p.dilation_w);
     }
@@ -82,28 +83,33 @@ public:
                 fc::store_n(odd + w / 2, fc::odd(a, b), n / 2);
             }
         } else {
-            T block[L];
-            int64_t phase = left_ % stride_, k = left_ / stride_;
-            for (int64_t w = 0; w < W_; w += L) {
-                const int64_t n = std::min(L, W_ - w);
-                fc::store(block, load(w, n));
-                for (int64_t i = 0; i < n; ++i) {
-                    elements_[phase * length_ + k] = block[i];
-                    if (++phase == stride_) phase = 0, ++k;
-                }
+            for (int64_t w = 0; w < W_; w += L) fc::store(line_ + w, load(w, std::min(L, W_ - w)));
+            for (int64_t c = 0; c < std::min(stride_, W_); ++c) {
+                T* to = element(left_ + c);
+                for (int64_t w = c; w < W_; w += stride_) *to++ = line_[w];
             }
         }
     }
 
     // Tap v of windows 0, 1, ...; whole vectors may be read up to OW.
-    const T* tap(int64_t v) const { return taps_[v]; }
+    T* tap(int64_t v) const { return taps_[v]; }
+
+    // The inverse of read, for a row that was summed up tap by tap: from zeros, then its columns without the padding.
+    void clear() { std::fill_n(elements_.get(), stride_ * length_, T(0)); }
+    void write(T* row) const {
+        int64_t phase = left_ % stride_, k = left_ / stride_;
+        for (int64_t w = 0; w < W_; ++w) {
+            row[w] = elements_[phase * length_ + k];
+            if (++phase == stride_) phase = 0, ++k;
+        }
+    }
 
 private:
     T* element(int64_t column) const { return elements_ + (column % stride_) * length_ + column / stride_; }
 
     int64_t W_, left_, stride_, length_;
-    Scratch<T> elements_;
-    Scratch<const T*> taps_;
+    Scratch<T> elements_, line_;
+    Scratch<T*> taps_;
 };
 
 }  // namespace

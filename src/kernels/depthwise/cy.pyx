@@ -1,0 +1,61 @@
+"""Depthwise convolution, compiled: see isa.cpp."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+
+from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels._cpu.window cimport Window, window
+
+cnp.import_array()
+
+ctypedef void (*Forward)(
+    void* out, const void* x, const void* w, const void* b, const Window* p, int64_t FN, bint relu
+) except + nogil
+ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const Window* p, int64_t FN) except + nogil
+ctypedef void (*BackwardWeights)(
+    void* dw, void* db, const void* dout, const void* x, const Window* p, int64_t FN
+) except + nogil
+
+cdef Forward _forward[2]
+cdef BackwardData _backward_data[2]
+cdef BackwardWeights _backward_weights[2]
+
+lookup_floats("depthwise", "forward", <void**>_forward)
+lookup_floats("depthwise", "backward_data", <void**>_backward_data)
+lookup_floats("depthwise", "backward_weights", <void**>_backward_weights)
+
+
+def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
+    cdef Forward kernel = _forward[precision(x)]
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef bint relu = p.activation == "relu"
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
+    with nogil:
+        kernel(out_data, x_data, w_data, b_data, &sizes, FN, relu)
+
+
+def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
+    cdef BackwardData kernel = _backward_data[precision(dout)]
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef void* dx_data = cnp.PyArray_DATA(dx)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    with nogil:
+        kernel(dx_data, dout_data, w_data, &sizes, FN)
+
+
+def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
+    cdef BackwardWeights kernel = _backward_weights[precision(x)]
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef void* dw_data = cnp.PyArray_DATA(dw)
+    cdef void* db_data = NULL if db is None else cnp.PyArray_DATA(db)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    with nogil:
+        kernel(dw_data, db_data, dout_data, x_data, &sizes, FN)
