@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+import torch
 
 from fastconv._table import BACKENDS, TABLE
 from fastconv.testing import Kernel
@@ -16,10 +17,13 @@ _passed: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict
 
 
 def pytest_addoption(parser):
-    parser.addoption("--op-coverage", action="store_true", help="print the table op x backend x dtype compared with PyTorch")
+    parser.addoption(
+        "--op-coverage", action="store_true", help="print the table op x backend x dtype compared with PyTorch"
+    )
 
 
 def pytest_configure(config):
+    torch.set_num_threads(1)  # its threads spin after every small call, on the cores that ours are tested on
     config.addinivalue_line("markers", "against_torch: compares the kernel of its parameters with PyTorch")
 
 
