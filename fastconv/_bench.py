@@ -215,12 +215,16 @@ def _worker(side: str, dtype: str, threads: int, seconds: float) -> Iterator[sub
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **count},
+        start_new_session=True,  # Ctrl-C is for the parent, which ends its workers
     )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    assert process.stdin
+    with process:
+        try:
+            yield process
+            process.stdin.close()
+            process.wait()
+        finally:
+            process.kill()
 
 
 def _ask(worker: subprocess.Popen[str], name: str) -> dict[str, Any]:

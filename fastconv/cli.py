@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--seconds", type=_rate, metavar="S", default=0.5, help="for a side's turn at a row; default: %(default)s"
     )
-    bench.set_defaults(run=_run_bench)
+    bench.set_defaults(run=_run_bench, parser=bench)
     return parser
 
 
@@ -169,7 +169,8 @@ def _version(package: str) -> str:
 
 def _run_bench(options: argparse.Namespace) -> int:
     threads = options.threads or fastconv.get_num_threads()
-    _bench.run(options.dtype, threads, options.seconds, lambda line: print(line, flush=True))
+    with _explained(options.parser):
+        _bench.run(options.dtype, threads, options.seconds, lambda line: print(line, flush=True))
     return 0
 
 

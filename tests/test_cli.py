@@ -158,6 +158,7 @@ def error_line(arguments, capsys):
         (["train", "--batch-size", "many"], "expected a whole number of at least 1, got 'many'"),
         (["train", "--lr", "-1"], "expected a number above 0, got '-1'"),
         (["train", "--lr", "nan"], "expected a number above 0, got 'nan'"),
+        (["train", "--lr", "fast"], "expected a number above 0, got 'fast'"),
         (["train", "--seed", "x"], "expected a whole number of at least 0, got 'x'"),
         (["train", "--dataset", "mnist", "--data", "nowhere"], "no such folder: nowhere"),
         (["train", "--dataset", "mnist", "--data", __file__], "not a folder: "),
@@ -271,6 +272,26 @@ def test_bench_shows_a_line_for_each_row(capsys, monkeypatch):
     best, median, *others = line.removeprefix(row).split()
     assert 0 < float(best) <= float(median)
     assert len(others) == 3 * (1 + ("PyTorch" in header))
+
+
+def test_bench_without_one_of_its_processes_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(_bench, "ROWS", {"unknown to the processes": None})
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["bench", "--seconds", "0.001"])
+    assert ended.value.code == 2
+    assert "ended unexpectedly" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_ctrl_c_ends_the_bench_and_its_processes(tmp_path):
+    with subprocess.Popen(
+        [*PROGRAM, "bench", "--seconds", "30"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline().startswith(b"float32")
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=25)  # returns when the last process that could write has ended
+    assert process.returncode == 130
+    assert err == b"interrupted\n"
 
 
 def test_bench_refuses_to_compare_different_results():
