@@ -108,6 +108,7 @@ setup(
         *(f"fastconv.kernels.{name}" for name in find_packages(str(KERNELS))),
     ],
     package_dir={"fastconv.kernels": str(KERNELS)},
+    include_package_data=False,  # sources are for the sdist (MANIFEST.in)
     package_data={"fastconv": ["py.typed"], "": ["*.pyi"]},
     ext_modules=cythonize(
         list(extensions()),
