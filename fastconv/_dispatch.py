@@ -12,7 +12,7 @@ from typing import Any
 
 from . import _table
 from ._problem import Problem
-from ._settings import settings
+from ._settings import count_forced_backend, settings
 
 
 @cache
@@ -103,7 +103,9 @@ def set_backend(name: str | None) -> None:
     RuntimeError
         When the backend cannot be used here, with the reason; later also by an operation that it has no kernel for.
     """
-    settings.default_backend = _usable(name)
+    name = _usable(name)
+    count_forced_backend((name is not None) - (settings.default_backend is not None))
+    settings.default_backend = name
 
 
 @contextmanager
@@ -113,7 +115,9 @@ def backend(name: str | None) -> Iterator[None]:
     Parameters and errors as for `set_backend`.
     """
     token = settings.context_backend.set(_usable(name))
+    count_forced_backend(1)
     try:
         yield
     finally:
+        count_forced_backend(-1)
         settings.context_backend.reset(token)

@@ -3,10 +3,14 @@
 from contextvars import ContextVar
 
 try:
+    from .kernels._cpu.engine import count_forced_backend
     from .kernels._cpu.remember import forget
-except ImportError:  # a build without the compiled engine remembers nothing
+except ImportError:  # a build without the compiled engine remembers nothing and has no short ways
 
     def forget() -> None:
+        pass
+
+    def count_forced_backend(change: int) -> None:
         pass
 
 

@@ -1,10 +1,21 @@
 """Element-wise activations and their gradients. All take any shape; NaN passes through."""
 
+from collections.abc import Callable
+from typing import Any
+
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
 from .._dispatch import kernel
+
+try:
+    from ..kernels.activations.cy import straight
+except ImportError:  # a build without the compiled kernels takes the road
+
+    def straight(road: Callable[..., Any]) -> Callable[..., Any]:
+        return road
+
 
 
 def _forward(op: str, x: ArrayLike, negative_slope: float = 0.0) -> NDArray:
@@ -21,6 +32,7 @@ def _backward(op: str, dout: ArrayLike, saved: ArrayLike, name: str, negative_sl
     return p.finish(dx)
 
 
+@straight
 def relu(x: ArrayLike) -> NDArray:
     """``max(x, 0)``; relu(NaN) is NaN.
 
@@ -87,6 +99,7 @@ def leaky_relu_backward(dout: ArrayLike, x: ArrayLike, negative_slope: float = 0
     return _backward("leaky_relu", dout, x, "x", negative_slope)
 
 
+@straight
 def sigmoid(x: ArrayLike) -> NDArray:
     """``1 / (1 + exp(-x))``, without overflow.
 
@@ -115,6 +128,7 @@ def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> NDArray:
     return _backward("sigmoid", dout, y, "y")
 
 
+@straight
 def tanh(x: ArrayLike) -> NDArray:
     """Hyperbolic tangent.
 

@@ -13,3 +13,6 @@ cdef object new_array(int ndim, cnp.npy_intp* shape, int typenum)
 # 0 for float32, 1 for float64.
 cdef inline int precision(cnp.ndarray array) noexcept:
     return cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE
+
+# How many times a backend is forced now, by set_backend and by open contexts: while it is not 0, nothing goes straight.
+cdef int* forced_backends

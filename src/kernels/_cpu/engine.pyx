@@ -180,6 +180,16 @@ def get_num_threads():
     return thread_limit()
 
 
+cdef int _forced = 0
+forced_backends = &_forced
+
+
+def count_forced_backend(int change):
+    """Add to the number of times that a backend is forced now."""
+    global _forced
+    _forced += change
+
+
 _isa = _choose_isa()
 set_num_threads(limits.default_threads())
 set_cache_limit(limits.default_cache_bytes())

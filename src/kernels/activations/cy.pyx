@@ -1,9 +1,11 @@
 """Element-wise activations, compiled: the entry points of isa.cpp's kernels."""
 
+from functools import wraps
+
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
-from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels._cpu.engine cimport forced_backends, lookup_floats, new_array, precision
 
 cnp.import_array()
 
@@ -72,3 +74,48 @@ def tanh_forward(out, x, p):
 
 def tanh_backward(dx, dout, y, p):
     _backward(_tanh_backward, dx, dout, y)
+
+
+def straight(road):
+    """The public operation `road`, with a straight way for what needs no check: a dense float array and no options.
+
+    A call on ten numbers costs 0.1 us this way, and over 1 us by the road, which everything else takes: other arrays and
+    types, and every call while some backend is forced.
+    """
+    cdef Forward f32, f64
+    name = road.__name__
+    if name == "relu":
+        f32, f64 = _relu_forward[0], _relu_forward[1]
+    elif name == "sigmoid":
+        f32, f64 = _sigmoid_forward[0], _sigmoid_forward[1]
+    elif name == "tanh":
+        f32, f64 = _tanh_forward[0], _tanh_forward[1]
+    else:
+        raise ValueError(f"road: expected relu, sigmoid or tanh, got {name}")
+
+    @wraps(road)
+    def call(x):
+        cdef cnp.ndarray array, out
+        cdef int kind
+        if type(x) is cnp.ndarray and forced_backends[0] == 0:
+            array = <cnp.ndarray>x
+            kind = cnp.PyArray_TYPE(array)
+            if (kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE) and cnp.PyArray_ISCARRAY_RO(array):
+                out = new_array(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), kind)
+                run(f64 if kind == cnp.NPY_DOUBLE else f32, out, array)
+                return out
+        return road(x)
+
+    return call
+
+
+cdef int run(Forward kernel, cnp.ndarray out, cnp.ndarray x) except -1:
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef int64_t count = cnp.PyArray_SIZE(x)
+    if count < 4096:  # giving the GIL away costs more than the kernel
+        kernel(out_data, x_data, count, 0)
+    else:
+        with nogil:
+            kernel(out_data, x_data, count, 0)
+    return 0
