@@ -21,6 +21,7 @@ constexpr double kNanosecondsPerElement = 0.5;  // one thread, float
 
 constexpr int kGroup = fc::lanes<int32_t>;  // mask entries that are made together
 using Bytes = fc::VectorType<int8_t, kGroup>;
+using Words = fc::VectorType<int16_t, 2 * kGroup>::type;
 
 // kGroup entries of a mask, as 32-bit lanes of all ones (keep) or zero.
 struct Generator {
@@ -39,14 +40,15 @@ struct Generator {
     }
 };
 
+// Between mask bytes and lanes by way of 16 bits: GCC has instructions for steps of two, and takes longer ones apart.
 Vec<int32_t> load_mask(const uint8_t* mask) {
-    const auto bytes = *reinterpret_cast<const typename Bytes::unaligned*>(mask);
-    return __builtin_convertvector(bytes, Vec<int32_t>) != 0;
+    const auto bytes = *reinterpret_cast<const Bytes::unaligned*>(mask);
+    return __builtin_convertvector(__builtin_convertvector(bytes, Words), Vec<int32_t>) != 0;
 }
 
 void store_mask(uint8_t* mask, Vec<int32_t> keep) {
-    const typename Bytes::type bytes = __builtin_convertvector(keep & 1, typename Bytes::type);
-    *reinterpret_cast<typename Bytes::unaligned*>(mask) = bytes;
+    const auto bytes = __builtin_convertvector(__builtin_convertvector(keep & 1, Words), Bytes::type);
+    *reinterpret_cast<Bytes::unaligned*>(mask) = bytes;
 }
 
 // out = keep ? x*scale : 0 for a group of kGroup elements: one vector of float, two of double.
@@ -74,32 +76,43 @@ void blocks(int64_t size, int64_t repeat, Body body) {
     fc::parallel_blocks(size, entries, double(repeat) * kNanosecondsPerElement, body);
 }
 
+// Mask entries [begin, end). Everything by value: a store to the mask could otherwise change what is behind a pointer.
+template <class T>
+void forward_block(T* out, uint8_t* mask, const T* x, Generator keep, int64_t repeat, T scale, int64_t begin,
+                   int64_t end) {
+    int64_t i = begin;
+    for (; i + kGroup <= end; i += kGroup) {
+        const Vec<int32_t> kept = keep(i);
+        store_mask(mask + i, kept);
+        if (repeat == 1) apply(out + i, x + i, kept, scale);
+    }
+    uint8_t last[kGroup];
+    store_mask(last, keep(i));
+    memcpy(mask + i, last, size_t(end - i));
+    const int64_t done = repeat == 1 ? i : begin;
+    apply(out + done * repeat, x + done * repeat, mask + done, end - done, repeat, scale);
+}
+
+template <class T>
+void backward_block(T* dx, const T* dout, const uint8_t* mask, int64_t repeat, T scale, int64_t begin, int64_t end) {
+    int64_t i = begin;
+    if (repeat == 1)
+        for (; i + kGroup <= end; i += kGroup) apply(dx + i, dout + i, load_mask(mask + i), scale);
+    apply(dx + i * repeat, dout + i * repeat, mask + i, end - i, repeat, scale);
+}
+
 template <class T>
 void forward(T* out, uint8_t* mask, const T* x, uint64_t seed, int64_t size, int64_t repeat, uint64_t threshold,
              double scale) {
-    const Generator keep{seed, threshold};
     blocks(size, repeat, [=](int64_t begin, int64_t end) {
-        int64_t i = begin;
-        for (; i + kGroup <= end; i += kGroup) {
-            const Vec<int32_t> kept = keep(i);
-            store_mask(mask + i, kept);
-            if (repeat == 1) apply(out + i, x + i, kept, T(scale));
-        }
-        uint8_t last[kGroup];
-        store_mask(last, keep(i));
-        memcpy(mask + i, last, size_t(end - i));
-        const int64_t done = repeat == 1 ? i : begin;
-        apply(out + done * repeat, x + done * repeat, mask + done, end - done, repeat, T(scale));
+        forward_block(out, mask, x, Generator{seed, threshold}, repeat, T(scale), begin, end);
     });
 }
 
 template <class T>
 void backward(T* dx, const T* dout, const uint8_t* mask, int64_t size, int64_t repeat, double scale) {
     blocks(size, repeat, [=](int64_t begin, int64_t end) {
-        int64_t i = begin;
-        if (repeat == 1)
-            for (; i + kGroup <= end; i += kGroup) apply(dx + i, dout + i, load_mask(mask + i), T(scale));
-        apply(dx + i * repeat, dout + i * repeat, mask + i, end - i, repeat, T(scale));
+        backward_block(dx, dout, mask, repeat, T(scale), begin, end);
     });
 }
 
