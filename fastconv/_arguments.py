@@ -53,7 +53,7 @@ def dense(dtype: np.dtype, *arrays: np.ndarray | None) -> list[Any]:
         # np.require would make a view where the dtype is equal but another object
         a
         if a is None or (a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned)
-        else np.require(a, dtype, "CA")
+        else np.require(a, dtype, ("C", "A"))
         for a in arrays
     ]
 

@@ -1,11 +1,11 @@
 """Checks remembered: a call whose arguments look like an earlier one's gets that call's Problem at once.
 
 The full check of a convolution costs 10 us in Python, more than many kernels. What a check decides depends on the
-arrays' dtypes, shapes and layouts and on the other arguments' values, never on the numbers in a float array; so these are
-written into a row of 64-bit words, and an earlier call with the same words had the same outcome.
+arrays' dtypes, shapes and layouts and on the other arguments' values, never on the numbers in a float array; so these
+are written into a row of 64-bit words, and an earlier call with the same words had the same outcome.
 
-An argument that does not fit the words (a list, a strided array, an array of integers, whose values a check may look at)
-sends the call to the check itself, as does a result that is not made of the arguments themselves and of constants.
+An argument that does not fit the words (a list, a strided array, an array of integers, whose values a check may look
+at) sends the call to the check itself, as does a result that is not made of the arguments themselves and of constants.
 """
 
 cimport numpy as cnp

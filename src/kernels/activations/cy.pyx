@@ -79,7 +79,7 @@ def tanh_backward(dx, dout, y, p):
 def straight(road):
     """The public operation `road`, with a straight way for what needs no check: a dense float array and no options.
 
-    A call on ten numbers costs 0.1 us this way, and over 1 us by the road, which everything else takes: other arrays and
+    A call on ten numbers costs 0.1 us this way and over 1 us by the road, which everything else takes: other arrays and
     types, and every call while some backend is forced.
     """
     cdef Forward f32, f64
