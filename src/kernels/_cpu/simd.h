@@ -9,7 +9,7 @@
 //   bits convert widen_lo widen_hi narrow                   between element types
 //   interleave_lo interleave_hi even odd                    between two vectors
 //   transpose store_transposed                              between rows and columns
-//   prefetch prefetch_for_write barrier
+//   prefetch prefetch_to_l2 prefetch_for_write barrier keep
 //
 // max(a, b) and min(a, b) are x86's: the second operand where either is NaN. So max(constant, x) lets NaN pass.
 // A 64-byte vector compiled for AVX2 is taken apart badly (40 times slower), hence one width per instruction set.
@@ -126,6 +126,26 @@ FC_INLINE Vec<T> load_n(const T* p, int64_t n) {
     return v;
 }
 
+// Lanes [begin, end) from memory, the others 0; both may lie outside of the lanes.
+template <class T>
+FC_INLINE Vec<T> load_between(const T* p, int64_t begin, int64_t end) {
+#if defined(__AVX512F__)
+    const __mmask16 mask = first_lanes<T>(end < 0 ? 0 : end) & ~first_lanes<T>(begin < 0 ? 0 : begin);
+    if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_epi32(mask, p);
+    if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_epi64(__mmask8(mask), p);
+#elif defined(__AVX2__)
+    const __m256i mask = _mm256_andnot_si256(first_lanes<T>(begin), first_lanes<T>(end));
+    if constexpr (sizeof(T) == 4)
+        return (Vec<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), mask);
+    if constexpr (sizeof(T) == 8)
+        return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), mask);
+#endif
+    if (begin <= 0 && end >= lanes<T>) return load(p);
+    Vec<T> v{};
+    for (int64_t i = begin < 0 ? 0 : begin; i < lanes<T> && i < end; ++i) v[i] = p[i];
+    return v;
+}
+
 // The first n lanes to memory; all when n >= lanes<T>.
 template <class V, class T = Element<V>>
 FC_INLINE void store_n(T* p, V v, int64_t n) {
@@ -144,11 +164,22 @@ FC_INLINE void store_n(T* p, V v, int64_t n) {
 
 // Fetch the cache line of an address that will be read, or written: then no read-for-ownership stalls the store.
 FC_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
+FC_INLINE void prefetch_to_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 FC_INLINE void prefetch_for_write(const void* p) { __builtin_prefetch(p, 1, 3); }
 
 // Keeps the compiler from moving memory accesses across. After each tap of a convolution it stops GCC from merging
 // overlapping broadcasts, for which it would spill the accumulators.
 FC_INLINE void barrier() { __asm__ volatile("" ::: "memory"); }
+
+// Keeps a loaded vector in its register: GCC likes to load it again as the operand of every instruction that uses it.
+template <class V>
+FC_INLINE void keep(V& v) {
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+}
 
 // ---- element types ---------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 // Direct convolution: vectors over output channels, pixels broadcast; no im2col.
 //
-// The result is cut into blocks of rows (and of columns, where rows are long) whose sources fit half of L2. A task is
-// one block of one image and group, for some panels of output channels. For each panel the block is computed in chunks
-// of about a hundred pixels: their sums leave the registers for a strip that stays in L1, and leave that transposed.
-// The input channels are cut so that a panel's weights stay in L1 beside the strip.
+// The result is cut into blocks of rows (and of columns, where rows are long) whose sources fit half of L2. A task is a
+// run of blocks of successive images, for some panels of output channels. For each panel a block is computed in chunks
+// of some tiles: their sums leave the registers for a strip that stays in L1, and leave that transposed. While a block
+// is computed, the sources of the next one and the lines of the result are on their way (ahead.h).
 //
 // The source is read in place where nothing is padded, else from a copy of the block with its zeros. Filters whose
 // width, step or dilation have no instance of the micro-kernel, and filters of one tap, read an unfolded copy
@@ -17,10 +17,9 @@
 namespace fc::conv {
 
 constexpr int64_t kSourceBytes = 256 << 10;  // of a block
-constexpr int64_t kWeightBytes = 16 << 10;   // of a panel, for the input channels of one pass
 constexpr int64_t kChunkPixels = 112;
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t kBlockColumns = 112;  // at least, where rows are cut
+constexpr int kTasksPerThread = 8;
 
 // [0, size) in `parts` near-equal parts: where part i begins.
 inline int64_t part_begin(int64_t size, int64_t parts, int64_t i) { return size * i / parts; }
@@ -35,29 +34,30 @@ public:
     }
 
     void run() {
-        const double ns = c.multiplications() / (3.0 * lanes<T>);
-        const int nthreads = threads_for(ns);
+        const int nthreads = threads_for(c.multiplications() / (3.0 * lanes<T>));
         split_for(nthreads);
         const int64_t panel_size = order.size * width;
         const Scratch<T> packed(c.groups * panels * panel_size);
-        const double pack_ns = double(c.groups * panels * panel_size) * 0.3;
-        parallel(c.groups * panels, threads_for(pack_ns), [&](int64_t task, int) {
-            pack_panel(task / panels, task % panels, packed + task * panel_size);
-        });
+        parallel(c.groups * panels, threads_for(double(c.groups * panels * panel_size) * 0.3),
+                 [&](int64_t task, int) { pack_panel(task / panels, task % panels, packed + task * panel_size); });
 
         const int64_t strip_size = (chunk_rows * chunk_cols + lanes<T>) * width;
-        const int64_t strips_size = strip_size * int64_t(c.columns.size());
-        const int64_t source_size = this->source_size();
+        const int64_t strips_size = strip_size * int64_t(c.columns.size()), source_size = this->source_size();
         const Scratch<T> scratch(nthreads * (source_size + strips_size));
-        parallel(c.N * c.groups * row_blocks * col_blocks * panel_parts, nthreads, [&](int64_t task, int tid) {
+        const int64_t blocks = c.N * c.groups * row_blocks * col_blocks;
+        const int64_t runs = nthreads == 1 ? 1 : std::min<int64_t>(blocks, nthreads * kTasksPerThread);
+        parallel(runs * panel_parts, nthreads, [&](int64_t task, int tid) {
             T* strips = scratch + tid * (source_size + strips_size);
-            const int64_t part = task % panel_parts, block = task / panel_parts % (row_blocks * col_blocks);
-            const int64_t image = task / panel_parts / (row_blocks * col_blocks);
-            Block b{image / c.groups, image % c.groups, block_rectangle(block), {}, {}, strips, strip_size};
-            load_source(b, strips + strips_size);
-            for (int64_t panel = part_begin(panels, panel_parts, part);
-                 panel < part_begin(panels, panel_parts, part + 1); ++panel)
-                compute_panel(b, panel, packed + (b.group * panels + panel) * panel_size);
+            const int64_t run = task % runs, part = task / runs;
+            const int64_t first = part_begin(blocks, runs, run), end = part_begin(blocks, runs, run + 1);
+            for (int64_t index = first; index < end; ++index) {
+                Block b = block(index, strips, strip_size);
+                load_source(b, strips + strips_size);
+                if (index + 1 < end) ask_for_source(b, block(index + 1, strips, strip_size));
+                for (int64_t panel = part_begin(panels, panel_parts, part);
+                     panel < part_begin(panels, panel_parts, part + 1); ++panel)
+                    compute_panel(b, panel, packed + (b.group * panels + panel) * panel_size);
+            }
         });
     }
 
@@ -65,10 +65,11 @@ private:
     struct Block {
         int64_t n, group;
         Rectangle out;
-        Band<T> band;
-        std::vector<const T*> unfolded;  // of each class of columns
         T* strips;
         int64_t strip_size;
+        Band<T> band;
+        std::vector<const T*> unfolded;  // of each class of columns
+        Ahead<T> ahead;
     };
 
     const Correlation<T>& c;
@@ -81,7 +82,7 @@ private:
     int64_t chunk_rows, chunk_cols;
 
     bool needs_unfolding() const {
-        if (c.channel_taps() == 1) return true;
+        if (c.channel_taps() == 1) return c.rows.size() > 1 || c.columns.size() > 1 || c.columns.front().stride > 1;
         for (const Axis& w : c.columns)
             if (w.taps > 0 && ((w.taps > 1 && w.dilation != 1) || !find_tiles<T, 1>(w.taps, w.stride))) return true;
         return false;
@@ -89,19 +90,19 @@ private:
 
     // Blocks whose sources fit, and not so low that the rows which neighbours share count.
     void choose_blocks() {
-        const Axis& h = c.rows.front();
         int64_t copies = 0;
         for (const Axis& w : c.columns) copies += unfolds ? w.taps : w.stride;
-        const int64_t pixels = std::max<int64_t>(kSourceBytes / int64_t(sizeof(T)) / (c.Cin * std::max<int64_t>(copies, 1)), 1);
+        const int64_t pixels = std::max<int64_t>(
+            kSourceBytes / int64_t(sizeof(T)) / (c.Cin * std::max<int64_t>(copies, 1)), 1);
         const int64_t halo = std::max<int64_t>(source_rectangle(c, {0, 1, 0, 1}).rows() - 1, 0);
-        const int64_t cols = std::min(out_cols, std::max<int64_t>(pixels / (halo + 1), kChunkPixels));
+        const int64_t cols = std::min(out_cols, std::max<int64_t>(pixels / (halo + 1), kBlockColumns));
         col_blocks = divide_up(out_cols, cols);
-        const int64_t rows = std::max((pixels / cols - halo) / h.stride, 2 * halo + 1);
+        const int64_t rows = std::max((pixels / cols - halo) / c.rows.front().stride, 2 * halo + 1);
         row_blocks = divide_up(c.out_rows(), std::min(rows, c.out_rows()));
-        set_chunks();
+        choose_chunks();
     }
 
-    void set_chunks() {
+    void choose_chunks() {
         const int64_t rows = divide_up(c.out_rows(), row_blocks), cols = divide_up(out_cols, col_blocks);
         chunk_cols = cols <= 2 * kChunkPixels ? cols : kChunkPixels;
         chunk_rows = std::min(rows, std::max<int64_t>(kChunkPixels / chunk_cols, 1));
@@ -110,7 +111,7 @@ private:
     // More tasks where there would be too few for the threads.
     void split_for(int nthreads) {
         if (nthreads == 1) return;
-        const int64_t wanted = 4 * nthreads, tasks = c.N * c.groups * row_blocks * col_blocks;
+        const int64_t wanted = kTasksPerThread / 2 * nthreads, tasks = c.N * c.groups * row_blocks * col_blocks;
         if (tasks >= wanted) return;
         const int64_t factor = divide_up(wanted, tasks);
         const bool weights_are_larger = c.Cout * order.size > c.Cin * c.SH * c.SW;
@@ -120,13 +121,16 @@ private:
             row_blocks = std::min(c.out_rows(), row_blocks * rest);
         else
             col_blocks = std::min(out_cols, col_blocks * rest);
-        set_chunks();
+        choose_chunks();
     }
 
-    Rectangle block_rectangle(int64_t block) const {
-        const int64_t i = block / col_blocks, j = block % col_blocks;
-        return {part_begin(c.out_rows(), row_blocks, i), part_begin(c.out_rows(), row_blocks, i + 1),
-                part_begin(out_cols, col_blocks, j), part_begin(out_cols, col_blocks, j + 1)};
+    Block block(int64_t index, T* strips, int64_t strip_size) const {
+        const int64_t image = index / (row_blocks * col_blocks);
+        const int64_t i = index / col_blocks % row_blocks, j = index % col_blocks;
+        const Rectangle out{part_begin(c.out_rows(), row_blocks, i), part_begin(c.out_rows(), row_blocks, i + 1),
+                            part_begin(out_cols, col_blocks, j), part_begin(out_cols, col_blocks, j + 1)};
+        const Lines<T> nothing(strips, 1, 0, 0, 0);
+        return {image / c.groups, image % c.groups, out, strips, strip_size, {}, {}, {nothing, nothing, 0}};
     }
 
     // Numbers that the source of the largest block takes in scratch memory.
@@ -170,20 +174,25 @@ private:
         }
     }
 
-    void compute_panel(const Block& b, int64_t panel, const T* packed) const {
+    void ask_for_source(Block& b, const Block& next) const {
+        const Rectangle source = source_rectangle(c, next.out);
+        if (source.rows() > 0) b.ahead.source = source_lines(c, c.source_plane(next.n, next.group), source);
+    }
+
+    void compute_panel(Block& b, int64_t panel, const T* packed) const {
         for (size_t r = 0; r < c.rows.size(); ++r)
             for (int64_t i = b.out.row; i < std::min(b.out.row_end, c.rows[r].out); i += chunk_rows)
                 for (int64_t j = b.out.col; j < b.out.col_end; j += chunk_cols) {
                     const Rectangle chunk{i, std::min({i + chunk_rows, b.out.row_end, c.rows[r].out}), j,
                                           std::min(j + chunk_cols, b.out.col_end)};
+                    ask_for_result(b, chunk, c.rows[r], panel);
                     for (size_t s = 0; s < c.columns.size(); ++s)
                         compute_chunk(b, chunk, r, s, vectors_of(panel), packed, b.strips + int64_t(s) * b.strip_size);
-                    store_chunk(b, chunk, r, panel);
+                    store_chunk(b, chunk, c.rows[r], panel);
                 }
     }
 
-    void compute_chunk(const Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, const T* packed,
-                       T* strip) const {
+    void compute_chunk(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, const T* packed, T* strip) const {
         const Axis &h = c.rows[r], &w = c.columns[s];
         const int64_t rows = chunk.rows(), cols = std::min(w.out, chunk.col_end) - chunk.col;
         const int64_t taps = h.taps * w.taps, panel_width = nv * lanes<T>;
@@ -191,16 +200,8 @@ private:
         if (taps == 0) return fill_zero(strip, rows * cols * panel_width);
 
         Reduction<T> sum{};
-        const T* weights = packed + order.phases[r * c.columns.size() + s] * panel_width;
-        const int64_t pass = std::max<int64_t>(kWeightBytes / int64_t(sizeof(T)) / (taps * panel_width), 1);
-        const auto passes = [&](auto compute) {
-            for (int64_t channel = 0; channel < c.Cin; channel += pass) {
-                sum.channels = std::min(pass, c.Cin - channel);
-                sum.weights = weights + channel * taps * panel_width;
-                sum.accumulate = channel > 0;
-                compute(channel * sum.channel_stride);
-            }
-        };
+        sum.channels = c.Cin;
+        sum.weights = packed + order.phases[r * c.columns.size() + s] * panel_width;
         if (unfolds) {
             const Unfolded<T> unfolded(source_rectangle(c, b.out), c.rows.front().stride, w, b.out);
             std::vector<int64_t> offsets(size_t(taps), 0);
@@ -210,49 +211,57 @@ private:
             sum.taps = taps;
             sum.offsets = offsets.data();
             const T* x = b.unfolded[s] + (chunk.row - b.out.row) * unfolded.cols + chunk.col - b.out.col;
-            if (taps == 1) x += offsets[0];
-            const auto kernels = find_tiles<T>(nv, taps == 1 ? 1 : 0, 1);
-            passes([&](int64_t offset) { compute_row(kernels, nv, sum, x + offset, 1, strip, rows * cols); });
+            const bool single = taps == 1;
+            compute_row(find_tiles<T>(nv, single, 1), nv, sum, x + single * offsets[0], 1, strip, rows * cols, b.ahead);
         } else {
             sum.channel_stride = b.band.channel_stride;
             sum.rows = h.taps;
             sum.row_stride = h.dilation * b.band.pitch;
             const auto kernels = find_tiles<T>(nv, w.taps, w.stride);
-            passes([&](int64_t offset) {
-                for (int64_t i = chunk.row; i < chunk.row_end; ++i)
-                    compute_row(kernels, nv, sum, b.band.at(h.source_begin(i), w.source_begin(chunk.col)) + offset,
-                                w.stride, strip + (i - chunk.row) * cols * panel_width, cols);
-            });
+            for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * panel_width)
+                compute_row(kernels, nv, sum, b.band.at(h.source_begin(i), w.source_begin(chunk.col)), w.stride, strip,
+                            cols, b.ahead);
         }
     }
 
-    void store_chunk(const Block& b, const Rectangle& chunk, size_t r, int64_t panel) const {
-        const Axis& h = c.rows[r];
+    // Whether the chunk's rows follow each other in the result.
+    bool is_dense(const Rectangle& chunk, const Axis& h) const {
+        return c.columns.front().dst_step == 1 && (chunk.rows() == 1 || (h.dst_step == 1 && chunk.cols() == c.DW));
+    }
+
+    T* result_row(const Block& b, const Rectangle& chunk, const Axis& h, int64_t channel) const {
+        return c.result_plane(b.n, b.group, channel) + (h.dst + chunk.row * h.dst_step) * c.DW +
+               chunk.col * c.columns.front().dst_step;
+    }
+
+    void ask_for_result(Block& b, const Rectangle& chunk, const Axis& h, int64_t panel) const {
+        const int64_t step = is_dense(chunk, h) ? 0 : h.dst_step * c.DW;
+        const int64_t columns = chunk.cols() * c.columns.front().dst_step * (step ? 1 : chunk.rows());
+        b.ahead.result = {result_row(b, chunk, h, panel * width), step ? chunk.rows() : 1, step, columns, c.DH * c.DW};
+        b.ahead.result_channels = std::min(width, c.Cout - panel * width);
+    }
+
+    void store_chunk(const Block& b, const Rectangle& chunk, const Axis& h, int64_t panel) const {
         const int64_t plane = c.DH * c.DW, first = panel * width, channels = std::min(width, c.Cout - first);
-        const int64_t panel_width = vectors_of(panel) * lanes<T>;
+        const int64_t panel_width = vectors_of(panel) * lanes<T>, step = c.columns.front().dst_step;
         const Epilogue<T> epilogue{c.bias ? c.bias + b.group * c.Cout + first : nullptr, c.relu};
-        T* result = c.result_plane(b.n, b.group, first) + (h.dst + chunk.row * h.dst_step) * c.DW;
-        const int64_t step = c.columns.front().dst_step;
-        if (step == 1 && (chunk.rows() == 1 || (h.dst_step == 1 && chunk.cols() == c.DW)))
-            return store_strip(b.strips, panel_width, chunk.rows() * chunk.cols(), channels, epilogue, result + chunk.col,
-                               plane);
+        T* result = result_row(b, chunk, h, first);
+        if (is_dense(chunk, h))
+            return store_strip(b.strips, panel_width, chunk.rows() * chunk.cols(), channels, epilogue, result, plane);
         for (int64_t i = 0; i < chunk.rows(); ++i, result += h.dst_step * c.DW) {
-            const auto row_of = [&](size_t s, int64_t cols) {
-                return b.strips + int64_t(s) * b.strip_size + i * cols * panel_width;
+            const auto cols_of = [&](size_t s) { return std::min(c.columns[s].out, chunk.col_end) - chunk.col; };
+            const auto row_of = [&](size_t s) {
+                return b.strips + int64_t(s) * b.strip_size + i * cols_of(s) * panel_width;
             };
             if (step == 2 && c.columns.size() == 2) {
-                const int64_t odd = std::min(c.columns[1].out, chunk.col_end) - chunk.col;
-                store_alternating(row_of(0, chunk.cols()), row_of(1, odd), panel_width, chunk.cols() + odd, channels,
-                                  epilogue, result + 2 * chunk.col, plane);
+                store_alternating(row_of(0), row_of(1), panel_width, cols_of(0) + cols_of(1), channels, epilogue,
+                                  result, plane);
                 continue;
             }
-            for (size_t s = 0; s < c.columns.size(); ++s) {
-                const Axis& w = c.columns[s];
-                const int64_t cols = std::min(w.out, chunk.col_end) - chunk.col;
-                if (cols > 0)
-                    store_scattered(row_of(s, cols), panel_width, cols, channels, epilogue,
-                                    result + w.dst + chunk.col * step, plane, step);
-            }
+            for (size_t s = 0; s < c.columns.size(); ++s)
+                if (cols_of(s) > 0)
+                    store_scattered(row_of(s), panel_width, cols_of(s), channels, epilogue, result + c.columns[s].dst,
+                                    plane, step);
         }
     }
 };

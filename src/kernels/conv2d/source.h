@@ -1,5 +1,6 @@
 // What a kernel reads: a band of the source, in place or copied with its padding, or unfolded along the columns.
 #pragma once
+#include "ahead.h"
 #include "geometry.h"
 #include "kernel.h"
 #include "simd.h"
@@ -31,35 +32,42 @@ Rectangle source_rectangle(const Correlation<T>& c, const Rectangle& out) {
     return r.row < r.row_end && r.col < r.col_end ? r : Rectangle{0, 0, 0, 0};
 }
 
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 template <class T>
 FC_INLINE void fill_zero(T* dst, int64_t count) {
     for (int64_t i = 0; i < count; i += lanes<T>) store_n(dst + i, zero<T>(), count - i);
 }
 
+// dst[j] = row[begin + j*step] for j < count, zero outside of [0, extent). Writes up to a vector too much.
 template <class T>
-FC_INLINE void copy(T* dst, const T* src, int64_t count) {
-    int64_t i = 0;
-    for (; i + lanes<T> <= count; i += lanes<T>) store(dst + i, load(src + i));
-    if (i < count) store_n(dst + i, load_n(src + i, count - i), count - i);
+FC_INLINE void copy_row(T* dst, const T* row, int64_t extent, int64_t begin, int64_t step, int64_t count) {
+    if (step == 1) {
+        for (int64_t j = 0; j < count; j += lanes<T>)
+            store(dst + j, load_between(row + begin + j, -begin - j, std::min(extent - begin, count) - j));
+        return;
+    }
+    const int64_t left = std::clamp<int64_t>(begin < 0 ? divide_up(-begin, step) : 0, 0, count);
+    const int64_t right = std::clamp<int64_t>(begin < extent ? divide_up(extent - begin, step) : 0, left, count);
+    fill_zero(dst, left);
+    int64_t j = left;
+    const T* src = row + begin + left * step;
+    if (step == 2)
+        for (; j + lanes<T> < right; j += lanes<T>, src += 2 * lanes<T>)  // reads one number past the last used
+            store(dst + j, even(load(src), load(src + lanes<T>)));
+    for (; j < right; ++j, src += step) dst[j] = *src;
+    fill_zero(dst + right, count - right);
 }
 
-// dst[j] = row[begin + j*step], zero outside of [0, extent).
+// The lines of a rectangle of sources.
 template <class T>
-void copy_row(T* dst, const T* row, int64_t extent, int64_t begin, int64_t step, int64_t count) {
-    const int64_t left = std::clamp<int64_t>(begin < 0 ? (-begin + step - 1) / step : 0, 0, count);
-    const int64_t right = std::clamp<int64_t>(begin < extent ? (extent - begin + step - 1) / step : 0, left, count);
-    fill_zero(dst, left);
-    const T* src = row + begin + left * step;
-    if (step == 1) {
-        copy(dst + left, src, right - left);
-    } else {
-        int64_t j = left;
-        if (step == 2)
-            for (; j + lanes<T> < right; j += lanes<T>, src += 2 * lanes<T>)  // reads one number past the last used
-                store(dst + j, even(load(src), load(src + lanes<T>)));
-        for (; j < right; ++j, src += step) dst[j] = *src;
-    }
-    fill_zero(dst + right, count - right);
+Lines<T> source_lines(const Correlation<T>& c, const T* plane, const Rectangle& r) {
+    const int64_t row = std::max<int64_t>(r.row, 0), rows = std::min(r.row_end, c.SH) - row;
+    const int64_t col = std::max<int64_t>(r.col, 0), cols = std::min(r.col_end, c.SW) - col;
+    const int64_t step = c.rows.front().taps == 1 ? c.rows.front().stride : 1;  // rows that are met
+    const T* start = plane + row * c.SW + col;
+    if (step == 1) return {start, 1, 0, (rows - 1) * c.SW + cols, c.SH * c.SW};
+    return {start, divide_up(rows, step), step * c.SW, cols, c.SH * c.SW};
 }
 
 // A band of one image's sources for one group.
@@ -87,12 +95,8 @@ template <class T>
 Band<T> copy_band(const Correlation<T>& c, const T* plane, const Rectangle& r, T* buffer) {
     T* dst = buffer;
     for (int64_t channel = 0; channel < c.Cin; ++channel, plane += c.SH * c.SW)
-        for (int64_t row = r.row; row < r.row_end; ++row, dst += r.cols()) {
-            if (row < 0 || row >= c.SH)
-                fill_zero(dst, r.cols());
-            else
-                copy_row(dst, plane + row * c.SW, c.SW, r.col, 1, r.cols());
-        }
+        for (int64_t row = r.row; row < r.row_end; ++row, dst += r.cols())
+            copy_row(dst, plane + row * c.SW, row < 0 || row >= c.SH ? 0 : c.SW, r.col, 1, r.cols());
     return {buffer, r.rows() * r.cols(), r.cols(), r.row, r.col};
 }
 
@@ -130,10 +134,7 @@ struct Unfolded {
                     const int64_t col = w.source_begin(out.col) + v * w.dilation;
                     for (int64_t i = 0; i < rows; ++i, dst += cols) {
                         const int64_t row = first_row + i * stride + residue;
-                        if (row < 0 || row >= c.SH)
-                            fill_zero(dst, cols);
-                        else
-                            copy_row(dst, plane + row * c.SW, c.SW, col, w.stride, cols);
+                        copy_row(dst, plane + row * c.SW, row < 0 || row >= c.SH ? 0 : c.SW, col, w.stride, cols);
                     }
                 }
     }

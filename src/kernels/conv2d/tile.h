@@ -1,18 +1,19 @@
 // The micro-kernel of all convolutions by vectors over output channels, and of products of packed panels.
 //
-//   strip[j][0:NV*L]  +=  sum over c, u, v of  weights[c][u][v][0:NV*L]  *  x[c*channel + u*row + v + j*STEP]
+//   strip[j][0:NV*L]  =  sum over c, u, v of  weights[c][u][v][0:NV*L]  *  x[c*channel + u*row + v + j*STEP]
 //
 // NV vectors times PIXELS scalars of accumulators live in registers; x is broadcast, the weights are packed in the
 // order in which they are met. One instance for each number of pixels, so that none is wasted. The filter's width is a
 // template argument: at run time it costs up to 1.6 times. Width 0 is the general case: a table says where, from the
 // first pixel, each tap of a channel reads.
 //
-// With one row and one tap this is the matrix product strip (pixels, lanes) += x^T (pixels, channels) * weights
+// With one row and one tap this is the matrix product strip (pixels, lanes) = x^T (pixels, channels) * weights
 // (channels, lanes), for whoever has packed both, as Winograd's kernels do.
 #pragma once
 #include <array>
 #include <utility>
 
+#include "ahead.h"
 #include "kernel.h"
 #include "simd.h"
 
@@ -35,11 +36,10 @@ struct Reduction {
     const int64_t* offsets;            // general case: `taps` distances in x, and no rows
     int64_t taps;
     const T* weights;
-    bool accumulate;  // add to what the strip holds
 };
 
 template <class T>
-using TileKernel = void (*)(const Reduction<T>& sum, const T* x, T* strip);
+using TileKernel = void (*)(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead);
 
 template <class T, int NV, int PIXELS, int STEP>
 FC_INLINE void multiply_tap(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weights) {
@@ -53,15 +53,16 @@ FC_INLINE void multiply_tap(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weig
 }
 
 template <class T, int NV, int PIXELS, int STEP, int FW>
-void tile(const Reduction<T>& sum, const T* x, T* strip) {
+void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     constexpr int kLanes = NV * lanes<T>;
-    Vec<T> acc[PIXELS][NV];
-    FC_UNROLL for (int j = 0; j < PIXELS; ++j)
-        FC_UNROLL for (int v = 0; v < NV; ++v)
-            acc[j][v] = sum.accumulate ? load(strip + j * kLanes + v * lanes<T>) : zero<T>();
+    const T *next_source = ahead.source.next(), *next_result = ahead.result.next();
+    const int64_t source_stride = ahead.source.channel_stride, result_stride = ahead.result.channel_stride;
 
+    Vec<T> acc[PIXELS][NV] = {};
     const T* w = sum.weights;
     for (int64_t c = 0; c < sum.channels; ++c, x += sum.channel_stride) {
+        prefetch(next_source + c * source_stride);
+        if (c < ahead.result_channels) prefetch_for_write(next_result + c * result_stride);
         if constexpr (FW == 0) {
             for (int64_t k = 0; k < sum.taps; ++k, w += kLanes)
                 multiply_tap<T, NV, PIXELS, STEP>(acc, x + sum.offsets[k], w);
@@ -113,12 +114,12 @@ const TileKernel<T>* find_tiles(int vectors, int64_t width, int64_t step) {
 // Splits n pixels into near-equal tiles and computes them; x moves on by `step`, the strip by a pixel's lanes.
 template <class T>
 void compute_row(const TileKernel<T>* kernels, int vectors, const Reduction<T>& sum, const T* x, int64_t step, T* strip,
-                 int64_t pixels) {
+                 int64_t pixels, Ahead<T>& ahead) {
     const int64_t ntiles = (pixels + max_pixels(vectors) - 1) / max_pixels(vectors);
     const int64_t width = pixels / ntiles, wider = pixels % ntiles;
     for (int64_t t = 0; t < ntiles; ++t) {
         const int64_t n = width + (t < wider);
-        kernels[n - 1](sum, x, strip);
+        kernels[n - 1](sum, x, strip, ahead);
         x += n * step;
         strip += n * vectors * lanes<T>;
     }
