@@ -47,15 +47,39 @@ def torch_net(net: str):
 
 def our_net(net: str, dtype=np.float32):
     from fastconv import networks
-    from fastconv.networks import DeepConvNet, SimpleConvNet
 
     if net == "SimpleConvNet":
-        return SimpleConvNet(
-            (1, 28, 28), {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}, 100, 10, dtype=dtype
-        )
+        conv = {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}
+        return networks.SimpleConvNet((1, 28, 28), conv, 100, 10, dtype=dtype)
     if net == "DeepConvNet":
-        return DeepConvNet(dtype=dtype)
-    return networks.LeNet(dtype=dtype)
+        return networks.DeepConvNet(dtype=dtype)
+    return networks.Network(our_layers(net, dtype))
+
+
+def our_layers(net: str, dtype):
+    """The network's layers, from the same one-line description."""
+    from fastconv import layers
+
+    (C, H, _), text = NETS[net]
+    row = {}
+    for i, word in enumerate(text.split()):
+        kind, numbers = word[0], [int(n) for n in word[1:].split(".") if n]
+        if kind == "c":
+            FN, size, pad = numbers
+            w = normal((FN, C, size, size), dtype, i) / dtype(np.sqrt(C * size * size / 2))
+            row[word + str(i)] = layers.Convolution(w, np.zeros(FN, dtype), 1, pad)
+            C, H = FN, H + 2 * pad - size + 1
+        elif kind == "p":
+            row[word + str(i)] = layers.Pooling(2, 2, 2)
+            H //= 2
+        elif kind == "a":
+            C, H = C * H * H, 1
+            w = normal((C, numbers[0]), dtype, i) / dtype(np.sqrt(C / 2))
+            row[word + str(i)] = layers.Affine(w, np.zeros(numbers[0], dtype))
+            C = numbers[0]
+        else:
+            row[word + str(i)] = layers.Relu() if kind == "r" else layers.Dropout(0.5)
+    return row
 
 
 class BookSimpleConvNet:

@@ -7,6 +7,7 @@ not look at the numbers in their float arrays are `remembered`: a call like an e
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,14 @@ from ._settings import settings
 
 try:
     from .kernels._cpu.remember import Remembered as remembered
+    from .kernels._cpu.remember import dense_lists
 except ImportError:  # a build without the compiled engine checks every call
 
     def remembered(check: Callable[..., Any]) -> Callable[..., Any]:
         return check
+
+    def dense_lists(lists: list[list[Any]]) -> np.dtype | None:
+        return None
 
 
 IMAGES = "(N, C, H, W), or (C, H, W)"
@@ -540,6 +545,10 @@ def update(*groups, **hyper) -> tuple[list[tuple[Update, list, list]], dict[str,
     """
     names = ("params", "grads", "state", "state")
     lists = [list(group) for group in groups]
+    rates = {key: arg.real(key, value) for key, value in hyper.items()}
+    dtype = dense_lists(lists)
+    if dtype is not None:
+        return [(_update(dtype, dtype), lists, [])], rates
     for name, group in zip(names, lists, strict=False):
         if len(group) != len(lists[0]):
             raise ValueError(f"{name}: expected {len(lists[0])} arrays to match params, got {len(group)}")
@@ -561,5 +570,10 @@ def update(*groups, **hyper) -> tuple[list[tuple[Update, list, list]], dict[str,
             if i != 1 and a is not d
         ]
         columns = [list(column) for column in zip(*dense, strict=True)]
-        jobs.append((Update(dtype=compute, result_dtype=given), columns, back))
-    return jobs, {key: arg.real(key, value) for key, value in hyper.items()}
+        jobs.append((_update(compute, given), columns, back))
+    return jobs, rates
+
+
+@cache
+def _update(compute: np.dtype, given: np.dtype) -> Update:
+    return Update(dtype=compute, result_dtype=given)

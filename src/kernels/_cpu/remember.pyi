@@ -1,7 +1,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 def forget() -> None: ...
+def dense_lists(lists: list[list[Any]]) -> np.dtype[Any] | None: ...
 
 class Remembered:
     __wrapped__: Callable[..., Any]

@@ -17,6 +17,9 @@ from libc.string cimport memcmp, memcpy
 
 import weakref
 
+cdef extern from "numpy/arrayobject.h":
+    bint PyArray_SAMESHAPE(cnp.ndarray a, cnp.ndarray b)
+
 cnp.import_array()
 
 cdef enum:
@@ -102,19 +105,23 @@ cdef class Call:
 
     cdef int n
     cdef int64_t words[MOST_WORDS]
-    cdef int places[16]
-    cdef tuple constants
+    cdef int places[16]  # of the argument that the result's item is, or -1: a constant
+    cdef tuple constants, shapes
     cdef object alive
 
     cdef tuple result(self, tuple args):
         cdef Py_ssize_t i, size = PyTuple_GET_SIZE(self.constants)
-        cdef PyObject* item
         cdef tuple out = PyTuple_New(size)
         for i in range(size):
-            item = PyTuple_GET_ITEM(self.constants if self.places[i] < 0 else args,
-                                    i if self.places[i] < 0 else self.places[i])
-            Py_INCREF(<object>item)
-            PyTuple_SET_ITEM(out, i, <object>item)
+            if self.places[i] < 0:
+                item = <object>PyTuple_GET_ITEM(self.constants, i)
+            else:
+                item = <object>PyTuple_GET_ITEM(args, self.places[i])
+                shape = <object>PyTuple_GET_ITEM(self.shapes, i)
+                if shape is not None:
+                    item = item.reshape(shape)
+            Py_INCREF(item)
+            PyTuple_SET_ITEM(out, i, item)
         return out
 
 
@@ -168,24 +175,63 @@ cdef class Remembered:
         return result
 
 
+cdef bint same_numbers(cnp.ndarray item, a):
+    """Whether item is the array a, or a's numbers in another shape. (The arguments are dense here.)"""
+    return type(a) is cnp.ndarray and (item is a or (
+        cnp.PyArray_DATA(item) == cnp.PyArray_DATA(<cnp.ndarray>a) and cnp.PyArray_SIZE(item) == cnp.PyArray_SIZE(a)
+        and cnp.PyArray_SIZE(item) > 0 and cnp.PyArray_TYPE(item) == cnp.PyArray_TYPE(<cnp.ndarray>a)
+    ))
+
+
+def dense_lists(list lists):
+    """The dtype of lists of arrays that belong together, when all are dense, writeable and of one float dtype, and the
+    arrays of a row have one shape; else None."""
+    cdef Py_ssize_t i, rows
+    cdef cnp.ndarray array, first
+    cdef int kind = -1
+    cdef list group
+    rows = len(<list>lists[0])
+    for group in lists:
+        if len(group) != rows:
+            return None
+        for i in range(rows):
+            if type(group[i]) is not cnp.ndarray:
+                return None
+            array, first = <cnp.ndarray>group[i], <cnp.ndarray>(<list>lists[0])[i]
+            if kind < 0:
+                kind = cnp.PyArray_TYPE(array)
+            if not cnp.PyArray_ISCARRAY(array) or cnp.PyArray_TYPE(array) != kind:
+                return None
+            if not PyArray_SAMESHAPE(array, first):
+                return None
+    if kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE:
+        return (<cnp.ndarray>(<list>lists[0])[0]).dtype
+    return None
+
+
 cdef Call remembered(tuple args, result, int64_t* words, int n):
     """The call, or None when its result holds something new."""
     cdef Call call = Call()
     cdef Py_ssize_t i, j
     if type(result) is not tuple or len(result) > 16:
         return None
-    constants = []
+    constants, shapes = [], []
     for i in range(len(result)):
         item = result[i]
         call.places[i] = -1
-        for j in range(len(args)):
-            if item is args[j] and type(item) is cnp.ndarray:
-                call.places[i] = <int>j
+        shape = None
+        if type(item) is cnp.ndarray:
+            for j in range(len(args)):
+                if same_numbers(item, args[j]):
+                    call.places[i] = <int>j
+                    shape = None if item.shape == args[j].shape else item.shape
+                    break
         if call.places[i] < 0 and isinstance(item, (cnp.ndarray, list, dict)):
             return None
         constants.append(item if call.places[i] < 0 else None)
+        shapes.append(shape)
     call.n = n
     memcpy(call.words, words, n * sizeof(int64_t))
-    call.constants = tuple(constants)
+    call.constants, call.shapes = tuple(constants), tuple(shapes)
     call.alive = tuple(a for a in args if type(a) is not cnp.ndarray)
     return call
