@@ -62,7 +62,8 @@ def extensions():
         raise SystemExit(f"FASTCONV_BUILD_ONLY names {unknown}, which are not folders of {KERNELS}")
 
     yield extension("_cpu.engine", [CPU / "engine.pyx", *sorted(CPU.glob("*.cpp"))])
-    yield extension("_cpu.remember", [CPU / "remember.pyx"])
+    for module in ("remember", "straight"):
+        yield extension(f"_cpu.{module}", [CPU / f"{module}.pyx"])
     for folder in sorted(path.parent for path in KERNELS.glob("*/__init__.py")):
         op = folder.name
         if only and op not in only:

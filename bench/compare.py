@@ -19,17 +19,19 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def measure(calls, seconds):
-    """Best and median time of the fastest of `calls`, each repeated for about `seconds`."""
+def measure(calls, seconds, pause=0.0):
+    """Best and median time of the fastest of `calls`, each repeated for about `seconds`, asleep for `pause` before each."""
     outcomes = []
     for call in calls:
         start = time.perf_counter()
         call()
         once = time.perf_counter() - start
-        inner = max(1, int(20e-6 / max(once, 1e-9)))  # several calls to a reading when one is near the clock's own cost
+        inner = 1 if pause else max(1, int(20e-6 / max(once, 1e-9)))  # a reading well above the clock's own cost
         times = []
-        end = time.perf_counter() + seconds
+        end = time.perf_counter() + (seconds + 20 * pause)
         while len(times) < 3 or time.perf_counter() < end:
+            if pause:
+                time.sleep(pause)
             start = time.perf_counter()
             for _ in range(inner):
                 call()
@@ -43,7 +45,7 @@ def serve(side, threads):
     sys.path.insert(0, str(HERE))
     import fastconv as fc
 
-    if side == "fastconv":
+    if side.startswith("fastconv"):
         fc.set_num_threads(threads)
     elif side != "book":
         import torch
@@ -52,6 +54,7 @@ def serve(side, threads):
     from work import all_work
 
     works = all_work()
+    side = side.split("@")[0]
     calls = {}
     for line in sys.stdin:
         number, seconds = json.loads(line)
@@ -60,7 +63,7 @@ def serve(side, threads):
                 calls.clear()  # the memory of the last piece of work is given back
                 calls[number] = works[number].sides[side]()
                 measure(calls[number], seconds)
-            answer = measure(calls[number], seconds)
+            answer = measure(calls[number], seconds, works[number].pause)
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
         print(json.dumps(answer), flush=True)
@@ -70,6 +73,7 @@ class Side:
     """A process that times one side, asleep until asked."""
 
     def __init__(self, name, threads):
+        threads = int(name.split("@")[1]) if "@" in name else threads
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         environment["OPENBLAS_NUM_THREADS"] = str(threads)
         self.process = subprocess.Popen(
@@ -96,7 +100,7 @@ class Side:
 
 def compare(work, number, sides, turns, seconds):
     """{side: {"best", "median"}} or {side: {"error"}}, turn by turn."""
-    seen = {name: [] for name in work.sides if name in sides}
+    seen = {name: [] for name in sides if name.split("@")[0] in work.sides}
     for _ in range(turns):
         for name, results in seen.items():
             results.append(sides[name].time(number, seconds))
@@ -132,15 +136,15 @@ def row(work, table):
     return cells
 
 
-COLUMNS = ("work", "ours", "rate", "torch", "torch.compile", "onnxruntime", "book", "target")
-
-
-def print_row(cells, markdown):
+def print_row(cells, columns, markdown):
+    texts = [cells.get(c, "") for c in columns]
     if markdown:
-        print("| " + " | ".join(cells.get(c, "") for c in COLUMNS) + " |", flush=True)
+        print("| " + " | ".join(texts) + " |", flush=True)
     else:
-        widths = (48, 12, 10, 15, 15, 15, 15, 12)
-        print("  ".join(f"{cells.get(c, ''):{w}}" for c, w in zip(COLUMNS, widths, strict=True)).rstrip(), flush=True)
+        print(
+            "  ".join(f"{t:{48 if c == 'work' else 14}}" for c, t in zip(columns, texts, strict=True)).rstrip(),
+            flush=True,
+        )
 
 
 def summary(works, results):
@@ -159,7 +163,11 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.1, help="time of one side's turn")
-    parser.add_argument("--sides", default="fastconv,torch", help="also: torch.compile, onnxruntime, book")
+    parser.add_argument(
+        "--sides",
+        default="fastconv,torch",
+        help="also: torch.compile, onnxruntime, book, and any with its own number of threads: fastconv@1",
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -173,15 +181,16 @@ def main():
     words = [w for w in options.only.split(",") if w]
     works = [(i, w) for i, w in enumerate(all_work()) if not words or any(word in w.id for word in words)]
     names = options.sides.split(",")
-    wanted = [n for n in names if any(n in w.sides for _, w in works)]
+    wanted = [n for n in names if any(n.split("@")[0] in w.sides for _, w in works)]
     sides = {name: Side(name, options.threads) for name in wanted}
-    print_row({c: c for c in COLUMNS}, options.markdown)
+    columns = ["work", "ours", "rate", *(n for n in sides if n != "fastconv"), "target"]
+    print_row({c: c for c in columns}, columns, options.markdown)
     if options.markdown:
-        print("|" + "---|" * len(COLUMNS))
+        print("|" + "---|" * len(columns))
     results = {}
     for number, work in works:
         results[work.id] = compare(work, number, sides, options.turns, options.seconds)
-        print_row(row(work, results[work.id]), options.markdown)
+        print_row(row(work, results[work.id]), columns, options.markdown)
     for side in sides.values():
         side.close()
     print()

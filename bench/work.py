@@ -5,7 +5,7 @@ one side (PyTorch's memory formats): the fastest counts.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class Work:
     sides: dict[str, Builder]
     flops: float = 0.0
     bytes: float = 0.0
-    tags: tuple[str, ...] = field(default_factory=tuple)
+    pause: float = 0.0  # seconds asleep before each call
 
     @property
     def id(self) -> str:
@@ -357,9 +357,40 @@ def convolutions() -> Iterator[Work]:
         yield conv_backward(case, "depthwise backward", 2.0)
 
 
+def after_a_pause() -> Iterator[Work]:
+    """First calls after the program has slept: threads that went to sleep must not hold them up."""
+    conv = ConvCase(4, 3, 32, 32, 6, (5, 5))
+    work = conv_forward(conv, "after 20 ms asleep", 3.0)
+    work.pause, work.flops = 0.02, 0.0
+    yield work
+
+    def affine():
+        x, w, b = normal((100, 784), F32), normal((784, 256), F32), normal(256, F32)
+        return [lambda: fc.affine(x, w, b)]
+
+    def relu():
+        x = normal(1_750_000, F32)
+        return [lambda: fc.relu(x)]
+
+    def torch_affine():
+        import torch
+
+        x, w, b = (torch.tensor(normal(s, F32)) for s in ((100, 784), (784, 256), 256))
+        return [lambda: torch.addmm(b, x, w)]
+
+    def torch_relu():
+        import torch
+
+        x = torch.tensor(normal(1_750_000, F32))
+        return [lambda: torch.relu(x)]
+
+    for name, ours, theirs in (("affine 100x784x256", affine, torch_affine), ("relu of 7 MB", relu, torch_relu)):
+        yield Work("after 20 ms asleep", name, 3.0, {"fastconv": ours, "torch": theirs}, pause=0.02)
+
+
 def all_work() -> list[Work]:
     from steps import steps
 
     return [
-        *convolutions(), *pools(), *affines(), *batch_norms(), *elementwise(), *losses(), *optimisers(), *calls(), *steps()
+        *convolutions(), *pools(), *affines(), *batch_norms(), *elementwise(), *losses(), *optimisers(), *calls(), *after_a_pause(), *steps()
     ]  # fmt: skip

@@ -8,11 +8,21 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from . import _table
 from ._problem import Problem
 from ._settings import count_forced_backend, settings
+
+Road = TypeVar("Road", bound=Callable[..., Any])
+
+try:
+    from .kernels._cpu.straight import straight as compiled_straight
+except ImportError:  # a build without the compiled engine has the road alone
+
+    def compiled_straight(road: Road, check: Callable[..., Any], choose: Callable[..., Any]) -> Road:  # type: ignore[misc]
+        return road
+
 
 
 @cache
@@ -59,6 +69,19 @@ def kernel(op: str, p: Problem) -> Callable[..., Any]:
     if chosen is None:
         chosen = p.chosen[key] = _choose(op, p)
     return chosen
+
+
+def straight(check: Callable[..., Any], op: str) -> Callable[[Road], Road]:
+    """For an operation that makes one array by one kernel: a call like an earlier one goes straight to that kernel.
+
+    Parameters
+    ----------
+    check : callable
+        The operation's check, with the same names of arguments.
+    op : str
+        The kernel's operation in the table.
+    """
+    return lambda road: compiled_straight(road, check, lambda p: kernel(op, p))
 
 
 def backends() -> dict[str, str]:

@@ -51,6 +51,7 @@ class Window(Problem):
     pad_right: int
     dilation_h: int = 1
     dilation_w: int = 1
+    packed: bytes | None = field(default=None, init=False, repr=False, compare=False)  # for compiled kernels
 
     @property
     def x_shape(self) -> tuple[int, ...]:

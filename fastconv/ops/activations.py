@@ -7,13 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
-from .._dispatch import kernel
+from .._dispatch import kernel, straight
 
 try:
-    from ..kernels.activations.cy import straight
+    from ..kernels.activations.cy import straight_unary
 except ImportError:  # a build without the compiled kernels takes the road
 
-    def straight(road: Callable[..., Any]) -> Callable[..., Any]:
+    def straight_unary(road: Callable[..., Any]) -> Callable[..., Any]:
         return road
 
 
@@ -32,7 +32,7 @@ def _backward(op: str, dout: ArrayLike, saved: ArrayLike, name: str, negative_sl
     return p.finish(dx)
 
 
-@straight
+@straight_unary
 def relu(x: ArrayLike) -> NDArray:
     """``max(x, 0)``; relu(NaN) is NaN.
 
@@ -63,6 +63,7 @@ def relu_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
     return _backward("relu", dout, x, "x")
 
 
+@straight(check.elementwise, "leaky_relu_forward")
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> NDArray:
     """x where it is positive, ``negative_slope * x`` elsewhere.
 
@@ -99,7 +100,7 @@ def leaky_relu_backward(dout: ArrayLike, x: ArrayLike, negative_slope: float = 0
     return _backward("leaky_relu", dout, x, "x", negative_slope)
 
 
-@straight
+@straight_unary
 def sigmoid(x: ArrayLike) -> NDArray:
     """``1 / (1 + exp(-x))``, without overflow.
 
@@ -128,7 +129,7 @@ def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> NDArray:
     return _backward("sigmoid", dout, y, "y")
 
 
-@straight
+@straight_unary
 def tanh(x: ArrayLike) -> NDArray:
     """Hyperbolic tangent.
 

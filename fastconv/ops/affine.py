@@ -6,12 +6,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
-from .._dispatch import kernel
+from .._dispatch import kernel, straight
 from .._problem import Affine
 
 Gradients = tuple[NDArray | None, NDArray | None, NDArray | None]
 
 
+@straight(check.affine, "affine_forward")
 def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None) -> NDArray:
     """``x . W + b``.
 

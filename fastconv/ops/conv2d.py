@@ -7,12 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
-from .._dispatch import kernel
+from .._dispatch import kernel, straight
 from .._problem import Conv2d
 
 Gradients = tuple[NDArray | None, NDArray | None, NDArray | None]
 
 
+@straight(check.conv2d, "conv2d_forward")
 def conv2d(
     x: ArrayLike,
     w: ArrayLike,

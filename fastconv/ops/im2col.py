@@ -6,9 +6,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
-from .._dispatch import kernel
+from .._dispatch import kernel, straight
 
 
+@straight(check.im2col, "im2col")
 def im2col(input_data: ArrayLike, filter_h: int, filter_w: int, stride: Any = 1, pad: Any = 0) -> NDArray:
     """Every window of every image as a row.
 
@@ -41,6 +42,7 @@ def im2col(input_data: ArrayLike, filter_h: int, filter_w: int, stride: Any = 1,
     return p.finish(col)
 
 
+@straight(check.col2im, "col2im")
 def col2im(
     col: ArrayLike, input_shape: tuple[int, ...], filter_h: int, filter_w: int, stride: Any = 1, pad: Any = 0
 ) -> NDArray:

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
-from .._dispatch import kernel
+from .._dispatch import kernel, straight
 from .._problem import Pool2d
 
 
@@ -127,6 +127,7 @@ def min_pool2d_backward(
     return max_pool2d_backward(dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+@straight(check.avg_pool2d, "avg_pool2d_forward")
 def avg_pool2d(
     x: ArrayLike,
     kernel_size: Any,
@@ -168,6 +169,7 @@ def avg_pool2d(
     return p.finish(y)
 
 
+@straight(check.avg_pool2d_backward, "avg_pool2d_backward")
 def avg_pool2d_backward(
     dout: ArrayLike,
     input_shape: tuple[int, ...],
@@ -204,6 +206,7 @@ def avg_pool2d_backward(
     return p.finish(dx)
 
 
+@straight(check.adaptive_avg_pool2d, "adaptive_avg_pool2d_forward")
 def adaptive_avg_pool2d(x: ArrayLike, output_size: Any) -> NDArray:
     """Means over a grid of output_size bins that cover the plane; bin i spans ``floor(i*H/OH)`` to
     ``ceil((i + 1)*H/OH)``.

@@ -4,7 +4,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
-from .._dispatch import kernel
+from .._dispatch import kernel, straight
 
 
 def _forward(op: str, x: ArrayLike, axis: int) -> NDArray:
@@ -21,6 +21,7 @@ def _backward(op: str, dout: ArrayLike, y: ArrayLike, axis: int) -> NDArray:
     return p.finish(dx)
 
 
+@straight(check.softmax, "softmax_forward")
 def softmax(x: ArrayLike, axis: int = -1) -> NDArray:
     """``exp(x - max) / sum of exp(x - max)`` along an axis; never overflows.
 
@@ -56,6 +57,7 @@ def softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int = -1) -> NDArray:
     return _backward("softmax", dout, y, axis)
 
 
+@straight(check.softmax, "log_softmax_forward")
 def log_softmax(x: ArrayLike, axis: int = -1) -> NDArray:
     """``x - max - log(sum of exp(x - max))`` along an axis.
 

@@ -22,10 +22,6 @@ cdef extern from "numpy/arrayobject.h":
 
 cnp.import_array()
 
-cdef enum:
-    MOST_WORDS = 96
-    SLOTS = 256  # a power of two; a network has some tens of different calls
-
 cdef enum Kind:
     NOTHING = 1
     NO = 2
@@ -37,6 +33,19 @@ cdef enum Kind:
     TEXT = 8
 
 _all = weakref.WeakSet()
+
+
+cdef watch(check):
+    _all.add(check)
+
+
+cdef int slot_of(const int64_t* words, int n) noexcept:
+    cdef uint64_t hashed = 0
+    cdef int i
+    for i in range(n):
+        hashed = (hashed ^ <uint64_t>words[i]) * <uint64_t>0x9E3779B97F4A7C15
+        hashed ^= hashed >> 29
+    return <int>(hashed & (SLOTS - 1))
 
 
 def forget():
@@ -144,7 +153,7 @@ cdef class Remembered:
         self.__name__ = check.__name__
         self.__doc__ = check.__doc__
         self.forget()
-        _all.add(self)
+        watch(self)
 
     def forget(self):
         """Forget the calls of this check."""
@@ -153,7 +162,6 @@ cdef class Remembered:
     def __call__(self, *args, **kwargs):
         cdef int64_t words[MOST_WORDS]
         cdef int i, n = 0
-        cdef uint64_t hashed = 0
         cdef Call call
         if kwargs:
             return self.__wrapped__(*args, **kwargs)
@@ -161,17 +169,14 @@ cdef class Remembered:
             n = encode(<object>PyTuple_GET_ITEM(args, i), words, n)
             if n < 0:
                 return self.__wrapped__(*args)
-        for i in range(n):
-            hashed = (hashed ^ <uint64_t>words[i]) * <uint64_t>0x9E3779B97F4A7C15
-            hashed ^= hashed >> 29
-        hashed &= SLOTS - 1
-        known = self.calls[hashed]
+        slot = slot_of(words, n)
+        known = self.calls[slot]
         if known is not None:
             call = <Call>known
             if call.n == n and memcmp(call.words, words, n * sizeof(int64_t)) == 0:
                 return call.result(args)
         result = self.__wrapped__(*args)
-        self.calls[hashed] = remembered(args, result, words, n)
+        self.calls[slot] = remembered(args, result, words, n)
         return result
 
 

@@ -1,0 +1,150 @@
+"""The straight way to a kernel, for operations that make one array: checked once, then remembered whole.
+
+`remember` keeps what a check decided; here the rest of the road is kept too: which kernel dispatch chose, what it takes,
+and the shape of the result. A call like an earlier one allocates and calls the kernel, 0.4 us from Python instead of 2.
+Everything else takes the road: unlike arguments, a result in `out`, another dtype than the kernel computes in, and every
+call while a backend is forced.
+"""
+
+import inspect
+from functools import wraps
+
+cimport numpy as cnp
+from cpython.dict cimport PyDict_Size
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t
+from libc.string cimport memcmp, memcpy
+
+from fastconv.kernels._cpu.engine cimport forced_backends, new_array
+from fastconv.kernels._cpu.remember cimport MOST_WORDS, SLOTS, encode, slot_of, watch
+
+cnp.import_array()
+
+
+cdef class Way:
+    """One call remembered: its words, its kernel and what the kernel takes."""
+
+    cdef int n, ndim, kind
+    cdef int64_t words[MOST_WORDS]
+    cdef cnp.npy_intp dims[8]
+    cdef int places[8]  # of the argument that is the kernel's i-th, or -1: a constant
+    cdef tuple constants
+    cdef object kernel, alive
+
+
+def straight(road, check, choose):
+    """The operation `road` with a straight way past its check.
+
+    Parameters
+    ----------
+    road : function
+        The operation, which makes one array.
+    check : callable
+        Its check: the Problem, then the kernel's arguments.
+    choose : callable
+        The kernel for a Problem.
+
+    Returns
+    -------
+    function
+        As road.
+    """
+    cdef Ways ways = Ways(road, check, choose)
+
+    @wraps(road)
+    def call(*args, **kwargs):
+        return ways.go(args, kwargs)
+
+    return call
+
+
+cdef class Ways:
+    """The calls of one operation."""
+
+    cdef object road, check, choose
+    cdef list names, ways
+    cdef object __weakref__
+
+    def __init__(self, road, check, choose):
+        self.road, self.check, self.choose = road, check, choose
+        known = inspect.signature(road).parameters
+        self.names = [name for name in inspect.signature(check).parameters if name in known]
+        self.forget()
+        watch(self)
+
+    def forget(self):
+        """Forget the calls."""
+        self.ways = [None] * SLOTS
+
+    cdef go(self, tuple args, dict kwargs):
+        cdef int64_t words[MOST_WORDS]
+        cdef int n = 0, i
+        cdef Py_ssize_t count
+        cdef Way way
+        if forced_backends[0] != 0:
+            return self.road(*args, **kwargs)
+        for i in range(<int>PyTuple_GET_SIZE(args)):
+            n = encode(<object>PyTuple_GET_ITEM(args, i), words, n)
+            if n < 0:
+                return self.road(*args, **kwargs)
+        if PyDict_Size(kwargs):
+            for name, value in kwargs.items():
+                n = encode(name, words, n)
+                n = encode(value, words, n) if n >= 0 else n
+                if n < 0:
+                    return self.road(*args, **kwargs)
+        slot = slot_of(words, n)
+        known = self.ways[slot]
+        if known is not None:
+            way = <Way>known
+            if way.n == n and memcmp(way.words, words, n * sizeof(int64_t)) == 0:
+                y = new_array(way.ndim, way.dims, way.kind)
+                count = PyTuple_GET_SIZE(way.constants)
+                passed = PyTuple_New(count)
+                for i in range(<int>count):
+                    if i == 0:
+                        item = y
+                    elif way.places[i] < 0:
+                        item = <object>PyTuple_GET_ITEM(way.constants, i)
+                    else:
+                        item = <object>PyTuple_GET_ITEM(args, way.places[i])
+                    Py_INCREF(item)
+                    PyTuple_SET_ITEM(passed, i, item)
+                way.kernel(*<tuple>passed)
+                return y
+        y = self.road(*args, **kwargs)
+        self.ways[slot] = self.way(y, args, kwargs, words, n)
+        return y
+
+    cdef Way way(self, y, tuple args, dict kwargs, int64_t* words, int n):
+        """The way of a call, or None when it is not that simple."""
+        cdef Way way = Way()
+        cdef int i, j
+        bound = inspect.signature(self.road).bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.arguments.get("out") is not None or type(y) is not cnp.ndarray or cnp.PyArray_NDIM(y) > 7:
+            return None
+        problem, *arrays = self.check(*(bound.arguments[name] for name in self.names))
+        if y.dtype != problem.dtype or problem.unbatched:
+            return None
+        constants = [None, *arrays, problem]
+        if len(constants) > 8:
+            return None
+        for i in range(len(constants)):
+            way.places[i] = -1
+            for j in range(len(args)):
+                if type(args[j]) is cnp.ndarray and constants[i] is args[j]:
+                    way.places[i] = j
+                    constants[i] = None
+                    break
+            if type(constants[i]) is cnp.ndarray:
+                return None  # a copy that the check made, or an array given by name
+        way.n, way.ndim, way.kind = n, cnp.PyArray_NDIM(y), cnp.PyArray_TYPE(y)
+        memcpy(way.words, words, n * sizeof(int64_t))
+        for i in range(way.ndim):
+            way.dims[i] = cnp.PyArray_DIM(y, i)
+        way.constants = tuple(constants)
+        way.kernel = self.choose(problem)
+        way.alive = tuple(a for a in (*args, *kwargs, *kwargs.values()) if type(a) is not cnp.ndarray)
+        return way
