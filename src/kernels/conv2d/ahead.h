@@ -13,33 +13,36 @@ namespace fc::conv {
 template <class T>
 class Lines {
 public:
-    Lines() = default;
+    explicit Lines(const T* anywhere) : Lines(anywhere, 0, 0, 0, 0) {}  // none: always the same
     Lines(const T* start, int64_t rows, int64_t row_step, int64_t columns, int64_t channel_stride)
-        : channel_stride(channel_stride), line(start), start(start), last(start + (rows - 1) * row_step),
-          columns(columns), row_step(row_step) {}
+        : channel_stride(channel_stride), rows(rows), row_step(row_step), columns(columns), line(start), row(start) {}
+
+    int64_t count() const { return rows * ((columns + kLine - 1) / kLine); }
 
     // The next line in the first channel; the last one again when there are no more.
     const T* next() {
         const T* result = line;
-        if (line + kLine < start + columns)
+        if (line + kLine < row + columns) {
             line += kLine;
-        else if (start != last)
-            line = start += row_step;
+        } else if (rows > 1) {
+            --rows;
+            line = row += row_step;
+        }
         return result;
     }
 
-    int64_t channel_stride = 0;
+    int64_t channel_stride;
 
 private:
     static constexpr int64_t kLine = 64 / sizeof(T);
-    const T *line = nullptr, *start = nullptr, *last = nullptr;
-    int64_t columns = 0, row_step = 0;
+    int64_t rows, row_step, columns;
+    const T *line, *row;
 };
 
 template <class T>
 struct Ahead {
     Lines<T> source, result;
-    int64_t result_channels = 0;
+    int64_t result_channels;
 };
 
 }  // namespace fc::conv

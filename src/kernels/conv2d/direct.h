@@ -5,9 +5,10 @@
 // of some tiles: their sums leave the registers for a strip that stays in L1, and leave that transposed. While a block
 // is computed, the sources of the next one and the lines of the result are on their way (ahead.h).
 //
-// The source is read in place where nothing is padded, else from a copy of the block with its zeros. Filters whose
-// width, step or dilation have no instance of the micro-kernel, and filters of one tap, read an unfolded copy
-// (source.h), in which tiles cross rows: the latter is then a product of matrices.
+// The source is read in place. Filter rows beyond the image are left out, and so are the taps of a row's first and last
+// pixels: no time goes into zeros (at 7x7 that is a sixth of all). Where there is no instance of the micro-kernel for
+// the padding, the block is copied with the zeros of its columns. Filters whose width, step or dilation have none read
+// an unfolded copy (source.h), in which tiles cross rows.
 #pragma once
 #include "source.h"
 #include "store.h"
@@ -17,6 +18,7 @@
 namespace fc::conv {
 
 constexpr int64_t kSourceBytes = 256 << 10;  // of a block
+constexpr int64_t kWeightBytes = 256 << 10;  // of a panel, for the input channels of one pass
 constexpr int64_t kChunkPixels = 112;
 constexpr int64_t kBlockColumns = 112;  // at least, where rows are cut
 constexpr int kTasksPerThread = 8;
@@ -29,7 +31,7 @@ class Direct {
 public:
     explicit Direct(const Correlation<T>& correlation)
         : c(correlation), order(c), vectors(c.Cout > lanes<T> ? 2 : 1), width(vectors * lanes<T>),
-          panels(divide_up(c.Cout, width)), unfolds(needs_unfolding()), out_cols(c.columns.front().out) {
+          panels(divide_up(c.Cout, width)), out_cols(c.columns.front().out), unfolds(needs_unfolding()) {
         choose_blocks();
     }
 
@@ -48,15 +50,12 @@ public:
         const int64_t runs = nthreads == 1 ? 1 : std::min<int64_t>(blocks, nthreads * kTasksPerThread);
         parallel(runs * panel_parts, nthreads, [&](int64_t task, int tid) {
             T* strips = scratch + tid * (source_size + strips_size);
-            const int64_t run = task % runs, part = task / runs;
-            const int64_t first = part_begin(blocks, runs, run), end = part_begin(blocks, runs, run + 1);
-            for (int64_t index = first; index < end; ++index) {
+            const int64_t run = task % runs, part = task / runs, end = part_begin(blocks, runs, run + 1);
+            for (int64_t index = part_begin(blocks, runs, run); index < end; ++index) {
                 Block b = block(index, strips, strip_size);
                 load_source(b, strips + strips_size);
-                if (index + 1 < end) ask_for_source(b, block(index + 1, strips, strip_size));
-                for (int64_t panel = part_begin(panels, panel_parts, part);
-                     panel < part_begin(panels, panel_parts, part + 1); ++panel)
-                    compute_panel(b, panel, packed + (b.group * panels + panel) * panel_size);
+                compute_block(b, index + 1 < end ? source_of(block(index + 1, strips, strip_size)) : Lines<T>(strips),
+                              part, packed + b.group * panels * panel_size);
             }
         });
     }
@@ -76,16 +75,30 @@ private:
     const TapOrder order;
     const int vectors;
     const int64_t width, panels;
-    const bool unfolds;
     const int64_t out_cols;
+    const bool unfolds;
+    bool copies;
     int64_t row_blocks, col_blocks, panel_parts = 1;
     int64_t chunk_rows, chunk_cols;
 
     bool needs_unfolding() const {
-        if (c.channel_taps() == 1) return c.rows.size() > 1 || c.columns.size() > 1 || c.columns.front().stride > 1;
-        for (const Axis& w : c.columns)
-            if (w.taps > 0 && ((w.taps > 1 && w.dilation != 1) || !find_tiles<T, 1>(w.taps, w.stride))) return true;
+        for (const Axis& w : c.columns) {
+            const bool adjacent = w.taps == 1 || w.dilation == 1;
+            if (w.taps > 0 && !(adjacent && RowTiles<T>(vectors, w.taps, w.stride).can(w.out))) return true;
+        }
         return false;
+    }
+
+    bool needs_copy() const {
+        for (const Axis& w : c.columns) {
+            const bool beyond = w.start < 0 || w.source_end(w.out) > c.SW;
+            if (w.taps > 0 && beyond && !(chunk_cols == out_cols && tiles_of(w, vectors).can(w.out))) return true;
+        }
+        return false;
+    }
+
+    RowTiles<T> tiles_of(const Axis& w, int nv) const {
+        return {nv, w.taps, w.stride, std::max<int64_t>(-w.start, 0), std::max<int64_t>(w.source_end(w.out) - c.SW, 0)};
     }
 
     // Blocks whose sources fit, and not so low that the rows which neighbours share count.
@@ -106,6 +119,7 @@ private:
         const int64_t rows = divide_up(c.out_rows(), row_blocks), cols = divide_up(out_cols, col_blocks);
         chunk_cols = cols <= 2 * kChunkPixels ? cols : kChunkPixels;
         chunk_rows = std::min(rows, std::max<int64_t>(kChunkPixels / chunk_cols, 1));
+        copies = !unfolds && needs_copy();
     }
 
     // More tasks where there would be too few for the threads.
@@ -129,7 +143,7 @@ private:
         const int64_t i = index / col_blocks % row_blocks, j = index % col_blocks;
         const Rectangle out{part_begin(c.out_rows(), row_blocks, i), part_begin(c.out_rows(), row_blocks, i + 1),
                             part_begin(out_cols, col_blocks, j), part_begin(out_cols, col_blocks, j + 1)};
-        const Lines<T> nothing(strips, 1, 0, 0, 0);
+        const Lines<T> nothing(strips);
         return {image / c.groups, image % c.groups, out, strips, strip_size, {}, {}, {nothing, nothing, 0}};
     }
 
@@ -137,7 +151,7 @@ private:
     int64_t source_size() const {
         const Rectangle out{0, divide_up(c.out_rows(), row_blocks), 0, divide_up(out_cols, col_blocks)};
         const Rectangle source = source_rectangle(c, out);
-        if (!unfolds) return band_size(c, source) + lanes<T>;
+        if (!unfolds) return copies ? band_size(c, source) + lanes<T> : 0;
         int64_t size = lanes<T>;
         for (const Axis& w : c.columns) size += c.Cin * Unfolded<T>(source, c.rows.front().stride, w, out).channel_stride;
         return size;
@@ -167,16 +181,30 @@ private:
                 unfolded.copy(c, plane, c.rows.front(), w, b.out, buffer);
                 buffer += c.Cin * unfolded.channel_stride;
             }
-        } else if (inside(c, source)) {
-            b.band = {plane, c.SH * c.SW, c.SW, 0, 0};
-        } else {
+        } else if (copies) {
             b.band = copy_band(c, plane, source, buffer);
+        } else {
+            b.band = {plane, c.SH * c.SW, c.SW, 0, 0};
         }
     }
 
-    void ask_for_source(Block& b, const Block& next) const {
-        const Rectangle source = source_rectangle(c, next.out);
-        if (source.rows() > 0) b.ahead.source = source_lines(c, c.source_plane(next.n, next.group), source);
+    Lines<T> source_of(const Block& b) const {
+        const Rectangle source = source_rectangle(c, b.out);
+        return source.rows() > 0 ? source_lines(c, c.source_plane(b.n, b.group), source) : Lines<T>(b.strips);
+    }
+
+    // All panels of a part. The next block's sources are asked for as late as can be: what comes early is gone again.
+    void compute_block(Block& b, const Lines<T>& next, int64_t part, const T* packed) const {
+        const int64_t end = part_begin(panels, panel_parts, part + 1);
+        const int64_t pixels = b.out.rows() * b.out.cols() * int64_t(c.rows.size() * c.columns.size());
+        bool asked = false;
+        for (int64_t panel = part_begin(panels, panel_parts, part); panel < end; ++panel) {
+            if (!asked && next.count() > (end - panel - 1) * pixels / max_pixels(vectors)) {
+                b.ahead.source = next;
+                asked = true;
+            }
+            compute_panel(b, panel, packed + panel * order.size * width);
+        }
     }
 
     void compute_panel(Block& b, int64_t panel, const T* packed) const {
@@ -199,28 +227,52 @@ private:
         if (cols <= 0) return;
         if (taps == 0) return fill_zero(strip, rows * cols * panel_width);
 
+        const T* weights = packed + order.phases[r * c.columns.size() + s] * panel_width;
         Reduction<T> sum{};
-        sum.channels = c.Cin;
-        sum.weights = packed + order.phases[r * c.columns.size() + s] * panel_width;
-        if (unfolds) {
-            const Unfolded<T> unfolded(source_rectangle(c, b.out), c.rows.front().stride, w, b.out);
-            std::vector<int64_t> offsets(size_t(taps), 0);
-            unfolded.fill_offsets(h, w, b.out, offsets.data());
-            sum.channel_stride = unfolded.channel_stride;
-            sum.rows = 1;
-            sum.taps = taps;
-            sum.offsets = offsets.data();
-            const T* x = b.unfolded[s] + (chunk.row - b.out.row) * unfolded.cols + chunk.col - b.out.col;
-            const bool single = taps == 1;
-            compute_row(find_tiles<T>(nv, single, 1), nv, sum, x + single * offsets[0], 1, strip, rows * cols, b.ahead);
-        } else {
-            sum.channel_stride = b.band.channel_stride;
-            sum.rows = h.taps;
-            sum.row_stride = h.dilation * b.band.pitch;
-            const auto kernels = find_tiles<T>(nv, w.taps, w.stride);
-            for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * panel_width)
-                compute_row(kernels, nv, sum, b.band.at(h.source_begin(i), w.source_begin(chunk.col)), w.stride, strip,
-                            cols, b.ahead);
+        sum.weights_stride = taps * panel_width;
+        const int64_t pass = std::max<int64_t>(kWeightBytes / int64_t(sizeof(T)) / sum.weights_stride, 1);
+        for (int64_t channel = 0; channel < c.Cin; channel += pass) {
+            sum.channels = std::min(pass, c.Cin - channel);
+            sum.weights = weights + channel * sum.weights_stride;
+            sum.accumulate = channel > 0;
+            if (unfolds)
+                sum_unfolded(b, chunk, h, s, nv, sum, channel, strip);
+            else
+                sum_in_place(b, chunk, h, w, nv, sum, channel, strip);
+        }
+    }
+
+    void sum_unfolded(Block& b, const Rectangle& chunk, const Axis& h, size_t s, int nv, Reduction<T> sum,
+                      int64_t channel, T* strip) const {
+        const Axis& w = c.columns[s];
+        const Unfolded<T> unfolded(source_rectangle(c, b.out), c.rows.front().stride, w, b.out);
+        std::vector<int64_t> offsets(size_t(h.taps * w.taps), 0);
+        unfolded.fill_offsets(h, w, b.out, offsets.data());
+        sum.channel_stride = unfolded.channel_stride;
+        sum.rows = 1;
+        sum.taps = h.taps * w.taps;
+        sum.offsets = offsets.data();
+        const int64_t cols = std::min(w.out, chunk.col_end) - chunk.col;
+        const bool single = sum.taps == 1;
+        const T* x = b.unfolded[s] + channel * sum.channel_stride + single * offsets[0] +
+                     (chunk.row - b.out.row) * unfolded.cols + chunk.col - b.out.col;
+        RowTiles<T>(nv, single, 1).compute(sum, x, strip, chunk.rows() * cols, b.ahead);
+    }
+
+    void sum_in_place(Block& b, const Rectangle& chunk, const Axis& h, const Axis& w, int nv, Reduction<T> sum,
+                      int64_t channel, T* strip) const {
+        const RowTiles<T> tiles = copies ? RowTiles<T>(nv, w.taps, w.stride) : tiles_of(w, nv);
+        const int64_t cols = std::min(w.out, chunk.col_end) - chunk.col;
+        const T* weights = sum.weights;
+        sum.channel_stride = b.band.channel_stride;
+        sum.row_stride = h.dilation * b.band.pitch;
+        for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * nv * lanes<T>) {
+            const int64_t row = h.source_begin(i);
+            const Taps inside(row, c.SH, h.taps, h.dilation);
+            sum.rows = inside.end - inside.begin;
+            sum.weights = weights + inside.begin * w.taps * nv * lanes<T>;
+            const T* x = b.band.at(row + inside.begin * h.dilation, w.source_begin(chunk.col));
+            tiles.compute(sum, x + channel * sum.channel_stride, strip, cols, b.ahead);
         }
     }
 

@@ -70,7 +70,7 @@ Lines<T> source_lines(const Correlation<T>& c, const T* plane, const Rectangle& 
     return {start, divide_up(rows, step), step * c.SW, cols, c.SH * c.SW};
 }
 
-// A band of one image's sources for one group.
+// A band of one image's sources for one group. Rows beyond the image are not in it: kernels leave them out.
 template <class T>
 struct Band {
     const T* data;
@@ -81,23 +81,19 @@ struct Band {
 };
 
 template <class T>
-bool inside(const Correlation<T>& c, const Rectangle& r) {
-    return r.row >= 0 && r.row_end <= c.SH && r.col >= 0 && r.col_end <= c.SW;
-}
-
-// Numbers that a copied band takes.
-template <class T>
 int64_t band_size(const Correlation<T>& c, const Rectangle& r) {
     return c.Cin * r.rows() * r.cols();
 }
 
+// The band with its columns' padding.
 template <class T>
 Band<T> copy_band(const Correlation<T>& c, const T* plane, const Rectangle& r, T* buffer) {
+    const int64_t row_begin = std::max<int64_t>(r.row, 0), row_end = std::max(row_begin, std::min(r.row_end, c.SH));
     T* dst = buffer;
     for (int64_t channel = 0; channel < c.Cin; ++channel, plane += c.SH * c.SW)
-        for (int64_t row = r.row; row < r.row_end; ++row, dst += r.cols())
-            copy_row(dst, plane + row * c.SW, row < 0 || row >= c.SH ? 0 : c.SW, r.col, 1, r.cols());
-    return {buffer, r.rows() * r.cols(), r.cols(), r.row, r.col};
+        for (int64_t row = row_begin; row < row_end; ++row, dst += r.cols())
+            copy_row(dst, plane + row * c.SW, c.SW, r.col, 1, r.cols());
+    return {buffer, (row_end - row_begin) * r.cols(), r.cols(), row_begin, r.col};
 }
 
 // A band unfolded along one class of columns: for each filter column v the source columns that it meets, so that

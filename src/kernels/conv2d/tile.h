@@ -1,13 +1,13 @@
 // The micro-kernel of all convolutions by vectors over output channels, and of products of packed panels.
 //
-//   strip[j][0:NV*L]  =  sum over c, u, v of  weights[c][u][v][0:NV*L]  *  x[c*channel + u*row + v + j*STEP]
+//   strip[j][0:NV*L]  (+)=  sum over c, u, v of  weights[c][u][v][0:NV*L]  *  x[c*channel + u*row + v + j*STEP]
 //
 // NV vectors times PIXELS scalars of accumulators live in registers; x is broadcast, the weights are packed in the
 // order in which they are met. One instance for each number of pixels, so that none is wasted. The filter's width is a
 // template argument: at run time it costs up to 1.6 times. Width 0 is the general case: a table says where, from the
 // first pixel, each tap of a channel reads.
 //
-// With one row and one tap this is the matrix product strip (pixels, lanes) = x^T (pixels, channels) * weights
+// With one row and one tap this is the matrix product strip (pixels, lanes) (+)= x^T (pixels, channels) * weights
 // (channels, lanes), for whoever has packed both, as Winograd's kernels do.
 #pragma once
 #include <array>
@@ -36,41 +36,59 @@ struct Reduction {
     const int64_t* offsets;            // general case: `taps` distances in x, and no rows
     int64_t taps;
     const T* weights;
+    int64_t weights_stride;  // between channels
+    bool accumulate;         // add to what the strip holds
 };
 
 template <class T>
 using TileKernel = void (*)(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead);
 
-template <class T, int NV, int PIXELS, int STEP>
+// One tap of the pixels BEGIN .. END - 1.
+template <int BEGIN, int END, int STEP, class T, int NV, int PIXELS>
 FC_INLINE void multiply_tap(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weights) {
-    Vec<T> w[NV];
-    FC_UNROLL for (int v = 0; v < NV; ++v) w[v] = load(weights + v * lanes<T>);
-    FC_UNROLL for (int j = 0; j < PIXELS; ++j) {
-        const Vec<T> pixel = set1(x[j * STEP]);
-        FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] = fma(pixel, w[v], acc[j][v]);
+    if constexpr (BEGIN < END) {
+        Vec<T> w[NV];
+        FC_UNROLL for (int v = 0; v < NV; ++v) w[v] = load(weights + v * lanes<T>);
+        FC_UNROLL for (int j = BEGIN; j < END; ++j) {
+            const Vec<T> pixel = set1(x[j * STEP]);
+            FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] = fma(pixel, w[v], acc[j][v]);
+        }
+        barrier();
     }
-    barrier();
 }
 
-template <class T, int NV, int PIXELS, int STEP, int FW>
+// One row of the filter, of which pixels near the edges of the image miss some taps.
+template <int LEFT, int RIGHT, int STEP, class T, int NV, int PIXELS, int... V>
+FC_INLINE void multiply_row(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weights, std::integer_sequence<int, V...>) {
+    constexpr int FW = sizeof...(V);
+    constexpr auto missing = [](int beyond) constexpr { return beyond > 0 ? (beyond + STEP - 1) / STEP : 0; };
+    (multiply_tap<missing(LEFT - V), PIXELS - missing(RIGHT - (FW - 1 - V)), STEP>(acc, x + V,
+                                                                                   weights + V * NV * lanes<T>),
+     ...);
+}
+
+// The first pixel's window begins LEFT numbers before the row that x is in, the last one's ends RIGHT numbers after it.
+template <class T, int NV, int PIXELS, int STEP, int FW, int LEFT, int RIGHT>
 void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     constexpr int kLanes = NV * lanes<T>;
     const T *next_source = ahead.source.next(), *next_result = ahead.result.next();
     const int64_t source_stride = ahead.source.channel_stride, result_stride = ahead.result.channel_stride;
 
     Vec<T> acc[PIXELS][NV] = {};
-    const T* w = sum.weights;
+    if (sum.accumulate)
+        FC_UNROLL for (int j = 0; j < PIXELS; ++j)
+            FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] = load(strip + j * kLanes + v * lanes<T>);
     for (int64_t c = 0; c < sum.channels; ++c, x += sum.channel_stride) {
         prefetch(next_source + c * source_stride);
         if (c < ahead.result_channels) prefetch_for_write(next_result + c * result_stride);
+        const T* w = sum.weights + c * sum.weights_stride;
         if constexpr (FW == 0) {
             for (int64_t k = 0; k < sum.taps; ++k, w += kLanes)
-                multiply_tap<T, NV, PIXELS, STEP>(acc, x + sum.offsets[k], w);
+                multiply_tap<0, PIXELS, STEP>(acc, x + sum.offsets[k], w);
         } else {
             const T* row = x;
-            for (int64_t u = 0; u < sum.rows; ++u, row += sum.row_stride)
-                FC_UNROLL for (int v = 0; v < FW; ++v, w += kLanes)
-                    multiply_tap<T, NV, PIXELS, STEP>(acc, row + v, w);
+            for (int64_t u = 0; u < sum.rows; ++u, row += sum.row_stride, w += FW * kLanes)
+                multiply_row<LEFT, RIGHT, STEP>(acc, row, w, std::make_integer_sequence<int, FW>());
         }
     }
 
@@ -78,51 +96,101 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
         FC_UNROLL for (int v = 0; v < NV; ++v) store(strip + j * kLanes + v * lanes<T>, acc[j][v]);
 }
 
-template <class T, int NV, int STEP, int FW, int... J>
+template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT, int... J>
 constexpr std::array<TileKernel<T>, sizeof...(J)> tile_table(std::integer_sequence<int, J...>) {
-    return {&tile<T, NV, J + 1, STEP, FW>...};
+    return {&tile<T, NV, J + 1, STEP, FW, LEFT, RIGHT>...};
 }
 
 // The kernels for 1, 2, ... max_pixels(NV) pixels.
-template <class T, int NV, int STEP, int FW>
+template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT>
 const TileKernel<T>* tiles() {
-    static constexpr auto table = tile_table<T, NV, STEP, FW>(std::make_integer_sequence<int, max_pixels(NV)>());
+    static constexpr auto table =
+        tile_table<T, NV, STEP, FW, LEFT, RIGHT>(std::make_integer_sequence<int, max_pixels(NV)>());
     return table.data();
 }
 
-// The kernels for a filter's width and step, or null where there are none; width 0: by a table, step 1.
+// The kernels for filters of a width, or null. Width 0: by a table. Instances are many, so only what networks have:
+// padding on one side at a time, but for the commonest filter; steps of 2 in single precision.
 template <class T, int NV>
-const TileKernel<T>* find_tiles(int64_t width, int64_t step) {
-    switch (width * 10 + step) {
-        case 1: return tiles<T, NV, 1, 0>();
-        case 11: return tiles<T, NV, 1, 1>();
-        case 21: return tiles<T, NV, 1, 2>();
-        case 31: return tiles<T, NV, 1, 3>();
-        case 51: return tiles<T, NV, 1, 5>();
-        case 71: return tiles<T, NV, 1, 7>();
-        case 32: return tiles<T, NV, 2, 3>();
-        case 72: return tiles<T, NV, 2, 7>();
-        default: return nullptr;
+const TileKernel<T>* find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
+    if (left > 9 || right > 9) return nullptr;
+    const int64_t edges = left * 10 + right;
+#define FC_TILES(FW, STEP, LEFT, RIGHT) \
+    if (width == FW && step == STEP && edges == LEFT * 10 + RIGHT) return tiles<T, NV, STEP, FW, LEFT, RIGHT>();
+    FC_TILES(0, 1, 0, 0)
+    FC_TILES(1, 1, 0, 0)
+    FC_TILES(3, 1, 0, 0)
+    FC_TILES(3, 1, 1, 0)
+    FC_TILES(3, 1, 0, 1)
+    FC_TILES(3, 1, 1, 1)
+    FC_TILES(3, 1, 2, 0)
+    FC_TILES(3, 1, 0, 2)
+    FC_TILES(5, 1, 0, 0)
+    FC_TILES(5, 1, 2, 0)
+    FC_TILES(5, 1, 0, 2)
+    FC_TILES(5, 1, 4, 0)
+    FC_TILES(5, 1, 0, 4)
+    if constexpr (sizeof(T) == 4) {
+        FC_TILES(2, 1, 0, 0)
+        FC_TILES(2, 1, 1, 0)
+        FC_TILES(2, 1, 0, 1)
+        FC_TILES(7, 1, 0, 0)
+        FC_TILES(7, 1, 3, 0)
+        FC_TILES(7, 1, 0, 3)
+        FC_TILES(3, 2, 0, 0)
+        FC_TILES(3, 2, 1, 0)
+        FC_TILES(3, 2, 0, 1)
+        FC_TILES(5, 2, 0, 0)
+        FC_TILES(5, 2, 2, 0)
+        FC_TILES(5, 2, 0, 1)
+        FC_TILES(5, 2, 0, 2)
+        FC_TILES(7, 2, 0, 0)
+        FC_TILES(7, 2, 3, 0)
+        FC_TILES(7, 2, 0, 2)
+        FC_TILES(7, 2, 0, 3)
     }
+#undef FC_TILES
+    return nullptr;
 }
 
+// A row of pixels as near-equal tiles, of which the outer ones may reach beyond the image.
 template <class T>
-const TileKernel<T>* find_tiles(int vectors, int64_t width, int64_t step) {
-    return vectors == 2 ? find_tiles<T, 2>(width, step) : find_tiles<T, 1>(width, step);
-}
+class RowTiles {
+public:
+    RowTiles(int vectors, int64_t width, int64_t step, int64_t left = 0, int64_t right = 0)
+        : vectors(vectors), step(step), beyond(std::max(left, right)), inner(find(width, 0, 0)),
+          first(find(width, left, 0)), last(find(width, 0, right)), only(find(width, left, right)) {}
 
-// Splits n pixels into near-equal tiles and computes them; x moves on by `step`, the strip by a pixel's lanes.
-template <class T>
-void compute_row(const TileKernel<T>* kernels, int vectors, const Reduction<T>& sum, const T* x, int64_t step, T* strip,
-                 int64_t pixels, Ahead<T>& ahead) {
-    const int64_t ntiles = (pixels + max_pixels(vectors) - 1) / max_pixels(vectors);
-    const int64_t width = pixels / ntiles, wider = pixels % ntiles;
-    for (int64_t t = 0; t < ntiles; ++t) {
-        const int64_t n = width + (t < wider);
-        kernels[n - 1](sum, x, strip, ahead);
-        x += n * step;
-        strip += n * vectors * lanes<T>;
+    // Whether there are kernels for a row of so many pixels.
+    bool can(int64_t pixels) const {
+        if (!inner || !first || !last) return false;
+        const int64_t n = count(pixels);
+        return n == 1 || pixels / n * step >= beyond;
     }
-}
+
+    // x moves on by `step`, the strip by a pixel's lanes.
+    void compute(const Reduction<T>& sum, const T* x, T* strip, int64_t pixels, Ahead<T>& ahead) const {
+        const int64_t n = count(pixels), width = pixels / n, wider = pixels % n;
+        for (int64_t t = 0; t < n; ++t) {
+            const int64_t size = width + (t < wider);
+            const auto kernels = n == 1 ? only : t == 0 ? first : t == n - 1 ? last : inner;
+            kernels[size - 1](sum, x, strip, ahead);
+            x += size * step;
+            strip += size * vectors * lanes<T>;
+        }
+    }
+
+private:
+    const TileKernel<T>* find(int64_t width, int64_t left, int64_t right) const {
+        return vectors == 2 ? find_tiles<T, 2>(width, step, left, right) : find_tiles<T, 1>(width, step, left, right);
+    }
+    int64_t count(int64_t pixels) const {
+        return std::max<int64_t>((pixels + max_pixels(vectors) - 1) / max_pixels(vectors), only ? 1 : 2);
+    }
+
+    int vectors;
+    int64_t step, beyond;
+    const TileKernel<T>*inner, *first, *last, *only;
+};
 
 }  // namespace fc::conv
