@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _arguments as arg
+from ._check import arguments as arg
 
 try:
     from .kernels._cpu.engine import empty, empty_cache, memory_stats

@@ -1,6 +1,6 @@
 """How many threads kernels may use: one number for the whole process."""
 
-from . import _arguments as arg
+from ._check import arguments as arg
 
 try:
     from .kernels._cpu import engine

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import ops
-from ._arguments import size
+from ._check.arguments import size
 from ._random import source
 
 Array = npt.NDArray[Any]

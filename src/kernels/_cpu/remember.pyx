@@ -9,7 +9,6 @@ at) sends the call to the check itself, as does a result that is not made of the
 """
 
 cimport numpy as cnp
-from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint64_t
@@ -186,6 +185,15 @@ cdef bint same_numbers(cnp.ndarray item, a):
         cnp.PyArray_DATA(item) == cnp.PyArray_DATA(<cnp.ndarray>a) and cnp.PyArray_SIZE(item) == cnp.PyArray_SIZE(a)
         and cnp.PyArray_SIZE(item) > 0 and cnp.PyArray_TYPE(item) == cnp.PyArray_TYPE(<cnp.ndarray>a)
     ))
+
+
+def all_below(cnp.ndarray[int64_t, ndim=1, mode="c"] numbers, int64_t limit):
+    """Whether every number is in [0, limit)."""
+    cdef Py_ssize_t i
+    cdef bint outside = False
+    for i in range(numbers.shape[0]):
+        outside |= <uint64_t>numbers[i] >= <uint64_t>limit
+    return not outside
 
 
 def dense_lists(list lists):

@@ -1,0 +1,71 @@
+"""Arguments of the public operations -> (Problem, dense arrays...). The only place that raises on input.
+
+One function per operation, with the operation's own signature; each returns the frozen Problem first. Checks that do
+not look at the numbers in their float arrays are `remembered`: a call like an earlier one gets its Problem at once.
+"""
+
+from .rows import (
+    affine,
+    affine_backward,
+    batch_norm,
+    batch_norm_backward,
+    dropout,
+    dropout_backward,
+    elementwise,
+    elementwise_backward,
+    leading_axes,
+    nll_loss,
+    rng,
+    same_shape,
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+    update,
+)
+from .windows import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
+    col2im,
+    conv2d,
+    conv2d_backward,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    im2col,
+    max_pool2d,
+    max_pool2d_backward,
+    stochastic_pool2d,
+)
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "affine",
+    "affine_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "col2im",
+    "conv2d",
+    "conv2d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "dropout",
+    "dropout_backward",
+    "elementwise",
+    "elementwise_backward",
+    "im2col",
+    "leading_axes",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "nll_loss",
+    "rng",
+    "same_shape",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "stochastic_pool2d",
+    "update",
+]

@@ -1,0 +1,251 @@
+"""Checks of everything else: affine maps, batch normalisation, element-wise operations, losses, dropout, updates."""
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .._problem import Affine, BatchNorm, CrossEntropy, Dropout, Elementwise, Softmax, Update
+from . import arguments as arg
+from .remembered import all_below, dense_lists, remembered
+from .windows import activation_of, images, needs_of, not_empty, vector
+
+
+def _rows(name: str, x: np.ndarray, K: int, W_shape: tuple[int, ...]) -> np.ndarray:
+    """x as (N, K): 2-D as it is, 1-D as one row, more axes flattened behind the first (the book's Affine)."""
+    if x.ndim == 0 or math.prod(x.shape[1:] if x.ndim > 1 else x.shape) != K:
+        raise ValueError(f"{name}: expected (N, {K}) to match W of shape {W_shape}, got shape {x.shape}")
+    return x.reshape(1 if x.ndim == 1 else x.shape[0], K)
+
+
+@remembered
+def affine(x, W, b=None, activation=None, transposed=False, names=("W", "b")):
+    x = arg.array("x", x)
+    W = arg.array(names[0], W, (2,))
+    M, K = W.shape if transposed else W.shape[::-1]
+    unbatched = x.ndim == 1
+    x = _rows("x", x, K, W.shape)
+    b = vector(b, M, f"{names[0]}'s {M} outputs", names[1])
+    dtype, result = arg.dtypes(x, W, b)
+    p = Affine(
+        dtype=dtype, result_dtype=result, unbatched=unbatched, N=x.shape[0], K=K, M=M,
+        transposed=transposed, activation=activation_of(activation),
+    )  # fmt: skip
+    return p, *arg.dense(dtype, x, W, b)
+
+
+def leading_axes(x, weight, name="x"):
+    """PyTorch's linear: (..., in) as rows, and the shape in front of `in`."""
+    x = arg.array(name, x)
+    if x.ndim == 0 or (weight is not None and np.ndim(weight) == 2 and x.shape[-1] != np.shape(weight)[1]):
+        raise ValueError(f"{name}: expected (..., in) to match weight of shape {np.shape(weight)}, got {x.shape}")
+    return (x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if x.ndim != 1 else x[None]), x.shape[:-1]
+
+
+@remembered
+def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, names=("W", "b")):
+    p, x, W, _ = affine(x, W, None, None, transposed, names)
+    dout = arg.array("dout", dout)
+    dout = dout[None] if p.unbatched and dout.ndim == 1 else dout
+    arg.shape("dout", dout, (p.N, p.M), "(N, out)")
+    dtype, result = arg.dtypes(dout, x, W)
+    p = Affine(dtype=dtype, result_dtype=result, unbatched=p.unbatched, N=p.N, K=p.K, M=p.M, transposed=transposed)
+    return p, *arg.dense(dtype, dout, x, W), needs_of(needs)
+
+
+@remembered
+def batch_norm(x, gamma, beta, running_mean, running_var, training=False, momentum=0.1, eps=1e-5):
+    """The running statistics come back as they are: they are updated in place."""
+    x = arg.array("x", x, (2, 4))
+    not_empty("x", x)
+    N, C, P = x.shape[0], x.shape[1], math.prod(x.shape[2:])
+    given = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
+    vectors = {name: vector(v, C, "x's channels", name) for name, v in given.items()}
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean, running_var: expected both or neither")
+    if training:
+        if N * P == 1:
+            raise ValueError(f"x: expected more than one value per channel when training, got shape {x.shape}")
+        for name in ("running_mean", "running_var"):
+            v = given[name]
+            if v is not None and not (isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.flags.writeable):
+                raise TypeError(f"{name}: expected a writeable float array (it is updated in place), got {v!r}")
+    elif running_mean is None:
+        raise ValueError("running_mean, running_var: expected arrays when training is False, got None")
+    dtype, result = arg.dtypes(x, vectors["gamma"], vectors["beta"])
+    p = BatchNorm(
+        dtype=dtype, result_dtype=result, N=N, C=C, P=P, training=bool(training),
+        momentum=arg.real("momentum", momentum, 0, 1), eps=arg.real("eps", eps, 0),
+    )  # fmt: skip
+    x, gamma, beta = arg.dense(dtype, x, vectors["gamma"], vectors["beta"])
+    return p, x, gamma, beta, running_mean, running_var
+
+
+def batch_norm_backward(dout, shape, dtype):
+    dout = arg.array("dout", dout)
+    arg.shape("dout", dout, shape, "the shape of batch_norm's x")
+    return arg.dense(dtype, dout)[0]
+
+
+@remembered
+def elementwise(x, negative_slope=0.0):
+    x = arg.array("x", x)
+    dtype, result = arg.dtypes(x)
+    slope = arg.real("negative_slope", negative_slope)
+    p = Elementwise(dtype=dtype, result_dtype=result, size=x.size, negative_slope=slope)
+    return p, *arg.dense(dtype, x)
+
+
+@remembered
+def elementwise_backward(dout, saved, name, negative_slope=0.0):
+    dout, saved = arg.array("dout", dout), arg.array(name, saved)
+    arg.shape("dout", dout, saved.shape, f"the shape of {name}")
+    dtype, result = arg.dtypes(dout, saved)
+    slope = arg.real("negative_slope", negative_slope)
+    p = Elementwise(dtype=dtype, result_dtype=result, size=dout.size, negative_slope=slope)
+    return p, *arg.dense(dtype, dout, saved)
+
+
+@remembered
+def softmax(x, axis=-1):
+    x = arg.array("x", x)
+    if x.ndim == 0:
+        raise ValueError("x: expected at least 1-D, got a scalar")
+    at = arg.axis(axis, x.ndim)
+    dtype, result = arg.dtypes(x)
+    p = Softmax(
+        dtype=dtype, result_dtype=result, outer=math.prod(x.shape[:at]), n=x.shape[at],
+        inner=math.prod(x.shape[at + 1 :]),
+    )  # fmt: skip
+    return p, *arg.dense(dtype, x)
+
+
+@remembered
+def softmax_backward(dout, y, axis=-1):
+    p, y = softmax(arg.array("y", y), axis)
+    dout = arg.array("dout", dout)
+    arg.shape("dout", dout, y.shape, "the shape of y")
+    dtype, result = arg.dtypes(dout, y)
+    p = Softmax(dtype=dtype, result_dtype=result, outer=p.outer, n=p.n, inner=p.inner)
+    return p, *arg.dense(dtype, dout, y)
+
+
+@remembered
+def softmax_cross_entropy(x, t, name="x"):
+    x = arg.array(name, x, (1, 2))
+    unbatched = x.ndim == 1
+    x = x[None] if unbatched else x
+    N, C = x.shape
+    if C == 0:
+        raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
+    t = arg.array("t", t)
+    dtype, result = arg.dtypes(x)
+    common: dict[str, Any] = {"dtype": dtype, "result_dtype": result, "unbatched": unbatched, "N": N, "C": C}
+    if t.size == x.size and t.shape in (x.shape, (C,)) and not (t.shape == (N,) and t.dtype.kind in "iu" and C == 1):
+        return CrossEntropy(labels=False, **common), *arg.dense(dtype, x, t.reshape(N, C))
+    return CrossEntropy(labels=True, **common), *arg.dense(dtype, x), labels(t, N, C)
+
+
+def labels(t: np.ndarray, N: int, C: int) -> np.ndarray:
+    """Class labels as (N,) int64, each in [0, C); (N, 1) is taken as (N,)."""
+    if t.dtype.kind not in "iu":
+        raise TypeError(
+            f"t: expected integer labels of shape {(N,)}, or targets of shape {(N, C)}, "
+            f"got dtype {t.dtype} and shape {t.shape}"
+        )
+    if t.shape not in ((N,), (N, 1)) and not (N == 1 and t.ndim == 0):
+        raise ValueError(f"t: expected labels of shape {(N,)} or targets of shape {(N, C)}, got shape {t.shape}")
+    t = np.require(t.reshape(N), np.int64, ("C", "A"))
+    if not all_below(t, C):
+        raise ValueError(f"t: expected labels from 0 to {C - 1}, got {t.min()} to {t.max()}")
+    return t
+
+
+def nll_loss(log_y, t):
+    log_y = arg.array("log_y", log_y, (2,))
+    return log_y, labels(arg.array("t", t), *log_y.shape)
+
+
+def same_shape(y, t, reduction="half_sum"):
+    y, t = arg.array("y", y), arg.array("t", t)
+    arg.shape("t", t, y.shape, "the shape of y")
+    if reduction not in ("half_sum", "mean", "sum"):
+        raise ValueError(f"reduction: expected 'half_sum', 'mean' or 'sum', got {reduction!r}")
+    dtype, _ = arg.dtypes(y, t)
+    return arg.dense(dtype, y, t)
+
+
+@remembered
+def dropout(x, ratio=0.5, inverted=True, planes=False):
+    x = images("x", x)[0] if planes else arg.array("x", x)
+    ratio = arg.real("ratio", ratio, 0, 1)
+    dtype, result = arg.dtypes(x)
+    repeat = math.prod(x.shape[2:]) if planes else 1
+    # 1/(1 - ratio) is infinite at 1, where nothing is kept: any finite scale gives the right zeros.
+    scale = 1.0 / (1.0 - ratio) if inverted and ratio < 1 else 1.0
+    p = Dropout(
+        dtype=dtype, result_dtype=result, size=x.size // max(repeat, 1), repeat=repeat,
+        threshold=round(ratio * 2**32), scale=scale,
+    )  # fmt: skip
+    return p, *arg.dense(dtype, x)
+
+
+def dropout_backward(dout, mask, ratio=0.5, inverted=True, planes=False):
+    p, dout = dropout(arg.array("dout", dout), ratio, inverted, planes)
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"mask: expected the bool mask that dropout gave, got dtype {mask.dtype}")
+    if mask.size != p.size:
+        raise ValueError(f"mask: expected the mask that dropout gave for shape {dout.shape}, got shape {mask.shape}")
+    return p, dout, np.ascontiguousarray(mask)
+
+
+def rng(value: Any) -> np.random.Generator:
+    if value is None or isinstance(value, (int, np.integer)):
+        return np.random.default_rng(value)
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(f"rng: expected a numpy Generator, an int seed or None, got {type(value).__name__}")
+    return value
+
+
+def update(*groups, **hyper) -> tuple[list[tuple[Update, list, list]], dict[str, float]]:
+    """Lists of arrays that belong together (params, grads, state...), all but grads changed in place.
+
+    Returns for each dtype of the parameters (Problem, the lists dense, pairs of (user's array, dense copy) to bring
+    back), and the hyper-parameters as floats.
+    """
+    names = ("params", "grads", "state", "state")
+    lists = [list(group) for group in groups]
+    rates = {key: arg.real(key, value) for key, value in hyper.items()}
+    dtype = dense_lists(lists)
+    if dtype is not None:
+        return [(_update(dtype, dtype), lists, [])], rates
+    for name, group in zip(names, lists, strict=False):
+        if len(group) != len(lists[0]):
+            raise ValueError(f"{name}: expected {len(lists[0])} arrays to match params, got {len(group)}")
+        for i, (a, like) in enumerate(zip(group, lists[0], strict=True)):
+            if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
+                raise TypeError(f"{name}[{i}]: expected a float array, got {getattr(a, 'dtype', type(a).__name__)}")
+            arg.shape(f"{name}[{i}]", a, like.shape, f"the shape of params[{i}]")
+            if name != "grads" and not a.flags.writeable:
+                raise ValueError(f"{name}[{i}]: expected a writeable array (it is updated in place)")
+    jobs = []
+    for given in sorted({a.dtype for a in lists[0]}, key=str):
+        compute, _ = arg.dtypes(np.empty(0, given))
+        rows = [row for row in zip(*lists, strict=True) if row[0].dtype == given]
+        dense = [arg.dense(compute, *row) for row in rows]
+        back = [
+            (a, d)
+            for row, kept in zip(rows, dense, strict=True)
+            for i, (a, d) in enumerate(zip(row, kept, strict=True))
+            if i != 1 and a is not d
+        ]
+        columns = [list(column) for column in zip(*dense, strict=True)]
+        jobs.append((_update(compute, given), columns, back))
+    return jobs, rates
+
+
+@cache
+def _update(compute: np.dtype, given: np.dtype) -> Update:
+    return Update(dtype=compute, result_dtype=given)

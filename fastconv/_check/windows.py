@@ -1,0 +1,296 @@
+"""Checks of what slides a window over images: im2col, convolution, pooling."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .._problem import AdaptivePool2d, Conv2d, Pool2d, Window
+from .._settings import settings
+from . import arguments as arg
+from .remembered import remembered
+
+IMAGES = "(N, C, H, W), or (C, H, W)"
+
+
+def images(name: str, x: Any) -> tuple[np.ndarray, bool]:
+    """(N, C, H, W), and whether it came without N."""
+    x = arg.array(name, x)
+    if x.ndim not in (3, 4):
+        raise ValueError(f"{name}: expected {IMAGES}, got shape {x.shape}")
+    return (x, False) if x.ndim == 4 else (x[None], True)
+
+
+def not_empty(name: str, x: np.ndarray) -> None:
+    if 0 in x.shape[1:]:
+        raise ValueError(f"{name}: only the batch may be of size zero, got shape {x.shape}")
+
+
+def activation_of(activation: Any) -> str | None:
+    if activation is not None and activation != "relu":
+        raise ValueError(f"activation: expected None or 'relu', got {activation!r}")
+    return activation
+
+
+def _window(
+    x_shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    ceil: bool = False,
+) -> dict[str, Any]:
+    """The sizes that Window holds; raises when the filter does not fit."""
+    N, C, H, W = x_shape
+    top, bottom, left, right = pads
+    OH = arg.size(H, kernel[0], stride[0], top, bottom, dilation[0], ceil)
+    OW = arg.size(W, kernel[1], stride[1], left, right, dilation[1], ceil)
+    if OH < 1 or OW < 1:
+        reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+        raise ValueError(
+            f"kernel size {kernel} with dilation {dilation} reaches over {reach}, more than the padded input "
+            f"{(H + top + bottom, W + left + right)} (x has shape {x_shape}, padding (top, bottom, left, right) {pads})"
+        )
+    return {
+        "N": N, "C": C, "H": H, "W": W, "FH": kernel[0], "FW": kernel[1], "OH": OH, "OW": OW,
+        "stride_h": stride[0], "stride_w": stride[1], "dilation_h": dilation[0], "dilation_w": dilation[1],
+        "pad_top": top, "pad_bottom": bottom, "pad_left": left, "pad_right": right,
+    }  # fmt: skip
+
+
+@remembered
+def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
+    x = arg.array("input_data", input_data, (4,))
+    kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
+    strides = arg.pair("stride", stride, 1)
+    pads = arg.padding(pad, kernel, strides, (1, 1), words=False)
+    dtype, result = arg.dtypes(x)
+    p = Window(dtype=dtype, result_dtype=result, **_window(x.shape, kernel, strides, pads, (1, 1)))
+    return p, *arg.dense(dtype, x)
+
+
+@remembered
+def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0):
+    col = arg.array("col", col, (2,))
+    shape = _shape4("input_shape", input_shape)
+    kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
+    strides = arg.pair("stride", stride, 1)
+    pads = arg.padding(pad, kernel, strides, (1, 1), words=False)
+    dtype, result = arg.dtypes(col)
+    p = Window(dtype=dtype, result_dtype=result, **_window(shape, kernel, strides, pads, (1, 1)))
+    arg.shape("col", col, (p.N * p.OH * p.OW, p.C * p.FH * p.FW), "(N*OH*OW, C*FH*FW)")
+    return p, *arg.dense(dtype, col)
+
+
+def _shape4(name: str, shape: Any, unbatched: bool = False) -> tuple[int, ...]:
+    try:
+        sizes = tuple(shape)
+    except TypeError:
+        raise TypeError(f"{name}: expected a tuple {IMAGES}, got {shape!r}") from None
+    if len(sizes) != 4 and not (unbatched and len(sizes) == 3):
+        raise ValueError(f"{name}: expected {IMAGES if unbatched else '(N, C, H, W)'}, got {shape!r}")
+    sizes = tuple(arg.integer(f"{name}[{i}]", n, 0) for i, n in enumerate(sizes))
+    return sizes if len(sizes) == 4 else (1, *sizes)
+
+
+def _conv_geometry(x_shape, w, stride, padding, dilation, groups) -> dict[str, Any]:
+    strides, dilations = arg.pair("stride", stride, 1), arg.pair("dilation", dilation, 1)
+    G = arg.integer("groups", groups, 1)
+    FN, CG, FH, FW = w.shape
+    if 0 in w.shape:
+        raise ValueError(f"w: expected (FN, C/groups, FH, FW) without zeros, got shape {w.shape}")
+    if x_shape[1] != CG * G:
+        raise ValueError(
+            f"w: expected (FN, C/groups, FH, FW) with C/groups = {x_shape[1]}/{G} to match x of shape "
+            f"{tuple(x_shape)}, got shape {w.shape}"
+        )
+    if FN % G:
+        raise ValueError(f"groups: expected a divisor of w's {FN} filters, got {G}")
+    pads = arg.padding(padding, (FH, FW), strides, dilations, words=True)
+    sizes = _window(x_shape, (FH, FW), strides, pads, dilations)
+    return dict(sizes, FN=FN, groups=G, precision=settings.float32_conv_precision)
+
+
+@remembered
+def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=None):
+    x, unbatched = images("x", x)
+    w = arg.array("w", w, (4,))
+    sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
+    not_empty("x", x)
+    b = vector(b, w.shape[0], "w's filters")
+    dtype, result = arg.dtypes(x, w, b)
+    p = Conv2d(dtype=dtype, result_dtype=result, unbatched=unbatched, activation=activation_of(activation), **sizes)
+    return p, *arg.dense(dtype, x, w, b)
+
+
+def vector(b: Any, n: int, why: str, name: str = "b") -> np.ndarray | None:
+    if b is not None:
+        b = arg.array(name, b)
+        arg.shape(name, b, (n,), f"one number for each of {why}")
+    return b
+
+
+@remembered
+def conv2d_backward(dout, x, w, stride=1, padding=0, dilation=1, groups=1, needs=(True, True, True)):
+    x, unbatched = images("x", x)
+    w = arg.array("w", w, (4,))
+    sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
+    not_empty("x", x)
+    dout, _ = images("dout", dout)
+    dtype, result = arg.dtypes(dout, x, w)
+    p = Conv2d(dtype=dtype, result_dtype=result, unbatched=unbatched, **sizes)
+    arg.shape("dout", dout, p.out_shape, "(N, FN, OH, OW), the shape of conv2d's result")
+    return p, *arg.dense(dtype, dout, x, w), needs_of(needs)
+
+
+def needs_of(needs: Any) -> tuple[bool, bool, bool]:
+    try:
+        data, weights, bias = needs
+    except (TypeError, ValueError):
+        raise ValueError(f"needs: expected three truth values (dx, dw, db), got {needs!r}") from None
+    return bool(data), bool(weights), bool(bias)
+
+
+@remembered
+def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The Problem is that of the convolution whose backward-data this is: its input is our result."""
+    x, unbatched = images("x", x)
+    w = arg.array("w", w, (4,))
+    strides, dilations = arg.pair("stride", stride, 1), arg.pair("dilation", dilation, 1)
+    extra = arg.pair("output_padding", output_padding, 0)
+    G = arg.integer("groups", groups, 1)
+    not_empty("x", x)
+    N, C, H, W = x.shape
+    if w.shape[0] != C or 0 in w.shape:
+        raise ValueError(
+            f"w: expected (C, FN/groups, FH, FW) with C = {C} to match x of shape {x.shape}, got shape {w.shape}"
+        )
+    if C % G:
+        raise ValueError(f"groups: expected a divisor of x's {C} channels, got {G}")
+    kernel = w.shape[2:]
+    top, bottom, left, right = arg.padding(padding, kernel, strides, dilations, words=False)
+    for i in (0, 1):
+        if extra[i] >= max(strides[i], dilations[i]):
+            raise ValueError(
+                f"output_padding: expected less than stride {strides} or dilation {dilations}, got {extra}"
+            )
+    out = tuple(
+        (n - 1) * s - before - after + d * (k - 1) + e + 1
+        for n, s, before, after, d, k, e in zip(
+            (H, W), strides, (top, left), (bottom, right), dilations, kernel, extra, strict=True
+        )
+    )
+    if min(out) < 1:
+        raise ValueError(f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}")
+    b = vector(b, w.shape[1] * G, "the result's channels")
+    dtype, result = arg.dtypes(x, w, b)
+    p = Conv2d(
+        dtype=dtype, result_dtype=result, unbatched=unbatched, precision=settings.float32_conv_precision,
+        N=N, C=w.shape[1] * G, H=out[0], W=out[1], FN=C, FH=kernel[0], FW=kernel[1], OH=H, OW=W,
+        stride_h=strides[0], stride_w=strides[1], pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right,
+        dilation_h=dilations[0], dilation_w=dilations[1], groups=G,
+    )  # fmt: skip
+    return p, *arg.dense(dtype, x, w, b)
+
+
+@remembered
+def conv_transpose2d_backward(
+    dout, x, w, stride=1, padding=0, output_padding=0, groups=1, dilation=1, needs=(True, True, True)
+):
+    p, x, w, _ = conv_transpose2d(x, w, None, stride, padding, output_padding, groups, dilation)
+    dout, _ = images("dout", dout)
+    arg.shape("dout", dout, p.x_shape, "the shape of conv_transpose2d's result")
+    dtype, result = arg.dtypes(dout, x, w)
+    p = replace(p, dtype=dtype, result_dtype=result)
+    return p, *arg.dense(dtype, dout, x, w), needs_of(needs)
+
+
+def _pool(x_shape, unbatched, dtypes, kernel_size, stride, padding, dilation=1, ceil_mode=False, **more) -> Pool2d:
+    kernel = arg.pair("kernel_size", kernel_size, 1)
+    strides = kernel if stride is None else arg.pair("stride", stride, 1)
+    dilations = arg.pair("dilation", dilation, 1)
+    pads = arg.padding(padding, kernel, strides, dilations, words=False)
+    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    if max(pads[:2]) > reach[0] // 2 or max(pads[2:]) > reach[1] // 2:
+        raise ValueError(f"padding: expected at most half of the window {tuple(reach)}, got {padding!r}")
+    sizes = _window(x_shape, kernel, strides, pads, dilations, bool(ceil_mode))
+    return Pool2d(dtype=dtypes[0], result_dtype=dtypes[1], unbatched=unbatched, **sizes, **more)
+
+
+@remembered
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    x, unbatched = images("x", x)
+    not_empty("x", x)
+    p = _pool(x.shape, unbatched, arg.dtypes(x), kernel_size, stride, padding, dilation, ceil_mode)
+    return p, *arg.dense(p.dtype, x)
+
+
+def max_pool2d_backward(dout, indices, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    dout, unbatched = images("dout", dout)
+    shape = _shape4("input_shape", input_shape, unbatched)
+    p = _pool(shape, unbatched, arg.dtypes(dout), kernel_size, stride, padding, dilation, ceil_mode)
+    arg.shape("dout", dout, p.out_shape, "(N, C, OH, OW)")
+    indices = np.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices: expected integers as max_pool2d gives them, got dtype {indices.dtype}")
+    indices = indices[None] if unbatched and indices.ndim == 3 else indices
+    arg.shape("indices", indices, p.out_shape, "the shape of dout")
+    if indices.size and not (indices.min() >= 0 and indices.max() < p.H * p.W):
+        raise ValueError(
+            f"indices: expected 0 to {p.H * p.W - 1} (flat in H*W), got {indices.min()} to {indices.max()}"
+        )
+    return p, *arg.dense(p.dtype, dout), np.require(indices, np.int64, ("C", "A"))
+
+
+@remembered
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    x, unbatched = images("x", x)
+    not_empty("x", x)
+    more = _average(count_include_pad, divisor_override)
+    p = _pool(x.shape, unbatched, arg.dtypes(x), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
+    return p, *arg.dense(p.dtype, x)
+
+
+def _average(count_include_pad: Any, divisor_override: Any) -> dict[str, Any]:
+    divisor = 0 if divisor_override is None else arg.integer("divisor_override", divisor_override, 1)
+    return {"count_include_pad": bool(count_include_pad), "divisor": divisor}
+
+
+@remembered
+def avg_pool2d_backward(
+    dout, input_shape, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
+    divisor_override=None,
+):  # fmt: skip
+    dout, unbatched = images("dout", dout)
+    shape = _shape4("input_shape", input_shape, unbatched)
+    more = _average(count_include_pad, divisor_override)
+    p = _pool(shape, unbatched, arg.dtypes(dout), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
+    arg.shape("dout", dout, p.out_shape, "(N, C, OH, OW)")
+    return p, *arg.dense(p.dtype, dout)
+
+
+def stochastic_pool2d(x, kernel_size, stride=None, padding=0):
+    return max_pool2d(x, kernel_size, stride, padding)
+
+
+@remembered
+def adaptive_avg_pool2d(x, output_size):
+    x, unbatched = images("x", x)
+    not_empty("x", x)
+    dtype, result = arg.dtypes(x)
+    OH, OW = arg.pair("output_size", output_size, 1)
+    N, C, H, W = x.shape
+    p = AdaptivePool2d(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
+    return p, *arg.dense(dtype, x)
+
+
+@remembered
+def adaptive_avg_pool2d_backward(dout, input_shape):
+    dout, unbatched = images("dout", dout)
+    N, C, H, W = _shape4("input_shape", input_shape, unbatched)
+    if dout.shape[:2] != (N, C):
+        raise ValueError(f"dout: expected {(N, C)} first to match input_shape, got shape {dout.shape}")
+    dtype, result = arg.dtypes(dout)
+    OH, OW = dout.shape[2:]
+    p = AdaptivePool2d(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
+    return p, *arg.dense(dtype, dout)
