@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -152,14 +153,17 @@ FC_INLINE void store_n(T* p, V v, int64_t n) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_epi32(p, first_lanes<T>(n), (__m512i)v);
     if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_epi64(p, __mmask8(first_lanes<T>(n)), (__m512i)v);
-#elif defined(__AVX2__)
-    if constexpr (sizeof(T) == 4)
-        return _mm256_maskstore_epi32(reinterpret_cast<int*>(p), first_lanes<T>(n), (__m256i)v);
-    if constexpr (sizeof(T) == 8)
-        return _mm256_maskstore_epi64(reinterpret_cast<long long*>(p), first_lanes<T>(n), (__m256i)v);
-#endif
+#endif  // AMD's masked store of AVX2 takes tens of cycles, hence by halves
     if (n >= lanes<T>) return store(p, v);
-    for (int i = 0; i < int(n); ++i) p[i] = v[i];
+    T whole[lanes<T>];
+    store(whole, v);
+    const T* from = whole;
+    FC_UNROLL for (int count = lanes<T> / 2; count > 0; count /= 2)
+        if (n & count) {
+            std::memcpy(p, from, count * sizeof(T));
+            from += count;
+            p += count;
+        }
 }
 
 // Fetch the cache line of an address that will be read, or written: then no read-for-ownership stalls the store.

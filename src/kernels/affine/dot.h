@@ -3,6 +3,8 @@
 // Blocks of rows x columns sums, each a vector of partial sums along k; their lanes are added at the end, L sums at a
 // time, by log2(L) rounds of interleaving. B is read once, straight through.
 #pragma once
+#include <cstring>
+
 #include "tile.h"
 
 namespace fc {
@@ -10,45 +12,73 @@ namespace fc {
 namespace detail {
 
 // The vector whose lane i is the sum of the lanes of r[i].
-template <class T>
-FC_INLINE Vec<T> sums_of(Vec<T>* r) {
-    FC_UNROLL for (int half = lanes<T> / 2; half > 0; half /= 2)
-        FC_UNROLL for (int i = 0; i < half; ++i)
-            r[i] = interleave_lo(r[i], r[i + half]) + interleave_hi(r[i], r[i + half]);
-    return r[0];
+template <class T, int Half = lanes<T> / 2>
+FC_INLINE Vec<T> sums_of(const Vec<T>* r) {
+    Vec<T> s[Half];
+    FC_UNROLL for (int i = 0; i < Half; ++i) s[i] = interleave_lo(r[i], r[i + Half]) + interleave_hi(r[i], r[i + Half]);
+    if constexpr (Half > 1)
+        return sums_of<T, Half / 2>(s);
+    else
+        return s[0];
 }
+
+// Columns of a block, by rows: no more sums than registers, and where possible as many as are added together.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kDotColumns[kWideRows + 1] = {0, 16, 8, 5, 4, 3, 4, 3, 3};
+#else
+constexpr int kDotColumns[kWideRows + 1] = {0, 8, 4, 3, 2};
+#endif
 
 // The operands as in Tile, except that B[k, j] = b[j * b_row + k].
 template <class T, int Rows>
 void dots(const Tile<T>& t, int64_t columns) {
-    constexpr int L = lanes<T>, Columns = kWideVectors[Rows], count = Rows * Columns;
-    constexpr int rounded = (count + L - 1) / L * L;
-    for (int64_t j0 = 0; j0 < columns; j0 += Columns) {
-        const T* b[Columns];  // past the last column the last one again
-        FC_UNROLL for (int j = 0; j < Columns; ++j) b[j] = t.b + (j0 + j < columns ? j0 + j : columns - 1) * t.b_row;
-        Vec<T> sum[rounded] = {};
-        const auto step = [&](int64_t k, auto load_k) {
-            Vec<T> a_k[Rows];
-            FC_UNROLL for (int i = 0; i < Rows; ++i) a_k[i] = load_k(t.a + i * t.a_row + k);
-            FC_UNROLL for (int j = 0; j < Columns; ++j) {
-                const Vec<T> b_k = load_k(b[j] + k);
-                FC_UNROLL for (int i = 0; i < Rows; ++i) sum[j * Rows + i] = fma(a_k[i], b_k, sum[j * Rows + i]);
-            }
-        };
-        int64_t k = 0;
-        for (; k + L <= t.depth; k += L) step(k, [](const T* p) { return load(p); });
-        if (k < t.depth) step(k, [rest = t.depth - k](const T* p) { return load_n(p, rest); });
+    constexpr int L = lanes<T>, Columns = kDotColumns[Rows], rounded = (Rows * Columns + L - 1) / L * L;
+    constexpr int kStrip = 64 / Columns * Columns;
+    alignas(64) T strip[Rows][kStrip + L];
+    for (int64_t begin = 0; begin < columns; begin += kStrip) {
+        const int64_t end = std::min<int64_t>(begin + kStrip, columns);
+        for (int64_t j0 = begin; j0 < end; j0 += Columns) {
+            const T* b[Columns];  // past the last column the last one again
+            FC_UNROLL for (int j = 0; j < Columns; ++j) b[j] = t.b + std::min(j0 + j, columns - 1) * t.b_row;
+            Vec<T> sum[rounded];
+            FC_UNROLL for (int s = 0; s < rounded; ++s) sum[s] = zero<T>();
+            const auto step = [&](int64_t k, auto load_k) {  // the fewer operands wait in registers
+                Vec<T> fewer[std::min(Rows, Columns)];
+                if constexpr (Rows <= Columns) {
+                    FC_UNROLL for (int i = 0; i < Rows; ++i) fewer[i] = load_k(t.a + i * t.a_row + k);
+                    FC_UNROLL for (int j = 0; j < Columns; ++j) {
+                        const Vec<T> b_k = load_k(b[j] + k);
+                        FC_UNROLL for (int i = 0; i < Rows; ++i)
+                            sum[i * Columns + j] = fma(fewer[i], b_k, sum[i * Columns + j]);
+                    }
+                } else {
+                    FC_UNROLL for (int j = 0; j < Columns; ++j) fewer[j] = load_k(b[j] + k);
+                    FC_UNROLL for (int i = 0; i < Rows; ++i) {
+                        Vec<T> a_k = load_k(t.a + i * t.a_row + k);
+                        keep(a_k);
+                        FC_UNROLL for (int j = 0; j < Columns; ++j)
+                            sum[i * Columns + j] = fma(a_k, fewer[j], sum[i * Columns + j]);
+                    }
+                }
+            };
+            int64_t k = 0;
+            for (; k + L <= t.depth; k += L) step(k, [](const T* p) { return load(p); });
+            if (k < t.depth) step(k, [rest = t.depth - k](const T* p) { return load_n(p, rest); });
 
-        T value[rounded];
-        FC_UNROLL for (int s = 0; s < rounded; s += L) store(value + s, sums_of<T>(sum + s));
-        for (int j = 0; j < Columns && j0 + j < columns; ++j)
-            for (int i = 0; i < Rows; ++i) {
-                T* c = t.c + i * t.c_row + j0 + j;
-                T y = value[j * Rows + i];
-                if (t.bias) y += t.bias[j0 + j];
-                if (t.accumulate) y += *c;
-                *c = t.relu && y < T(0) ? T(0) : y;
-            }
+            alignas(64) T value[rounded];
+            FC_UNROLL for (int s = 0; s < rounded; s += L) store(value + s, sums_of<T>(sum + s));
+            FC_UNROLL for (int i = 0; i < Rows; ++i)
+                memcpy(strip[i] + j0 - begin, value + i * Columns, Columns * sizeof(T));
+        }
+        for (int64_t j = begin; j < end; j += L) {
+            Vec<T> y[Rows][1];
+            FC_UNROLL for (int i = 0; i < Rows; ++i) y[i][0] = load(strip[i] + j - begin);
+            Tile<T> part = t;
+            part.c = t.c + j;
+            part.bias = t.bias ? t.bias + j : nullptr;
+            part.columns_of_last = std::min<int64_t>(L, end - j);
+            finish(part, y);
+        }
     }
 }
 

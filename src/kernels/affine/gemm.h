@@ -6,8 +6,8 @@
 //
 // A transposed operand is one with its strides exchanged; one of the two must be 1. Three roads:
 //
-//   dots      M <= kWideRows, B transposed: scalar products of rows, nothing is copied
-//   wide      M <= kWideRows: rows of A broadcast, B streamed once in place
+//   dots      M <= 8, B transposed: scalar products of rows, nothing is copied
+//   wide      M <= 8: rows of A broadcast, B streamed once in place
 //   blocked   Goto's scheme: blocks of K; a block of A small enough for L2; then panels of two vectors' columns of B, each
 //             copied into L1 just before use; then tiles. A is copied only where its strides hurt: see copies_a.
 //
@@ -18,6 +18,7 @@
 #pragma once
 #include "dot.h"
 #include "kernel.h"
+#include "outer.h"
 #include "pack.h"
 #include "tile.h"
 
@@ -68,9 +69,9 @@ struct Product {
         return p;
     }
 
-    // A tile that begins at C[0, n0] and covers the whole depth.
-    Tile<T> tile(int64_t n0, int64_t columns_of_last) const {
-        return {A.data, A.row, A.column, B.at(0, n0), B.row, K, C + n0, c_row, columns_of_last,
+    // A tile that begins at C[m0, n0] and covers the whole depth.
+    Tile<T> tile(int64_t m0, int64_t n0, int64_t columns_of_last) const {
+        return {A.at(m0, 0), A.row, A.column, B.at(0, n0), B.row, K, C + m0 * c_row + n0, c_row, columns_of_last,
                 bias ? bias + n0 : nullptr, accumulate, relu};
     }
 };
@@ -84,80 +85,110 @@ constexpr int64_t equal_parts(int64_t total, int64_t most, int64_t unit = 1) {
     return ceil_div(ceil_div(total, ceil_div(total, most)), unit) * unit;
 }
 
+constexpr int64_t kFewRows = 8;               // up to here C = A * B is bound by reading B
 constexpr int64_t kDepthBytes = 1536;         // of k in a block: a panel of B then has 2 vectors x 384 floats, 48 KB
-constexpr int64_t kBlockOfABytes = 384 * 1024;   // of A in a block: it stays in L2
+constexpr int64_t kBlockBBytes = 512 * 1024;  // of B in a block: it stays in L2
+constexpr int64_t kRowsBytes = 16 * 1024;     // of A in scalar products: half of L1
 constexpr int64_t kStride = 2048;             // rows this many bytes apart fall into few cache sets
+
+// f(i, rows) for the rows of a product of few rows, in groups that a kernel takes at once.
+template <class F>
+void for_groups(int64_t rows, F f) {
+    const int64_t group = equal_parts(rows, kWideRows);
+    for (int64_t i = 0; i < rows; i += group) f(i, int(std::min(group, rows - i)));
+}
 
 template <class T>
 void gemm_dots(const Product<T>& p) {
-    Tile<T> t = p.tile(0, 0);
-    t.b_row = p.B.column;
-    dots(int(p.M), t, p.N);
+    constexpr int64_t strip = 192;  // columns that the groups of rows find in L2
+    const int64_t depth = equal_parts(p.K, kRowsBytes / int64_t(sizeof(T)) / p.M, lanes<T>);
+    for (int64_t k = 0; k < p.K; k += depth) {
+        const Product<T> block = p.block_of_depth(k, std::min(depth, p.K - k));
+        for (int64_t n = 0; n < p.N; n += strip)
+            for_groups(p.M, [&](int64_t i, int rows) {
+                Tile<T> t = block.tile(i, n, 0);
+                t.b_row = p.B.column;
+                dots(rows, t, std::min(strip, p.N - n));
+            });
+    }
 }
 
 template <class T>
 void gemm_wide(const Product<T>& p) {
-    const int64_t panel = kWideVectors[p.M] * lanes<T>;
-    // Far apart rows of B cost a TLB entry each: take few at a time.
-    const int64_t depth = p.N > panel && p.B.row * int64_t(sizeof(T)) >= kStride ? equal_parts(p.K, 128) : p.K;
+    const int64_t panel = kWideVectors[equal_parts(p.M, kWideRows)] * lanes<T>;
+    // Far apart rows of B cost a TLB entry each, and a second group of rows should find B in L1: take few at a time.
+    const bool shallow = p.M > kWideRows || (p.N > panel && p.B.row * int64_t(sizeof(T)) >= kStride);
+    const int64_t depth = shallow ? equal_parts(p.K, 128) : p.K;
     for (int64_t k = 0; k < p.K; k += depth) {
         const Product<T> block = p.block_of_depth(k, std::min(depth, p.K - k));
         for (int64_t n = 0; n < p.N; n += panel) {
             const int64_t columns = std::min(panel, p.N - n), vectors = ceil_div(columns, lanes<T>);
-            wide_tile(int(p.M), int(vectors), block.tile(n, columns - (vectors - 1) * lanes<T>));
+            for_groups(p.M, [&](int64_t i, int rows) {
+                wide_tile(rows, int(vectors), block.tile(i, n, columns - (vectors - 1) * lanes<T>));
+            });
         }
     }
 }
 
-// Is A copied? Transposed it is cheap, and makes 14 rows a dense stream. Otherwise it costs a transposition, which pays
-// when many panels read the copy, and when rows fall into the same cache sets.
+template <class T>
+void gemm_outer(const Product<T>& p) {
+    const int64_t strip = kWideVectors[p.K] * lanes<T>;
+    for (int64_t n = 0; n < p.N; n += strip) {
+        const int64_t columns = std::min(strip, p.N - n), vectors = ceil_div(columns, lanes<T>);
+        outer_strip(int(vectors), p.tile(0, n, columns - (vectors - 1) * lanes<T>), p.M);
+    }
+}
+
+// Is A copied, a tile's rows at a time, to be read by every panel of B? Rarely: only where its rows fall into the
+// same cache sets, or, stored by rows, where very many panels pay for the transposition.
 template <class T>
 bool copies_a(const Product<T>& p) {
-    const bool few_rows = p.M <= 2 * kTallRows;
-    if (p.A.column != 1) return !few_rows && p.N > 4 * lanes<T>;
-    const bool same_sets = p.A.row * int64_t(sizeof(T)) % kStride == 0;
-    return p.M > kTallRows && p.N >= (same_sets ? 4 : 32) * lanes<T>;
+    constexpr int L = lanes<T>;
+    const bool by_rows = p.A.column == 1;
+    const bool same_sets = (by_rows ? p.A.row : p.A.column) * int64_t(sizeof(T)) % kStride == 0;
+    if (by_rows) return p.M > kTallRows / 2 && p.N >= (same_sets ? 2 : 32) * L;
+    return same_sets && p.K > 128 && p.N >= 8 * L;
 }
 
 template <class T>
 void gemm_blocked(const Product<T>& p) {
     constexpr int L = lanes<T>;
     const int64_t depth = equal_parts(p.K, kDepthBytes / int64_t(sizeof(T)), L);
-    const bool copy_a = copies_a(p);
-    const bool copy_b = p.B.column != 1 || p.M > 2 * kTallRows;
-    const int64_t block_rows = kBlockOfABytes / int64_t(sizeof(T)) / depth / kTallRows * kTallRows;
-    const int64_t rows = p.M <= 2 * block_rows ? p.M : block_rows;
-    const int64_t tile_rows = equal_parts(rows, kTallRows);
+    const int64_t columns = equal_parts(p.N, std::max<int64_t>(kBlockBBytes / int64_t(sizeof(T)) / depth, 8 * L), 2 * L);
+    const int64_t rows = equal_parts(p.M, kTallRows);
+    const bool copy_a = copies_a(p), copy_b = p.B.column != 1 || p.M > 2 * kTallRows;
 
-    const Scratch<T> panel_b(2 * L * depth);
-    const Scratch<T> block_a(copy_a ? (rows + tile_rows) * depth : 0);
+    const Scratch<T> copy_of_a(copy_a ? rows * depth + L : 0);
+    const Scratch<T> copy_of_b((copy_b ? columns : 2 * L) * depth);
     for (int64_t k = 0; k < p.K; k += depth) {
         const Product<T> slice = p.block_of_depth(k, std::min(depth, p.K - k));
-        for (int64_t m = 0; m < p.M; m += rows) {
-            const Product<T> block = slice.part(m, std::min(rows, p.M - m), 0, p.N);
-            if (copy_a)
-                for (int64_t i = 0; i < block.M; i += tile_rows)
-                    pack(block_a + i * block.K, tile_rows, block.A.at(i, 0), block.A.column, block.A.row, block.K,
-                         std::min(tile_rows, block.M - i));
-            for (int64_t n = 0, columns; n < p.N; n += columns) {
-                const Width width = next_width<T>(p.N - n);
-                columns = std::min<int64_t>(columns_of<T>(width), p.N - n);
-                Tile<T> t = block.tile(n, width == kTwoVectors ? columns - L : columns);
-                if (copy_b || columns < columns_of<T>(width)) {
-                    t.b_row = columns_of<T>(width);
-                    pack(panel_b.get(), t.b_row, t.b, block.B.row, block.B.column, block.K, columns);
-                    t.b = panel_b;
+        for (int64_t n = 0; n < p.N; n += columns) {
+            const Product<T> block = slice.part(0, p.M, n, std::min(columns, p.N - n));
+            const auto for_each_panel = [&](auto f) {
+                for (int64_t j = 0; j < block.N;) {
+                    const Width width = next_width<T>(block.N - j);
+                    const int64_t existing = std::min<int64_t>(columns_of<T>(width), block.N - j);
+                    const bool copied = copy_b || existing < columns_of<T>(width);
+                    f(j, width, existing, copied, copy_of_b + (copy_b ? j * block.K : 0));
+                    j += existing;
                 }
-                for (int64_t i = 0; i < block.M; i += tile_rows) {
-                    if (copy_a) {
-                        t.a = block_a + i * block.K;
-                        t.a_row = 1, t.a_column = tile_rows;
-                    } else {
-                        t.a = block.A.at(i, 0);
-                    }
-                    t.c = block.C + i * p.c_row + n;
-                    tall_tile(int(std::min(tile_rows, block.M - i)), width, t.a_column == 1, t);
+            };
+            for_each_panel([&](int64_t j, Width width, int64_t existing, bool copied, T* copy) {
+                if (copied) pack(copy, columns_of<T>(width), block.B.at(0, j), block.B.row, block.B.column, block.K, existing);
+            });
+            for (int64_t i = 0; i < block.M; i += rows) {
+                const int64_t tile_rows = std::min(rows, block.M - i);
+                Matrix<T> a = block.A.from(i, 0);
+                if (copy_a) {
+                    pack(copy_of_a.get(), rows, a.data, a.column, a.row, block.K, tile_rows);
+                    a = {copy_of_a, 1, rows};
                 }
+                for_each_panel([&](int64_t j, Width width, int64_t existing, bool copied, const T* copy) {
+                    Tile<T> t = block.tile(i, j, width == kTwoVectors ? existing - L : existing);
+                    t.a = a.data, t.a_row = a.row, t.a_column = a.column;
+                    if (copied) t.b = copy, t.b_row = columns_of<T>(width);
+                    tall_tile(int(tile_rows), width, a.column == 1, t);
+                });
             }
         }
     }
@@ -180,9 +211,10 @@ template <class T>
 void gemm_on_this_thread(const Product<T>& p) {
     if (p.M == 0 || p.N == 0) return;
     if (p.K == 0) return detail::gemm_empty(p);
-    const bool few_rows = p.M <= kWideRows && p.A.column == 1;
+    const bool few_rows = p.M <= detail::kFewRows && p.A.column == 1;
     if (few_rows && p.B.column == 1) return detail::gemm_wide(p);
     if (few_rows) return detail::gemm_dots(p);
+    if (p.K <= kWideRows && p.B.column == 1) return detail::gemm_outer(p);
     detail::gemm_blocked(p);
 }
 
@@ -231,7 +263,7 @@ void gemm(const Product<T>& p) {
     // The side that is cut more evenly into whole tiles: of so many rows, or of two vectors' columns.
     const int64_t rows = detail::equal_parts(p.M, detail::ceil_div(p.M, nthreads));
     const int64_t columns = detail::equal_parts(p.N, detail::ceil_div(p.N, nthreads), 2 * lanes<T>);
-    if (rows * p.N <= columns * p.M && p.M > kWideRows)
+    if (rows * p.N <= columns * p.M && p.M > detail::kFewRows)
         parallel(detail::ceil_div(p.M, rows), nthreads, [&](int64_t i, int) {
             gemm_on_this_thread(p.part(i * rows, std::min(rows, p.M - i * rows), 0, p.N));
         });

@@ -94,7 +94,8 @@ void tile(const Tile<T>& t) {
     constexpr int kGroup = 4;  // rows that share a pointer: x86 addresses base + {0, 1, 2} * stride, and base + 3 strides
     constexpr int groups = (Rows + kGroup - 1) / kGroup;
 
-    FC_UNROLL for (int i = 0; i < Rows; ++i) prefetch_for_write(t.c + i * t.c_row);
+    if (t.depth > 16)
+        FC_UNROLL for (int i = 0; i < Rows; ++i) prefetch_for_write(t.c + i * t.c_row);
 
     V sum[Rows][Vectors] = {};
     const int64_t a_row = RowMajorA ? t.a_row : 1, a_column = RowMajorA ? 1 : t.a_column;
