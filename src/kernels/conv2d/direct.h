@@ -1,9 +1,9 @@
 // Direct convolution: vectors over output channels, pixels broadcast; no im2col.
 //
-// The result is cut into blocks of rows (and of columns, where rows are long) whose sources fit half of L2. A task is a
-// run of blocks of successive images, for some panels of output channels. For each panel a block is computed in chunks
-// of some tiles: their sums leave the registers for a strip that stays in L1, and leave that transposed. While a block
-// is computed, the sources of the next one and the lines of the result are on their way (ahead.h).
+// For each panel of output channels a block (blocks.h) is computed in chunks of some tiles: their sums leave the
+// registers for a strip that stays in L1, and leave that transposed. While a block is computed, the sources of the next
+// one and the lines of the result are on their way (ahead.h). Input channels are cut where a panel's weights would not
+// stay in L2.
 //
 // The source is read in place. Filter rows beyond the image are left out, and so are the taps of a row's first and last
 // pixels: no time goes into zeros (at 7x7 that is a sixth of all). Where there is no instance of the micro-kernel for
@@ -17,57 +17,49 @@
 
 namespace fc::conv {
 
-constexpr int64_t kSourceBytes = 256 << 10;  // of a block
 constexpr int64_t kWeightBytes = 256 << 10;  // of a panel, for the input channels of one pass
 constexpr int64_t kChunkPixels = 112;
-constexpr int64_t kBlockColumns = 112;  // at least, where rows are cut
-constexpr int kTasksPerThread = 8;
-
-// [0, size) in `parts` near-equal parts: where part i begins.
-inline int64_t part_begin(int64_t size, int64_t parts, int64_t i) { return size * i / parts; }
 
 template <class T>
 class Direct {
 public:
     explicit Direct(const Correlation<T>& correlation)
         : c(correlation), order(c), vectors(c.Cout > lanes<T> ? 2 : 1), width(vectors * lanes<T>),
-          panels(divide_up(c.Cout, width)), out_cols(c.columns.front().out), unfolds(needs_unfolding()) {
-        choose_blocks();
-    }
+          panels(divide_up(c.Cout, width)), unfolds(needs_unfolding()), blocks(c, copies_per_column()) {}
 
     void run() {
         const int nthreads = threads_for(c.multiplications() / (3.0 * lanes<T>));
-        split_for(nthreads);
+        blocks.split_for(nthreads, panels);
+        const Rectangle largest = blocks.largest();
+        chunk_cols = largest.cols() <= 2 * kChunkPixels ? largest.cols() : kChunkPixels;
+        chunk_rows = std::min(largest.rows(), std::max<int64_t>(kChunkPixels / chunk_cols, 1));
+        strip_size = (chunk_rows * chunk_cols + lanes<T>) * width;
+        copies = !unfolds && needs_copy();
+
         const int64_t panel_size = order.size * width;
         const Scratch<T> packed(c.groups * panels * panel_size);
         parallel(c.groups * panels, threads_for(double(c.groups * panels * panel_size) * 0.3),
                  [&](int64_t task, int) { pack_panel(task / panels, task % panels, packed + task * panel_size); });
 
-        const int64_t strip_size = (chunk_rows * chunk_cols + lanes<T>) * width;
-        const int64_t strips_size = strip_size * int64_t(c.columns.size()), source_size = this->source_size();
-        const Scratch<T> scratch(nthreads * (source_size + strips_size));
-        const int64_t blocks = c.N * c.groups * row_blocks * col_blocks;
-        const int64_t runs = nthreads == 1 ? 1 : std::min<int64_t>(blocks, nthreads * kTasksPerThread);
-        parallel(runs * panel_parts, nthreads, [&](int64_t task, int tid) {
-            T* strips = scratch + tid * (source_size + strips_size);
-            const int64_t run = task % runs, part = task / runs, end = part_begin(blocks, runs, run + 1);
-            for (int64_t index = part_begin(blocks, runs, run); index < end; ++index) {
-                Block b = block(index, strips, strip_size);
-                load_source(b, strips + strips_size);
-                compute_block(b, index + 1 < end ? source_of(block(index + 1, strips, strip_size)) : Lines<T>(strips),
-                              part, packed + b.group * panels * panel_size);
-            }
+        const int64_t strips_size = strip_size * int64_t(c.columns.size());
+        const int64_t source_size = unfolds  ? UnfoldedBlock<T>::size(c, largest)
+                                    : copies ? Band<T>::size(c, source_rectangle(c, largest))
+                                             : 0;
+        const Scratch<T> scratch(nthreads * (strips_size + source_size));
+        blocks.for_each(nthreads, [&](const Place& place, const Place* next, int64_t part, int tid) {
+            T* strips = scratch + tid * (strips_size + source_size);
+            Block b = load(place, strips, strips + strips_size);
+            compute(b, next ? source_of(*next, strips) : Lines<T>(strips), part,
+                    packed + place.group * panels * panel_size);
         });
     }
 
 private:
     struct Block {
-        int64_t n, group;
-        Rectangle out;
-        T* strips;
-        int64_t strip_size;
-        Band<T> band;
-        std::vector<const T*> unfolded;  // of each class of columns
+        Place place;
+        Band<T> band;                    // in place or copied
+        std::vector<const T*> unfolded;  // or one for each class of columns
+        T* strips;                       // one for each class of columns
         Ahead<T> ahead;
     };
 
@@ -75,11 +67,10 @@ private:
     const TapOrder order;
     const int vectors;
     const int64_t width, panels;
-    const int64_t out_cols;
     const bool unfolds;
+    Blocks<T> blocks;
     bool copies;
-    int64_t row_blocks, col_blocks, panel_parts = 1;
-    int64_t chunk_rows, chunk_cols;
+    int64_t chunk_rows, chunk_cols, strip_size;
 
     bool needs_unfolding() const {
         for (const Axis& w : c.columns) {
@@ -89,72 +80,23 @@ private:
         return false;
     }
 
+    int64_t copies_per_column() const {
+        int64_t copies = 0;
+        for (const Axis& w : c.columns) copies += unfolds ? w.taps : w.stride;
+        return copies;
+    }
+
     bool needs_copy() const {
         for (const Axis& w : c.columns) {
             const bool beyond = w.start < 0 || w.source_end(w.out) > c.SW;
-            if (w.taps > 0 && beyond && !(chunk_cols == out_cols && tiles_of(w, vectors).can(w.out))) return true;
+            if (w.taps > 0 && beyond && !(chunk_cols == c.out_columns() && tiles_of(w, vectors).can(w.out)))
+                return true;
         }
         return false;
     }
 
     RowTiles<T> tiles_of(const Axis& w, int nv) const {
         return {nv, w.taps, w.stride, std::max<int64_t>(-w.start, 0), std::max<int64_t>(w.source_end(w.out) - c.SW, 0)};
-    }
-
-    // Blocks whose sources fit, and not so low that the rows which neighbours share count.
-    void choose_blocks() {
-        int64_t copies = 0;
-        for (const Axis& w : c.columns) copies += unfolds ? w.taps : w.stride;
-        const int64_t pixels = std::max<int64_t>(
-            kSourceBytes / int64_t(sizeof(T)) / (c.Cin * std::max<int64_t>(copies, 1)), 1);
-        const int64_t halo = std::max<int64_t>(source_rectangle(c, {0, 1, 0, 1}).rows() - 1, 0);
-        const int64_t cols = std::min(out_cols, std::max<int64_t>(pixels / (halo + 1), kBlockColumns));
-        col_blocks = divide_up(out_cols, cols);
-        const int64_t rows = std::max((pixels / cols - halo) / c.rows.front().stride, 2 * halo + 1);
-        row_blocks = divide_up(c.out_rows(), std::min(rows, c.out_rows()));
-        choose_chunks();
-    }
-
-    void choose_chunks() {
-        const int64_t rows = divide_up(c.out_rows(), row_blocks), cols = divide_up(out_cols, col_blocks);
-        chunk_cols = cols <= 2 * kChunkPixels ? cols : kChunkPixels;
-        chunk_rows = std::min(rows, std::max<int64_t>(kChunkPixels / chunk_cols, 1));
-        copies = !unfolds && needs_copy();
-    }
-
-    // More tasks where there would be too few for the threads.
-    void split_for(int nthreads) {
-        if (nthreads == 1) return;
-        const int64_t wanted = kTasksPerThread / 2 * nthreads, tasks = c.N * c.groups * row_blocks * col_blocks;
-        if (tasks >= wanted) return;
-        const int64_t factor = divide_up(wanted, tasks);
-        const bool weights_are_larger = c.Cout * order.size > c.Cin * c.SH * c.SW;
-        if (weights_are_larger) panel_parts = std::min(panels, factor);
-        const int64_t rest = divide_up(factor, panel_parts);
-        if (c.out_rows() >= rest)
-            row_blocks = std::min(c.out_rows(), row_blocks * rest);
-        else
-            col_blocks = std::min(out_cols, col_blocks * rest);
-        choose_chunks();
-    }
-
-    Block block(int64_t index, T* strips, int64_t strip_size) const {
-        const int64_t image = index / (row_blocks * col_blocks);
-        const int64_t i = index / col_blocks % row_blocks, j = index % col_blocks;
-        const Rectangle out{part_begin(c.out_rows(), row_blocks, i), part_begin(c.out_rows(), row_blocks, i + 1),
-                            part_begin(out_cols, col_blocks, j), part_begin(out_cols, col_blocks, j + 1)};
-        const Lines<T> nothing(strips);
-        return {image / c.groups, image % c.groups, out, strips, strip_size, {}, {}, {nothing, nothing, 0}};
-    }
-
-    // Numbers that the source of the largest block takes in scratch memory.
-    int64_t source_size() const {
-        const Rectangle out{0, divide_up(c.out_rows(), row_blocks), 0, divide_up(out_cols, col_blocks)};
-        const Rectangle source = source_rectangle(c, out);
-        if (!unfolds) return copies ? band_size(c, source) + lanes<T> : 0;
-        int64_t size = lanes<T>;
-        for (const Axis& w : c.columns) size += c.Cin * Unfolded<T>(source, c.rows.front().stride, w, out).channel_stride;
-        return size;
     }
 
     int vectors_of(int64_t panel) const { return c.Cout - panel * width <= lanes<T> ? 1 : vectors; }
@@ -170,35 +112,31 @@ private:
         }
     }
 
-    void load_source(Block& b, T* buffer) const {
-        const T* plane = c.source_plane(b.n, b.group);
-        const Rectangle source = source_rectangle(c, b.out);
-        if (unfolds) {
-            for (const Axis& w : c.columns) {
-                b.unfolded.push_back(buffer);
-                if (!w.meets_source(b.out.col) || source.rows() == 0) continue;
-                const Unfolded<T> unfolded(source, c.rows.front().stride, w, b.out);
-                unfolded.copy(c, plane, c.rows.front(), w, b.out, buffer);
-                buffer += c.Cin * unfolded.channel_stride;
-            }
-        } else if (copies) {
-            b.band = copy_band(c, plane, source, buffer);
-        } else {
+    Block load(const Place& p, T* strips, T* buffer) const {
+        const Lines<T> nothing(strips);
+        Block b{p, {}, {}, strips, {nothing, nothing, 0}};
+        const T* plane = c.source_plane(p.n, p.group);
+        if (unfolds)
+            b.unfolded = UnfoldedBlock<T>(c, p, buffer).data;
+        else if (copies)
+            b.band = Band<T>::copy(c, plane, source_rectangle(c, p.out), buffer);
+        else
             b.band = {plane, c.SH * c.SW, c.SW, 0, 0};
-        }
+        return b;
     }
 
-    Lines<T> source_of(const Block& b) const {
-        const Rectangle source = source_rectangle(c, b.out);
-        return source.rows() > 0 ? source_lines(c, c.source_plane(b.n, b.group), source) : Lines<T>(b.strips);
+    Lines<T> source_of(const Place& p, const T* anywhere) const {
+        const Rectangle source = source_rectangle(c, p.out);
+        return source.rows() > 0 ? source_lines(c, c.source_plane(p.n, p.group), source) : Lines<T>(anywhere);
     }
 
     // All panels of a part. The next block's sources are asked for as late as can be: what comes early is gone again.
-    void compute_block(Block& b, const Lines<T>& next, int64_t part, const T* packed) const {
-        const int64_t end = part_begin(panels, panel_parts, part + 1);
-        const int64_t pixels = b.out.rows() * b.out.cols() * int64_t(c.rows.size() * c.columns.size());
+    void compute(Block& b, const Lines<T>& next, int64_t part, const T* packed) const {
+        const int64_t end = part_begin(panels, blocks.parts, part + 1);
+        const Rectangle& out = b.place.out;
+        const int64_t pixels = out.rows() * out.cols() * int64_t(c.rows.size() * c.columns.size());
         bool asked = false;
-        for (int64_t panel = part_begin(panels, panel_parts, part); panel < end; ++panel) {
+        for (int64_t panel = part_begin(panels, blocks.parts, part); panel < end; ++panel) {
             if (!asked && next.count() > (end - panel - 1) * pixels / max_pixels(vectors)) {
                 b.ahead.source = next;
                 asked = true;
@@ -208,24 +146,28 @@ private:
     }
 
     void compute_panel(Block& b, int64_t panel, const T* packed) const {
+        const Rectangle& out = b.place.out;
         for (size_t r = 0; r < c.rows.size(); ++r)
-            for (int64_t i = b.out.row; i < std::min(b.out.row_end, c.rows[r].out); i += chunk_rows)
-                for (int64_t j = b.out.col; j < b.out.col_end; j += chunk_cols) {
-                    const Rectangle chunk{i, std::min({i + chunk_rows, b.out.row_end, c.rows[r].out}), j,
-                                          std::min(j + chunk_cols, b.out.col_end)};
+            for (int64_t i = out.row; i < std::min(out.row_end, c.rows[r].out); i += chunk_rows)
+                for (int64_t j = out.col; j < out.col_end; j += chunk_cols) {
+                    const Rectangle chunk{i, std::min({i + chunk_rows, out.row_end, c.rows[r].out}), j,
+                                          std::min(j + chunk_cols, out.col_end)};
                     ask_for_result(b, chunk, c.rows[r], panel);
                     for (size_t s = 0; s < c.columns.size(); ++s)
-                        compute_chunk(b, chunk, r, s, vectors_of(panel), packed, b.strips + int64_t(s) * b.strip_size);
+                        compute_chunk(b, chunk, r, s, vectors_of(panel), packed);
                     store_chunk(b, chunk, c.rows[r], panel);
                 }
     }
 
-    void compute_chunk(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, const T* packed, T* strip) const {
-        const Axis &h = c.rows[r], &w = c.columns[s];
-        const int64_t rows = chunk.rows(), cols = std::min(w.out, chunk.col_end) - chunk.col;
-        const int64_t taps = h.taps * w.taps, panel_width = nv * lanes<T>;
-        if (cols <= 0) return;
-        if (taps == 0) return fill_zero(strip, rows * cols * panel_width);
+    int64_t columns_of(const Rectangle& chunk, size_t s) const {
+        return std::min(c.columns[s].out, chunk.col_end) - chunk.col;
+    }
+
+    void compute_chunk(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, const T* packed) const {
+        const int64_t taps = c.rows[r].taps * c.columns[s].taps, panel_width = nv * lanes<T>;
+        if (columns_of(chunk, s) <= 0) return;
+        if (taps == 0)
+            return fill_zero(b.strips + int64_t(s) * strip_size, chunk.rows() * columns_of(chunk, s) * panel_width);
 
         const T* weights = packed + order.phases[r * c.columns.size() + s] * panel_width;
         Reduction<T> sum{};
@@ -236,34 +178,36 @@ private:
             sum.weights = weights + channel * sum.weights_stride;
             sum.accumulate = channel > 0;
             if (unfolds)
-                sum_unfolded(b, chunk, h, s, nv, sum, channel, strip);
+                sum_unfolded(b, chunk, r, s, nv, sum, channel);
             else
-                sum_in_place(b, chunk, h, w, nv, sum, channel, strip);
+                sum_in_place(b, chunk, r, s, nv, sum, channel);
         }
     }
 
-    void sum_unfolded(Block& b, const Rectangle& chunk, const Axis& h, size_t s, int nv, Reduction<T> sum,
-                      int64_t channel, T* strip) const {
-        const Axis& w = c.columns[s];
-        const Unfolded<T> unfolded(source_rectangle(c, b.out), c.rows.front().stride, w, b.out);
-        std::vector<int64_t> offsets(size_t(h.taps * w.taps), 0);
-        unfolded.fill_offsets(h, w, b.out, offsets.data());
-        sum.channel_stride = unfolded.channel_stride;
+    void sum_unfolded(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, Reduction<T> sum,
+                      int64_t channel) const {
+        const Axis &h = c.rows[r], &w = c.columns[s];
+        const Rectangle& out = b.place.out;
+        const Unfolded<T> layout = UnfoldedBlock<T>::layout(c, w, out);
+        const std::vector<int64_t> offsets = layout.offsets(h, w, out);
+        const bool single = offsets.size() == 1;
+        sum.channel_stride = layout.channel_stride;
         sum.rows = 1;
-        sum.taps = h.taps * w.taps;
+        sum.taps = int64_t(offsets.size());
         sum.offsets = offsets.data();
-        const int64_t cols = std::min(w.out, chunk.col_end) - chunk.col;
-        const bool single = sum.taps == 1;
         const T* x = b.unfolded[s] + channel * sum.channel_stride + single * offsets[0] +
-                     (chunk.row - b.out.row) * unfolded.cols + chunk.col - b.out.col;
-        RowTiles<T>(nv, single, 1).compute(sum, x, strip, chunk.rows() * cols, b.ahead);
+                     (chunk.row - out.row) * layout.cols + chunk.col - out.col;
+        RowTiles<T>(nv, single, 1).compute(sum, x, b.strips + int64_t(s) * strip_size,
+                                           chunk.rows() * columns_of(chunk, s), b.ahead);
     }
 
-    void sum_in_place(Block& b, const Rectangle& chunk, const Axis& h, const Axis& w, int nv, Reduction<T> sum,
-                      int64_t channel, T* strip) const {
+    void sum_in_place(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, Reduction<T> sum,
+                      int64_t channel) const {
+        const Axis &h = c.rows[r], &w = c.columns[s];
         const RowTiles<T> tiles = copies ? RowTiles<T>(nv, w.taps, w.stride) : tiles_of(w, nv);
-        const int64_t cols = std::min(w.out, chunk.col_end) - chunk.col;
+        const int64_t cols = columns_of(chunk, s);
         const T* weights = sum.weights;
+        T* strip = b.strips + int64_t(s) * strip_size;
         sum.channel_stride = b.band.channel_stride;
         sum.row_stride = h.dilation * b.band.pitch;
         for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * nv * lanes<T>) {
@@ -276,44 +220,34 @@ private:
         }
     }
 
-    // Whether the chunk's rows follow each other in the result.
-    bool is_dense(const Rectangle& chunk, const Axis& h) const {
-        return c.columns.front().dst_step == 1 && (chunk.rows() == 1 || (h.dst_step == 1 && chunk.cols() == c.DW));
-    }
-
-    T* result_row(const Block& b, const Rectangle& chunk, const Axis& h, int64_t channel) const {
-        return c.result_plane(b.n, b.group, channel) + (h.dst + chunk.row * h.dst_step) * c.DW +
-               chunk.col * c.columns.front().dst_step;
-    }
-
     void ask_for_result(Block& b, const Rectangle& chunk, const Axis& h, int64_t panel) const {
-        const int64_t step = is_dense(chunk, h) ? 0 : h.dst_step * c.DW;
-        const int64_t columns = chunk.cols() * c.columns.front().dst_step * (step ? 1 : chunk.rows());
-        b.ahead.result = {result_row(b, chunk, h, panel * width), step ? chunk.rows() : 1, step, columns, c.DH * c.DW};
+        const Destination<T> d(c, b.place, chunk, h, panel * width);
+        b.ahead.result = d.lines();
         b.ahead.result_channels = std::min(width, c.Cout - panel * width);
     }
 
     void store_chunk(const Block& b, const Rectangle& chunk, const Axis& h, int64_t panel) const {
-        const int64_t plane = c.DH * c.DW, first = panel * width, channels = std::min(width, c.Cout - first);
-        const int64_t panel_width = vectors_of(panel) * lanes<T>, step = c.columns.front().dst_step;
-        const Epilogue<T> epilogue{c.bias ? c.bias + b.group * c.Cout + first : nullptr, c.relu};
-        T* result = result_row(b, chunk, h, first);
-        if (is_dense(chunk, h))
-            return store_strip(b.strips, panel_width, chunk.rows() * chunk.cols(), channels, epilogue, result, plane);
-        for (int64_t i = 0; i < chunk.rows(); ++i, result += h.dst_step * c.DW) {
-            const auto cols_of = [&](size_t s) { return std::min(c.columns[s].out, chunk.col_end) - chunk.col; };
+        const int64_t first = panel * width, channels = std::min(width, c.Cout - first);
+        const int64_t panel_width = vectors_of(panel) * lanes<T>;
+        const Epilogue<T> epilogue{c.bias ? c.bias + b.place.group * c.Cout + first : nullptr, c.relu};
+        const Destination<T> d(c, b.place, chunk, h, first);
+        if (d.dense)
+            return store_strip(b.strips, panel_width, chunk.rows() * chunk.cols(), channels, epilogue, d.start, d.plane);
+        for (int64_t i = 0; i < chunk.rows(); ++i) {
+            T* result = d.start + i * d.row_step;
             const auto row_of = [&](size_t s) {
-                return b.strips + int64_t(s) * b.strip_size + i * cols_of(s) * panel_width;
+                return b.strips + int64_t(s) * strip_size + i * columns_of(chunk, s) * panel_width;
             };
-            if (step == 2 && c.columns.size() == 2) {
-                store_alternating(row_of(0), row_of(1), panel_width, cols_of(0) + cols_of(1), channels, epilogue,
-                                  result, plane);
-                continue;
+            if (d.step == 1) {
+                store_strip(row_of(0), panel_width, chunk.cols(), channels, epilogue, result, d.plane);
+            } else if (d.step == 2 && c.columns.size() == 2) {
+                store_alternating(row_of(0), row_of(1), panel_width, columns_of(chunk, 0) + columns_of(chunk, 1),
+                                  channels, epilogue, result, d.plane);
+            } else {
+                for (size_t s = 0; s < c.columns.size(); ++s)
+                    store_scattered(row_of(s), panel_width, columns_of(chunk, s), channels, epilogue,
+                                    result + c.columns[s].dst, d.plane, d.step);
             }
-            for (size_t s = 0; s < c.columns.size(); ++s)
-                if (cols_of(s) > 0)
-                    store_scattered(row_of(s), panel_width, cols_of(s), channels, epilogue, result + c.columns[s].dst,
-                                    plane, step);
         }
     }
 };

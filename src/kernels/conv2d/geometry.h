@@ -8,6 +8,7 @@
 // Rows and columns are independent of each other: an Axis each. A start may be negative, the last source index too
 // large: outside of the source are zeros.
 #pragma once
+#include <cstdint>
 #include <numeric>
 #include <vector>
 
@@ -61,14 +62,14 @@ struct Correlation {
     const T* bias;  // of the result's channels, or null
     bool relu;
 
-    int64_t channel_taps() const { return FH * FW; }
     const T* source_plane(int64_t n, int64_t group) const { return source + (n * groups + group) * Cin * SH * SW; }
     T* result_plane(int64_t n, int64_t group, int64_t c) const {
         return result + ((n * groups + group) * Cout + c) * DH * DW;
     }
 
-    // The outputs of the longest class of rows; bands of rows are cut from these.
+    // The outputs of the longest class of rows, and of columns: blocks are cut from these.
     int64_t out_rows() const { return rows.front().out; }
+    int64_t out_columns() const { return columns.front().out; }
 
     double multiplications() const {
         double taps = 0;
@@ -77,6 +78,31 @@ struct Correlation {
         return taps * double(N * groups) * double(Cin * Cout);
     }
 };
+
+// Half-open ranges of rows and columns.
+struct Rectangle {
+    int64_t row, row_end, col, col_end;
+
+    int64_t rows() const { return row_end - row; }
+    int64_t cols() const { return col_end - col; }
+};
+
+// The sources that rows [begin, end) of the outputs of every class meet, all columns; beyond the source's edges too.
+template <class T>
+Rectangle source_rectangle(const Correlation<T>& c, const Rectangle& out) {
+    Rectangle r{INT64_MAX, INT64_MIN, INT64_MAX, INT64_MIN};
+    for (const Axis& h : c.rows)
+        if (h.meets_source(out.row)) {
+            r.row = std::min(r.row, h.source_begin(out.row));
+            r.row_end = std::max(r.row_end, h.source_end(std::min(h.out, out.row_end)));
+        }
+    for (const Axis& w : c.columns)
+        if (w.meets_source(out.col)) {
+            r.col = std::min(r.col, w.source_begin(out.col));
+            r.col_end = std::max(r.col_end, w.source_end(std::min(w.out, out.col_end)));
+        }
+    return r.row < r.row_end && r.col < r.col_end ? r : Rectangle{0, 0, 0, 0};
+}
 
 template <class T>
 Correlation<T> forward_correlation(T* out, const T* x, const T* w, const T* b, const Window& p, int64_t FN,

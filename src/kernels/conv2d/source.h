@@ -1,38 +1,10 @@
 // What a kernel reads: a band of the source, in place or copied with its padding, or unfolded along the columns.
 #pragma once
 #include "ahead.h"
-#include "geometry.h"
-#include "kernel.h"
+#include "blocks.h"
 #include "simd.h"
 
 namespace fc::conv {
-
-// Half-open ranges of rows and columns.
-struct Rectangle {
-    int64_t row, row_end, col, col_end;
-
-    int64_t rows() const { return row_end - row; }
-    int64_t cols() const { return col_end - col; }
-};
-
-// The sources that rows [begin, end) of the outputs of every class meet, all columns; beyond the source's edges too.
-template <class T>
-Rectangle source_rectangle(const Correlation<T>& c, const Rectangle& out) {
-    Rectangle r{INT64_MAX, INT64_MIN, INT64_MAX, INT64_MIN};
-    for (const Axis& h : c.rows)
-        if (h.meets_source(out.row)) {
-            r.row = std::min(r.row, h.source_begin(out.row));
-            r.row_end = std::max(r.row_end, h.source_end(std::min(h.out, out.row_end)));
-        }
-    for (const Axis& w : c.columns)
-        if (w.meets_source(out.col)) {
-            r.col = std::min(r.col, w.source_begin(out.col));
-            r.col_end = std::max(r.col_end, w.source_end(std::min(w.out, out.col_end)));
-        }
-    return r.row < r.row_end && r.col < r.col_end ? r : Rectangle{0, 0, 0, 0};
-}
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class T>
 FC_INLINE void fill_zero(T* dst, int64_t count) {
@@ -78,23 +50,20 @@ struct Band {
     int64_t row, col;  // of data[0] in the source
 
     const T* at(int64_t r, int64_t c) const { return data + (r - row) * pitch + (c - col); }
+
+    // Numbers that a copy takes.
+    static int64_t size(const Correlation<T>& c, const Rectangle& r) { return c.Cin * r.rows() * r.cols() + lanes<T>; }
+
+    // With the columns' padding.
+    static Band copy(const Correlation<T>& c, const T* plane, const Rectangle& r, T* buffer) {
+        const int64_t row_begin = std::max<int64_t>(r.row, 0), row_end = std::max(row_begin, std::min(r.row_end, c.SH));
+        T* dst = buffer;
+        for (int64_t channel = 0; channel < c.Cin; ++channel, plane += c.SH * c.SW)
+            for (int64_t row = row_begin; row < row_end; ++row, dst += r.cols())
+                copy_row(dst, plane + row * c.SW, c.SW, r.col, 1, r.cols());
+        return {buffer, (row_end - row_begin) * r.cols(), r.cols(), row_begin, r.col};
+    }
 };
-
-template <class T>
-int64_t band_size(const Correlation<T>& c, const Rectangle& r) {
-    return c.Cin * r.rows() * r.cols();
-}
-
-// The band with its columns' padding.
-template <class T>
-Band<T> copy_band(const Correlation<T>& c, const T* plane, const Rectangle& r, T* buffer) {
-    const int64_t row_begin = std::max<int64_t>(r.row, 0), row_end = std::max(row_begin, std::min(r.row_end, c.SH));
-    T* dst = buffer;
-    for (int64_t channel = 0; channel < c.Cin; ++channel, plane += c.SH * c.SW)
-        for (int64_t row = row_begin; row < row_end; ++row, dst += r.cols())
-            copy_row(dst, plane + row * c.SW, c.SW, r.col, 1, r.cols());
-    return {buffer, (row_end - row_begin) * r.cols(), r.cols(), row_begin, r.col};
-}
 
 // A band unfolded along one class of columns: for each filter column v the source columns that it meets, so that
 // outputs of consecutive columns and rows are consecutive numbers, whatever the stride and dilation.
@@ -111,12 +80,14 @@ struct Unfolded {
         : first_row(source.row), stride(row_stride), rows((source.rows() + row_stride - 1) / row_stride),
           cols(std::min(w.out, out.col_end) - out.col), channel_stride(w.taps * stride * rows * cols) {}
 
-    void fill_offsets(const Axis& h, const Axis& w, const Rectangle& out, int64_t* offsets) const {
+    std::vector<int64_t> offsets(const Axis& h, const Axis& w, const Rectangle& out) const {
+        std::vector<int64_t> offsets;
         for (int64_t u = 0; u < h.taps; ++u)
             for (int64_t v = 0; v < w.taps; ++v) {
                 const int64_t row = h.source_begin(out.row) - first_row + u * h.dilation;
-                *offsets++ = ((v * stride + row % stride) * rows + row / stride) * cols;
+                offsets.push_back(((v * stride + row % stride) * rows + row / stride) * cols);
             }
+        return offsets;
     }
 
     void copy(const Correlation<T>& c, const T* plane, const Axis& h, const Axis& w, const Rectangle& out, T* dst) const {
@@ -141,6 +112,32 @@ private:
             if (u * h.dilation % stride == residue) return true;
         return stride == 1;
     }
+};
+
+// The unfolded sources of a block, one for each class of columns.
+template <class T>
+class UnfoldedBlock {
+public:
+    static int64_t size(const Correlation<T>& c, const Rectangle& out) {
+        int64_t size = lanes<T>;
+        for (const Axis& w : c.columns) size += c.Cin * layout(c, w, out).channel_stride;
+        return size;
+    }
+
+    UnfoldedBlock(const Correlation<T>& c, const Place& p, T* buffer) {
+        for (const Axis& w : c.columns) {
+            data.push_back(buffer);
+            if (!w.meets_source(p.out.col) || source_rectangle(c, p.out).rows() == 0) continue;
+            layout(c, w, p.out).copy(c, c.source_plane(p.n, p.group), c.rows.front(), w, p.out, buffer);
+            buffer += c.Cin * layout(c, w, p.out).channel_stride;
+        }
+    }
+
+    static Unfolded<T> layout(const Correlation<T>& c, const Axis& w, const Rectangle& out) {
+        return {source_rectangle(c, out), c.rows.front().stride, w, out};
+    }
+
+    std::vector<const T*> data;
 };
 
 }  // namespace fc::conv

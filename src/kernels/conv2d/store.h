@@ -1,9 +1,29 @@
 // From a strip [pixels][lanes] in L1 to the planes of the result: transposed, with bias and ReLU.
 #pragma once
-#include "kernel.h"
-#include "simd.h"
+#include "ahead.h"
+#include "blocks.h"
 
 namespace fc::conv {
+
+// Where outputs (rows and columns of their classes) of one class of rows go in the result.
+template <class T>
+struct Destination {
+    T* start;                       // the first output of the first channel
+    int64_t plane, row_step, step;  // distances between channels, rows, and the outputs of one class of columns
+    bool dense;                     // the rows follow each other
+    int64_t rows, columns;
+
+    Destination(const Correlation<T>& c, const Place& p, const Rectangle& out, const Axis& h, int64_t channel)
+        : plane(c.DH * c.DW), row_step(h.dst_step * c.DW), step(c.columns.front().dst_step),
+          dense(step == 1 && (out.rows() == 1 || (h.dst_step == 1 && out.cols() == c.DW))), rows(out.rows()),
+          columns(out.cols()) {
+        start = c.result_plane(p.n, p.group, channel) + h.dst * c.DW + out.row * row_step + out.col * step;
+    }
+
+    Lines<T> lines() const {
+        return dense ? Lines<T>(start, 1, 0, rows * columns, plane) : Lines<T>(start, rows, row_step, columns * step, plane);
+    }
+};
 
 // What happens to channel `c` of a panel on its way out. max(0, NaN) is NaN.
 template <class T>

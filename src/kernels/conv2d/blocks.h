@@ -1,0 +1,92 @@
+// How a result is cut: into blocks of rows (and of columns, where rows are long) whose sources fit half of L2, and for
+// many threads into parts of the output channels. A task is a run of blocks of successive images, for one part.
+#pragma once
+#include "geometry.h"
+#include "kernel.h"
+
+namespace fc::conv {
+
+constexpr int64_t kSourceBytes = 256 << 10;  // of a block
+constexpr int64_t kBlockColumns = 112;       // at least, where rows are cut
+constexpr int kTasksPerThread = 8;
+
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// [0, size) in `parts` near-equal parts: where part i begins.
+inline int64_t part_begin(int64_t size, int64_t parts, int64_t i) { return size * i / parts; }
+
+// A block: its image and group, and its outputs of the longest classes of rows and columns.
+struct Place {
+    int64_t n, group;
+    Rectangle out;
+};
+
+template <class T>
+class Blocks {
+public:
+    int64_t parts = 1;  // of the output channels
+
+    // copies: how many numbers of the source each output column takes in the cache.
+    Blocks(const Correlation<T>& c, int64_t copies) : c(c) {
+        const int64_t pixels = std::max<int64_t>(
+            kSourceBytes / int64_t(sizeof(T)) / (c.Cin * std::max<int64_t>(copies, 1)), 1);
+        const int64_t halo = std::max<int64_t>(source_rectangle(c, {0, 1, 0, 1}).rows() - 1, 0);
+        const int64_t cols = std::min(c.out_columns(), std::max<int64_t>(pixels / (halo + 1), kBlockColumns));
+        col_blocks = divide_up(c.out_columns(), cols);
+        // Not so low that the rows which neighbours share count.
+        const int64_t rows = std::max((pixels / cols - halo) / c.rows.front().stride, 2 * halo + 1);
+        row_blocks = divide_up(c.out_rows(), std::min(rows, c.out_rows()));
+    }
+
+    // More tasks where there would be too few for the threads.
+    void split_for(int nthreads, int64_t panels) {
+        if (nthreads == 1) return;
+        const int64_t wanted = kTasksPerThread / 2 * nthreads, tasks = count();
+        if (tasks >= wanted) return;
+        const int64_t factor = divide_up(wanted, tasks);
+        const bool weights_are_larger = c.Cout * c.FH * c.FW > c.SH * c.SW;
+        if (weights_are_larger) parts = std::min(panels, factor);
+        const int64_t rest = divide_up(factor, parts);
+        if (c.out_rows() >= rest)
+            row_blocks = std::min(c.out_rows(), row_blocks * rest);
+        else
+            col_blocks = std::min(c.out_columns(), col_blocks * rest);
+    }
+
+    int64_t count() const { return c.N * c.groups * row_blocks * col_blocks; }
+
+    // As large as any.
+    Rectangle largest() const {
+        return {0, divide_up(c.out_rows(), row_blocks), 0, divide_up(c.out_columns(), col_blocks)};
+    }
+
+    // body(place, next place or null, part, tid)
+    template <class Body>
+    void for_each(int nthreads, Body body) const {
+        const int64_t blocks = count();
+        const int64_t runs = nthreads == 1 ? 1 : std::min<int64_t>(blocks, nthreads * kTasksPerThread);
+        parallel(runs * parts, nthreads, [&](int64_t task, int tid) {
+            const int64_t run = task % runs, part = task / runs, end = part_begin(blocks, runs, run + 1);
+            Place place = at(part_begin(blocks, runs, run));
+            for (int64_t index = part_begin(blocks, runs, run); index < end; ++index) {
+                const Place next = at(index + 1);
+                body(place, index + 1 < end ? &next : nullptr, part, tid);
+                place = next;
+            }
+        });
+    }
+
+private:
+    const Correlation<T>& c;
+    int64_t row_blocks, col_blocks;
+
+    Place at(int64_t index) const {
+        const int64_t image = index / (row_blocks * col_blocks);
+        const int64_t i = index / col_blocks % row_blocks, j = index % col_blocks;
+        return {image / c.groups, image % c.groups,
+                {part_begin(c.out_rows(), row_blocks, i), part_begin(c.out_rows(), row_blocks, i + 1),
+                 part_begin(c.out_columns(), col_blocks, j), part_begin(c.out_columns(), col_blocks, j + 1)}};
+    }
+};
+
+}  // namespace fc::conv
