@@ -95,18 +95,20 @@ def test_backward(shape, training, dtype, threads):
 
 @pytest.mark.parametrize("shape", [(100, 6, 64), (100, 6, 1), (3, 2, 9000)], ids=str)
 @pytest.mark.parametrize("offset", [1e3, 1e6])
-def test_far_from_zero_and_uneven(shape, offset):
-    """A large mean, and images that differ much from each other, cost no accuracy of the statistics."""
+@pytest.mark.parametrize("first_image", [0, -3])
+def test_far_from_zero(shape, offset, first_image):
+    """A large mean costs no accuracy of the statistics; a first image far from the others little."""
     x = normal(shape, np.float64) + offset
-    x[0] -= 3 * offset
+    x[0] += first_image * offset
     x = x.astype(np.float32)
     C = shape[1]
     out, mean, inv_std = nans(shape, np.float32), nans(C, np.float32), nans(C, np.float32)
     one, zero = np.ones(C, np.float32), np.zeros(C, np.float32)
     cy.training(out, mean, inv_std, x, one, zero, None, None, problem(shape, np.float32))
     exact = x.astype(np.float64)
-    np.testing.assert_allclose(mean, exact.mean(axis=(0, 2)), rtol=2e-7, atol=5e-7 * offset)
-    np.testing.assert_allclose(inv_std, 1 / np.sqrt(exact.var(axis=(0, 2)) + 1e-5), rtol=2e-6)
+    rtol = 4e-6 if first_image else 1e-6
+    np.testing.assert_allclose(mean, exact.mean(axis=(0, 2)), rtol=2e-7, atol=5e-7 * np.ptp(exact))
+    np.testing.assert_allclose(inv_std, 1 / np.sqrt(exact.var(axis=(0, 2)) + 1e-5), rtol=rtol)
 
 
 @pytest.mark.parametrize("P", [1, 20, 300])

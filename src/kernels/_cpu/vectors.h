@@ -44,13 +44,14 @@ struct FirstLanes {
     }
 };
 
-template <class T, class F>
+template <class T, int Chains = kChains, class F>
 FC_INLINE void for_vectors(int64_t count, F f) {
     constexpr int L = lanes<T>;
     int64_t i = 0;
-    for (; i + kChains * L <= count; i += kChains * L)
-        FC_UNROLL for (int k = 0; k < kChains; ++k) f(i + k * L, AllLanes{}, k);
-    for (; i + L <= count; i += L) f(i, AllLanes{}, 0);
+    for (; i + Chains * L <= count; i += Chains * L)
+        FC_UNROLL for (int k = 0; k < Chains; ++k) f(i + k * L, AllLanes{}, k);
+    if constexpr (Chains > 1)
+        for (; i + L <= count; i += L) f(i, AllLanes{}, 0);
     if (i < count) f(i, FirstLanes{count - i}, 0);
 }
 
@@ -62,13 +63,19 @@ FC_INLINE void for_rows(int64_t begin, int64_t end, F f) {
     for (; i < end; ++i) f(i, 0);
 }
 
-// Sums in kChains chains, one result.
-template <class T>
+// A sum in several chains, one result.
+template <class T, int Count = kChains>
 struct Chains {
-    Vec<T> chain[kChains] = {};
+    static_assert(Count == 1 || Count == 4);
+    Vec<T> chain[Count] = {};
 
     __attribute__((always_inline)) Vec<T>& operator[](int k) { return chain[k]; }
-    __attribute__((always_inline)) Vec<T> vector() const { return (chain[0] + chain[1]) + (chain[2] + chain[3]); }
+    __attribute__((always_inline)) Vec<T> vector() const {
+        if constexpr (Count == 1)
+            return chain[0];
+        else
+            return (chain[0] + chain[1]) + (chain[2] + chain[3]);
+    }
     __attribute__((always_inline)) T total() const { return sum(vector()); }
 };
 

@@ -25,7 +25,9 @@ using fc::GradientSums;
 using fc::Moments;
 
 constexpr double kNanosecondsPerByte = 0.05;  // read or written, from cache
-constexpr int64_t kRun = 2048;                // bytes of neighbouring planes that make a task worth its page
+constexpr int64_t kShortPlane = 64;           // bytes
+constexpr int64_t kSlice = 512 << 10;         // bytes of a task's columns, which should stay in the second-level cache
+constexpr int64_t kRun = 2048;                // bytes of neighbouring planes that are worth a jump to the next image
 constexpr int64_t kElements = 16384;          // of a task that only normalises
 constexpr int64_t kTasksPerThread = 4;
 
@@ -58,9 +60,9 @@ Grid whole_channels(const BatchNorm& p, int64_t channels, int nthreads) {
     return grid;
 }
 
-// Blocks of about kElements, as long as possible in memory.
-Grid contiguous(const BatchNorm& p) {
-    const int64_t channels = std::min(p.C, std::max<int64_t>(kElements / p.P, 1));
+// Blocks of about kElements, as long as possible in memory, with at most `channels`.
+Grid runs(const BatchNorm& p, int64_t channels) {
+    channels = std::clamp<int64_t>(kElements / p.P, 1, std::min(p.C, channels));
     return {p, channels, std::max<int64_t>(kElements / (channels * p.P), 1)};
 }
 
@@ -81,13 +83,17 @@ void in_two_passes(const Grid& grid, int nthreads, Collect collect, Finish finis
     fc::parallel(grid.tasks(), nthreads, [&](int64_t task, int) { apply(grid.block(task)); });
 }
 
-// Calls f(layout, channels of a task): vectors along rows where a plane does not fill one.
+// Calls f(layout, channels of a task that adds them up, most channels of one that only normalises).
 template <class T, class F>
 void with_layout(const BatchNorm& p, F f) {
-    if (p.P < fc::lanes<T>)
-        f(fc::Columns<T>{p.C, p.P}, fc::Columns<T>::kColumns / p.P);
-    else
-        f(fc::Planes<T>{p.C, p.P}, ceil_div(kRun, p.P * int64_t(sizeof(T))));
+    using fc::Columns;
+    constexpr int64_t bytes = sizeof(T);
+    if (p.P * bytes < kShortPlane) {
+        const int64_t columns = kSlice / (std::max<int64_t>(p.N, 1) * bytes), most = Columns<T>::kColumns;
+        f(Columns<T>{p.C, p.P}, std::clamp<int64_t>(columns, 64, most) / p.P, most / p.P);
+    } else {
+        f(fc::Planes<T>{p.C, p.P}, ceil_div(kRun, p.P * bytes), p.C);
+    }
 }
 
 int threads_for(const BatchNorm& p, size_t bytes_per_element) {
@@ -106,7 +112,8 @@ void training(T* out, T* mean, T* inv_std, const T* x, const T* gamma, const T* 
               const BatchNorm* sizes) {
     const BatchNorm p = *sizes;
     const int nthreads = threads_for(p, 2 * sizeof(T));
-    with_layout<T>(p, [&](auto layout, int64_t channels) {
+    const double to_mean = 1 / double(p.N * p.P), to_unbiased = 1 / double(p.N * p.P - 1);
+    with_layout<T>(p, [&](auto layout, int64_t channels, int64_t) {
         const Grid grid = whole_channels(p, channels, nthreads);
         fc::Scratch<Moments> partial(grid.parts() * p.C);
         fc::Scratch<Affine<T>> affine(p.C);
@@ -115,13 +122,14 @@ void training(T* out, T* mean, T* inv_std, const T* x, const T* gamma, const T* 
             [&](int64_t c0, int64_t c1) {
                 for (int64_t c = c0; c < c1; ++c) {
                     const Moments m = total(partial.get(), c, p.C, grid.parts());
-                    const double inverse = 1 / std::sqrt(m.m2 / m.count + p.eps), scale = gamma[c] * inverse;
-                    mean[c] = T(m.mean());
+                    const double exact_mean = m.sum * to_mean, inverse = 1 / std::sqrt(m.m2 * to_mean + p.eps);
+                    const double scale = gamma[c] * inverse;
+                    mean[c] = T(exact_mean);
                     inv_std[c] = T(inverse);
-                    affine[c] = {T(scale), mean[c], T(beta[c] - scale * (m.mean() - mean[c]))};
+                    affine[c] = {T(scale), mean[c], T(beta[c] - scale * (exact_mean - mean[c]))};
                     if (running_mean) {
-                        running_mean[c] += T(p.momentum * (m.mean() - running_mean[c]));
-                        running_var[c] += T(p.momentum * (m.m2 / (m.count - 1) - running_var[c]));
+                        running_mean[c] += T(p.momentum * (exact_mean - running_mean[c]));
+                        running_var[c] += T(p.momentum * (m.m2 * to_unbiased - running_var[c]));
                     }
                 }
             },
@@ -134,8 +142,8 @@ void inference(T* out, const T* x, const T* gamma, const T* beta, const T* mean,
     const BatchNorm p = *sizes;
     fc::Scratch<Affine<T>> affine(p.C);
     for (int64_t c = 0; c < p.C; ++c) affine[c] = {T(gamma[c] / std::sqrt(double(var[c]) + p.eps)), mean[c], beta[c]};
-    const Grid grid = contiguous(p);
-    with_layout<T>(p, [&](auto layout, int64_t) {
+    with_layout<T>(p, [&](auto layout, int64_t, int64_t most_channels) {
+        const Grid grid = runs(p, most_channels);
         fc::parallel(grid.tasks(), threads_for(p, 2 * sizeof(T)),
                      [&](int64_t task, int) { layout.apply(out, x, affine, grid.block(task)); });
     });
@@ -147,8 +155,8 @@ void backward(T* dx, T* dgamma, T* dbeta, const T* dout, const T* x, const T* ga
               bool batch_statistics, const BatchNorm* sizes) {
     const BatchNorm p = *sizes;
     const int nthreads = threads_for(p, 3 * sizeof(T));
-    const double count = double(p.N * p.P);
-    with_layout<T>(p, [&](auto layout, int64_t channels) {
+    const double to_mean = 1 / double(p.N * p.P);
+    with_layout<T>(p, [&](auto layout, int64_t channels, int64_t) {
         const Grid grid = whole_channels(p, channels, nthreads);
         fc::Scratch<GradientSums> partial(grid.parts() * p.C);
         fc::Scratch<Affine<T>> affine(p.C);
@@ -163,8 +171,8 @@ void backward(T* dx, T* dgamma, T* dbeta, const T* dout, const T* x, const T* ga
                     dbeta[c] = T(sums.dout);
                     dgamma[c] = T(sums.product * inverse);
                     affine[c] = {T(scale), T(0), T(0)};
-                    gradient[c] = {T(scale), T(-scale * inverse * inverse * sums.product / count), mean[c],
-                                   T(-scale * sums.dout / count)};
+                    gradient[c] = {T(scale), T(-scale * inverse * inverse * sums.product * to_mean), mean[c],
+                                   T(-scale * sums.dout * to_mean)};
                 }
             },
             [&](const Block& b) {

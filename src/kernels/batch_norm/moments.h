@@ -1,5 +1,6 @@
 // What is added up over a channel, in double, and how partial sums are put together.
 #pragma once
+#include <cmath>
 #include <cstdint>
 
 namespace fc {
@@ -24,10 +25,23 @@ struct Moments {
     }
 };
 
-// Moments of `count` values of which the sums of (x - shift) and of its square are known. Exact enough when the shift
-// is near the mean compared with the spread of all values that are added up.
+// Moments of `count` values of which the sums of (x - shift) and of its square are known.
 static inline Moments shifted_moments(double count, double shift, double sum, double squares) {
     return {count, count * shift + sum, squares - sum * sum / count};
+}
+
+// Is the shift so far from the mean that m2 lost digits? Its error grows with the square of this distance in standard
+// deviations. The mean of all values added up before is never too far as a shift: the distance adds to the spread of
+// all. The first shift is the first value: in the rare case that it is an outlier, the sums are made again.
+static inline bool too_far(double shift, const Moments& m) {
+    const double distance = m.mean() - shift;
+    return distance * distance * m.count > 16 * m.m2;
+}
+
+// A shift must not turn finite values into NaN.
+template <class T>
+static inline T finite(double value) {
+    return std::isfinite(value) ? T(value) : T(0);
 }
 
 // The sums that the gradients need: of dout, and of dout * (x - mean).

@@ -1,6 +1,6 @@
-// Batch normalisation where a plane of P elements is long: vectors run along the plane, one channel at a time.
+// Batch normalisation where a plane of P elements fills vectors: they run along the plane.
 //
-// Sums are made in T over chunks of at most kChunk elements (several planes, or a piece of one) and added up in double.
+// Sums are made in T over chunks of at most kChunk elements of one channel, and added up in double.
 #pragma once
 #include <algorithm>
 
@@ -16,7 +16,7 @@ struct Planes {
 
     int64_t C, P;
 
-    // A chunk: elements [p, p + length) of channel c in images [n0, n1).
+    // Elements [p, p + length) of channel c in images [n0, n1).
     struct Chunk {
         int64_t c, n0, n1, p, length;
 
@@ -27,51 +27,50 @@ struct Planes {
         for (int64_t c = b.c0; c < b.c1; ++c) out[c] = {0, 0, 0};
         chunks(b, [&](const Chunk& chunk) {
             Moments& total = out[chunk.c];
-            const double guess = total.count ? total.mean() : sum(x, chunk) / chunk.count();
-            const T shift = std::isfinite(guess) ? T(guess) : T(0);
-            Chains<T> sums, squares;
-            vectors(chunk, [&](int64_t at, auto lanes, int k) {
-                const Vec<T> d = lanes.keep(lanes.load(x + at) - shift, T(0));
-                sums[k] += d;
-                squares[k] = fma(d, d, squares[k]);
-            });
-            total.add(shifted_moments(chunk.count(), shift, sums.total(), squares.total()));
+            const T shift = finite<T>(total.count ? total.mean() : x[start(chunk.n0, chunk.c) + chunk.p]);
+            Moments fresh = chunk_moments(x, chunk, shift);
+            if (total.count == 0 && too_far(shift, fresh)) fresh = chunk_moments(x, chunk, finite<T>(fresh.mean()));
+            total.add(fresh);
         });
     }
 
     void gradient_sums(const T* dout, const T* x, const T* mean, const Block& b, GradientSums* out) const {
         for (int64_t c = b.c0; c < b.c1; ++c) out[c] = {0, 0};
         chunks(b, [&](const Chunk& chunk) {
-            Chains<T> sums, products;
-            vectors(chunk, [&](int64_t at, auto lanes, int k) {
-                const Vec<T> g = lanes.load(dout + at);  // 0 in the lanes that are not there
-                sums[k] += g;
-                products[k] = fma(g, lanes.keep(lanes.load(x + at) - mean[chunk.c], T(0)), products[k]);
-            });
-            out[chunk.c].add({sums.total(), products.total()});
+            const T m = mean[chunk.c];
+            add_up(
+                chunk,
+                [&](int64_t at, auto lanes, Vec<T>& sum, Vec<T>& products) {
+                    const Vec<T> g = lanes.load(dout + at);  // 0 in the lanes that are not there
+                    sum += g;
+                    products = fma(g, lanes.keep(lanes.load(x + at) - m, T(0)), products);
+                },
+                [&](T sum, T products) { out[chunk.c].add({sum, products}); });
         });
     }
 
     void apply(T* y, const T* x, const Affine<T>* affine, const Block& b) const {
-        planes(b, [&](int64_t c, int64_t start) {
+        planes(b, [&](int64_t c, int64_t at) {
             const Affine<T> a = affine[c];
             for_vectors<T>(P, [&](int64_t i, auto lanes, int) {
-                lanes.store(y + start + i, fma(lanes.load(x + start + i) - a.mean, set1(a.scale), set1(a.shift)));
+                lanes.store(y + at + i, fma(lanes.load(x + at + i) - a.mean, set1(a.scale), set1(a.shift)));
             });
         });
     }
 
     void apply(T* dx, const T* dout, const T* x, const Gradient<T>* gradient, const Block& b) const {
-        planes(b, [&](int64_t c, int64_t start) {
+        planes(b, [&](int64_t c, int64_t at) {
             const Gradient<T> a = gradient[c];
             for_vectors<T>(P, [&](int64_t i, auto lanes, int) {
-                const Vec<T> slope = fma(lanes.load(x + start + i) - a.mean, set1(a.slope), set1(a.offset));
-                lanes.store(dx + start + i, fma(lanes.load(dout + start + i), set1(a.scale), slope));
+                const Vec<T> slope = fma(lanes.load(x + at + i) - a.mean, set1(a.slope), set1(a.offset));
+                lanes.store(dx + at + i, fma(lanes.load(dout + at + i), set1(a.scale), slope));
             });
         });
     }
 
 private:
+    int64_t start(int64_t n, int64_t c) const { return (n * C + c) * P; }
+
     // Neighbouring channels take turns, chunk by chunk: their planes are neighbours in memory.
     template <class F>
     void chunks(const Block& b, F f) const {
@@ -85,22 +84,32 @@ private:
     template <class F>
     void planes(const Block& b, F f) const {
         for (int64_t n = b.n0; n < b.n1; ++n)
-            for (int64_t c = b.c0; c < b.c1; ++c) f(c, (n * C + c) * P);
+            for (int64_t c = b.c0; c < b.c1; ++c) f(c, start(n, c));
     }
 
-    // f(index in x, lanes, chain) over a chunk.
-    template <class F>
-    __attribute__((always_inline)) void vectors(const Chunk& chunk, F f) const {
-        for (int64_t n = chunk.n0; n < chunk.n1; ++n) {
-            const int64_t start = (n * C + chunk.c) * P + chunk.p;
-            for_vectors<T>(chunk.length, [&](int64_t i, auto lanes, int k) { f(start + i, lanes, k); });
-        }
+    // Two sums over a chunk: add(index in x, lanes, sum 1, sum 2) for every vector, then done(sum 1, sum 2).
+    template <class Add, class Done>
+    void add_up(const Chunk& chunk, Add add, Done done) const {
+        Chains<T> one, two;
+        planes({chunk.c, chunk.c + 1, chunk.n0, chunk.n1}, [&](int64_t, int64_t plane) {
+            for_vectors<T>(chunk.length, [&](int64_t i, auto lanes, int k) {
+                add(plane + chunk.p + i, lanes, one[k], two[k]);
+            });
+        });
+        done(one.total(), two.total());
     }
 
-    double sum(const T* x, const Chunk& chunk) const {
-        Chains<T> sums;
-        vectors(chunk, [&](int64_t at, auto lanes, int k) { sums[k] += lanes.load(x + at); });
-        return sums.total();
+    Moments chunk_moments(const T* x, const Chunk& chunk, T shift) const {
+        Moments moments;
+        add_up(
+            chunk,
+            [&](int64_t at, auto lanes, Vec<T>& sum, Vec<T>& squares) {
+                const Vec<T> d = lanes.keep(lanes.load(x + at) - shift, T(0));
+                sum += d;
+                squares = fma(d, d, squares);
+            },
+            [&](T sum, T squares) { moments = shifted_moments(chunk.count(), shift, sum, squares); });
+        return moments;
     }
 };
 
