@@ -19,8 +19,13 @@ struct Taps {
     int64_t begin, end;
 
     Taps(int64_t start, int64_t extent, int64_t count, int64_t dilation)
-        : begin(start < 0 ? std::min(count, (-start + dilation - 1) / dilation) : 0),
-          end(std::max(begin, start < extent ? std::min(count, (extent - start + dilation - 1) / dilation) : 0)) {}
+        : begin(start < 0 ? std::min(count, steps(-start, dilation)) : 0),
+          end(std::max(begin, start < extent ? std::min(count, steps(extent - start, dilation)) : 0)) {}
+
+private:
+    static int64_t steps(int64_t distance, int64_t dilation) {
+        return dilation == 1 ? distance : (distance + dilation - 1) / dilation;  // no division where none is needed
+    }
 };
 
 }  // namespace fc

@@ -1,7 +1,9 @@
 // Average pooling. Sums are separable: FH rows of x are added as they are, column by column, then FW columns of that
 // one row. The gradient is the same backwards: rows of shares are added, then each sum is spread over FW columns.
 #pragma once
-#include "planes.h"
+#include "covering.h"
+#include "ring.h"
+#include "stride2.h"
 
 namespace {
 
@@ -73,106 +75,89 @@ private:
     PhasedRow<T> row_;
 };
 
-template <class T>
+// The same means for K x K windows with stride 2 along the rows and Pad columns before them.
+template <class T, int K, int Pad>
+class MeansStride2 : Averages<T> {
+public:
+    using Averages<T>::Averages;
+
+    void plane(T* out, const T* x, int64_t begin, int64_t end) const {
+        const Window& p = this->p_;
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t top = i * p.stride_h - p.pad_top;
+            const int64_t first = std::max(int64_t(0), top), last = std::min(top + K, p.H);
+            const Vec<T> row_divisor = this->row_divisor(i);
+            Stride2<T, K, Pad> row;
+            row.begin(T(0));
+            for (int64_t j = 0; j < p.OW; j += lanes<T>) {
+                Vec<T> tap[K];
+                row.taps([=, W = p.W](int64_t v) {
+                    const int64_t w = 2 * j + v * lanes<T>;
+                    Vec<T> sum = load_or(x + first * W + w, W - w, T(0));
+                    for (int64_t h = first + 1; h < last; ++h) sum += load_or(x + h * W + w, W - w, T(0));
+                    return sum;
+                }, tap);
+                Vec<T> sum = tap[0];
+                FC_UNROLL for (int v = 1; v < K; ++v) sum += tap[v];
+                fc::store_n(out + i * p.OW + j, this->mean(sum, row_divisor, j), p.OW - j);
+            }
+        }
+    }
+};
+
+template <class T, int64_t First, int64_t Second>
 class SharesOfWindows : Averages<T> {
 public:
     SharesOfWindows(const Window& p, const Divisor& divisor)
-        : Averages<T>(p, divisor), margin_((p.FW - 1) / p.stride_w),
-          length_(margin_ + std::max(this->width_, (p.W + p.pad_left) / p.stride_w + 1 + lanes<T>)),
-          sums_(length_), shares_(p.OH * this->width_) {
-        std::fill_n(sums_.get(), length_, T(0));
+        : Averages<T>(p, divisor), covering_(p), shares_((p.FH - 1) / p.stride_h + 1, covering_.length<T>()),
+          sums_(1, covering_.length<T>()) {
+        shares_.fill(T(0));
+        sums_.fill(T(0));
     }
 
     // The rows [begin, end) of one plane dx.
     void plane(T* dx, const T* dout, int64_t begin, int64_t end) {
-        const Window& p = this->p_;
-        if (begin == end) return;
-        share(dout, first_window(begin), last_window(end - 1));
-        for (int64_t h = begin; h < end; ++h) {
-            T* row = dx + h * p.W;
-            const int64_t first = first_window(h), last = last_window(h);
-            if (h > begin && first == first_window(h - 1) && last == last_window(h - 1)) {
-                std::copy_n(row - p.W, p.W, row);
-            } else {
-                add_rows(first, last);
-                spread(row);
-            }
+        int64_t ready = 0;
+        for (int64_t h = begin, next; h < end; h = next) {
+            const int64_t first = covering_.first(h), last = covering_.last(h);
+            for (next = h + 1; next < end && covering_.first(next) == first && covering_.last(next) == last;) ++next;
+            for (ready = std::max(ready, first); ready <= last; ++ready) share(dout, ready);
+            spread(dx + h * this->p_.W, next - h, sum(first, last));
         }
     }
 
 private:
-    // The output rows whose windows cover row h of x.
-    int64_t first_window(int64_t h) const {
-        const int64_t before = h + this->p_.pad_top - this->p_.FH;
-        return before < 0 ? 0 : before / this->p_.stride_h + 1;
-    }
-    int64_t last_window(int64_t h) const {
-        return std::min(this->p_.OH - 1, (h + this->p_.pad_top) / this->p_.stride_h);
-    }
+    T* row(const Ring<T>& ring, int64_t i) const { return ring.row(i) + covering_.margin; }
 
-    void share(const T* dout, int64_t first, int64_t last) {
+    void share(const T* dout, int64_t i) {
         const int64_t OW = this->p_.OW;
-        for (int64_t i = first; i <= last; ++i) {
-            const Vec<T> row_divisor = this->row_divisor(i);
-            for (int64_t j = 0; j < OW; j += lanes<T>)
-                fc::store(shares_ + i * this->width_ + j,
-                          this->mean(fc::load_n(dout + i * OW + j, OW - j), row_divisor, j));
-        }
+        const Vec<T> row_divisor = this->row_divisor(i);
+        for (int64_t j = 0; j < OW; j += lanes<T>)
+            fc::store(row(shares_, i) + j, this->mean(fc::load_n(dout + i * OW + j, OW - j), row_divisor, j));
     }
 
-    void add_rows(int64_t first, int64_t last) {
-        for (int64_t j = 0; j < this->width_; j += lanes<T>) {
+    // The sum of the rows first to last.
+    const T* sum(int64_t first, int64_t last) {
+        if (first == last) return row(shares_, first);
+        for (int64_t j = 0; j < this->p_.OW; j += lanes<T>) {
             Vec<T> sum = fc::zero<T>();
-            for (int64_t i = first; i <= last; ++i) sum += fc::load(shares_ + i * this->width_ + j);
-            fc::store(sums_ + margin_ + j, sum);
+            for (int64_t i = first; i <= last; ++i) sum += fc::load(row(shares_, i) + j);
+            fc::store(row(sums_, 0) + j, sum);
         }
+        return row(sums_, 0);
     }
 
-    // Padded column k*stride + r is covered by the windows k, k-1, ... : as many as taps r, r + stride, ... exist.
-    struct Phase {
-        const T* sums;
-        int64_t count;
-
-        Vec<T> at(int64_t k) const {
-            Vec<T> sum = fc::zero<T>();
-            for (int64_t q = 0; q < count; ++q) sum += fc::load(sums + k - q);
+    void spread(T* dx, int64_t rows, const T* sums) const {
+        covering_.template write_rows<First, Second>(dx, rows, [=](int64_t k, auto count, int64_t) {
+            if (count == 0) return fc::zero<T>();
+            Vec<T> sum = fc::load(sums + k);
+            for (int64_t q = 1; q < count; ++q) sum += fc::load(sums + k - q);
             return sum;
-        }
-    };
-
-    Phase phase(int64_t padded_column) const {
-        const int64_t stride = this->p_.stride_w, r = padded_column % stride;
-        return {sums_ + margin_ + padded_column / stride, r < this->p_.FW ? (this->p_.FW - 1 - r) / stride + 1 : 0};
+        });
     }
 
-    void spread(T* dx) const {
-        const Window& p = this->p_;
-        constexpr int64_t L = lanes<T>;
-        if (p.stride_w == 1) {
-            const Phase only = phase(p.pad_left);
-            for (int64_t w = 0; w < p.W; w += L) fc::store_n(dx + w, only.at(w), p.W - w);
-        } else if (p.stride_w == 2) {
-            const Phase even = phase(p.pad_left), odd = phase(p.pad_left + 1);
-            for (int64_t w = 0; w < p.W; w += 2 * L) {
-                const Vec<T> a = even.at(w / 2), b = odd.at(w / 2);
-                fc::store_n(dx + w, fc::interleave_lo(a, b), p.W - w);
-                if (w + L < p.W) fc::store_n(dx + w + L, fc::interleave_hi(a, b), p.W - w - L);
-            }
-        } else {
-            for (int64_t c = 0; c < std::min(p.stride_w, p.W); ++c) {
-                const Phase of_column = phase(p.pad_left + c);
-                const int64_t count = (p.W - c + p.stride_w - 1) / p.stride_w;
-                for (int64_t k = 0; k < count; k += L) {
-                    T block[L];
-                    fc::store(block, of_column.at(k));
-                    for (int64_t i = 0; i < std::min(L, count - k); ++i) dx[c + (k + i) * p.stride_w] = block[i];
-                }
-            }
-        }
-    }
-
-    int64_t margin_, length_;
-    Scratch<T> sums_, shares_;
+    Covering covering_;
+    Ring<T> shares_, sums_;
 };
 
 template <class T>
@@ -180,9 +165,15 @@ void avg_forward(T* out, const T* x, const Window* window, int64_t divisor, int6
     const Window p = simplified(*window);
     const double elements = double(p.N * p.C * p.OH) * double(p.W * std::min(p.FH, p.stride_h) + p.OW * p.FW);
     over_planes(p.N * p.C, p.OH, elements * 0.1, [&](const Part& part) {
-        MeansOfWindows<T> means(p, {divisor, include_pad != 0});
-        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
-            means.plane(out + plane * p.OH * p.OW, x + plane * p.H * p.W, part.row_begin, part.row_end);
+        const Divisor d{divisor, include_pad != 0};
+        auto run = [&](auto&& kernel) {
+            for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
+                kernel.plane(out + plane * p.OH * p.OW, x + plane * p.H * p.W, part.row_begin, part.row_end);
+        };
+        if (is_stride2(p, 2, 0)) return run(MeansStride2<T, 2, 0>(p, d));
+        if (is_stride2(p, 3, 0)) return run(MeansStride2<T, 3, 0>(p, d));
+        if (is_stride2(p, 3, 1)) return run(MeansStride2<T, 3, 1>(p, d));
+        run(MeansOfWindows<T>(p, d));
     });
 }
 
@@ -190,9 +181,11 @@ template <class T>
 void avg_backward(T* dx, const T* dout, const Window* window, int64_t divisor, int64_t include_pad) {
     const Window p = simplified(*window);
     over_planes(p.N * p.C, p.H, double(p.N * p.C * p.H * p.W) * 0.2, [&](const Part& part) {
-        SharesOfWindows<T> shares(p, {divisor, include_pad != 0});
-        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
-            shares.plane(dx + plane * p.H * p.W, dout + plane * p.OH * p.OW, part.row_begin, part.row_end);
+        Covering(p).with_counts([&](auto first, auto second) {
+            SharesOfWindows<T, decltype(first)::value, decltype(second)::value> shares(p, {divisor, include_pad != 0});
+            for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
+                shares.plane(dx + plane * p.H * p.W, dout + plane * p.OH * p.OW, part.row_begin, part.row_end);
+        });
     });
 }
 

@@ -5,6 +5,7 @@
 #include "adaptive.h"
 #include "average.h"
 #include "max.h"
+#include "max_backward.h"
 #include "stochastic.h"
 
 FC_KERNELS(FC_FLOATS(max_forward), FC_FLOATS(max_backward), FC_FLOATS(avg_forward), FC_FLOATS(avg_backward),

@@ -7,7 +7,8 @@
 #pragma once
 #include <limits>
 
-#include "planes.h"
+#include "ring.h"
+#include "stride2.h"
 
 namespace {
 
@@ -78,7 +79,7 @@ class MaxRows {
 public:
     explicit MaxRows(const Window& p)
         : p_(p), width_(round_up(p.OW, lanes<T>)), row_(p, kMinusInfinity<T>), first_(width_),
-          values_(p.reach_h() * width_), columns_(p.reach_h() * width_) {
+          values_(p.reach_h(), width_), columns_(p.reach_h(), width_) {
         for (int64_t j = 0; j < width_; ++j) {
             const int64_t left = j * p.stride_w - p.pad_left;
             first_[j] = Int<T>(left + Taps(left, p.W, p.FW, p.dilation_w).begin * p.dilation_w);
@@ -93,13 +94,13 @@ public:
             const Taps rows(top, p_.H, p_.FH, p_.dilation_h);
             const int64_t last = top + (rows.end - 1) * p_.dilation_h;
             for (ready = std::max(ready, top); ready <= last; ++ready)
-                reduce_columns(x + ready * p_.W, ready % p_.reach_h());
+                reduce_columns(x + ready * p_.W, values_.row(ready), columns_.row(ready));
             reduce_rows(out + i * p_.OW, indices + i * p_.OW, top, rows);
         }
     }
 
 private:
-    void reduce_columns(const T* x, int64_t slot) {
+    void reduce_columns(const T* x, T* values, Int<T>* columns) {
         using I = Int<T>;
         row_.read([x](int64_t w, int64_t n) { return fc::load_n(x + w, n); });
         const Vec<I> across = fc::iota<I>() * fc::set1(I(p_.stride_w));
@@ -110,8 +111,8 @@ private:
                 best.take(fc::load(row_.tap(v) + j), column);
                 column += fc::set1(I(p_.dilation_w));
             }
-            fc::store(values_ + slot * width_ + j, best.value);
-            fc::store(columns_ + slot * width_ + j, best.index);
+            fc::store(values + j, best.value);
+            fc::store(columns + j, best.index);
         }
     }
 
@@ -120,9 +121,9 @@ private:
         for (int64_t j = 0; j < p_.OW; j += lanes<T>) {
             Best<T> best{};
             for (int64_t u = rows.begin; u < rows.end; ++u) {
-                const int64_t at = (top + u * p_.dilation_h) % p_.reach_h() * width_ + j;
-                const Vec<T> value = fc::load(values_ + at);
-                const Vec<I> index = fc::load(columns_ + at) + fc::set1(I(u * p_.dilation_h * p_.W));
+                const int64_t h = top + u * p_.dilation_h;
+                const Vec<T> value = fc::load(values_.row(h) + j);
+                const Vec<I> index = fc::load(columns_.row(h) + j) + fc::set1(I(u * p_.dilation_h * p_.W));
                 if (u == rows.begin) best = {value, index};
                 else best.take(value, index);
             }
@@ -134,8 +135,44 @@ private:
     int64_t width_;
     PhasedRow<T> row_;
     Scratch<Int<T>> first_;
-    Scratch<T> values_;
-    Scratch<Int<T>> columns_;
+    Ring<T> values_;
+    Ring<Int<T>> columns_;
+};
+
+// The same for K x K windows with stride 2 along the rows and Pad columns before them, straight from x.
+template <class T, int K, int Pad>
+class MaxStride2 {
+public:
+    explicit MaxStride2(const Window& p) : p_(p) {}
+
+    void plane(T* out, int64_t* indices, const T* x, int64_t begin, int64_t end) const {
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t top = i * p_.stride_h - p_.pad_top;
+            const int64_t first = std::max(int64_t(0), -top), last = std::min(int64_t(K), p_.H - top);
+            row(out + i * p_.OW, indices + i * p_.OW, x, top, first, last);
+        }
+    }
+
+private:
+    // One row of windows from their rows first to last - 1, which are inside of x.
+    void row(T* out, int64_t* indices, const T* x, int64_t top, int64_t first, int64_t last) const {
+        using I = Int<T>;
+        Stride2<T, K, Pad> rows[K];
+        for (Stride2<T, K, Pad>& row : rows) row.begin(kMinusInfinity<T>);
+        for (int64_t j = 0; j < p_.OW; j += lanes<T>) {
+            const Vec<I> column = fc::iota<I>() * 2 + fc::set1(I(2 * j - Pad));
+            // Before its first column a window begins with its second.
+            Best<T> best{fc::set1(kMinusInfinity<T>), fc::max(column, fc::zero<I>()) + fc::set1(I(first * p_.W))};
+            for (int64_t u = first; u < last; ++u) {
+                Vec<T> tap[K];
+                rows[u].taps(x + (top + u) * p_.W, 2 * j, p_.W, kMinusInfinity<T>, tap);
+                FC_UNROLL for (int v = 0; v < K; ++v) best.take(tap[v], column + fc::set1(I(u * p_.W + v)));
+            }
+            best.put(out + j, indices + j, top * p_.W, p_.OW - j);
+        }
+    }
+
+    const Window& p_;
 };
 
 template <class T>
@@ -144,25 +181,16 @@ void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
     const bool one_by_one = p.reach_h() * p.W >= std::numeric_limits<Int<T>>::max() || misses(p);
     const double taps = double(p.FH * p.FW);
     over_planes(p.N * p.C, p.OH, double(p.N * p.C * p.OH * p.OW) * 0.1 * taps, [&](const Part& part) {
+        auto run = [&](auto&& kernel) {
+            for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
+                kernel.plane(out + plane * p.OH * p.OW, indices + plane * p.OH * p.OW, x + plane * p.H * p.W,
+                             part.row_begin, part.row_end);
+        };
         if (one_by_one) return max_windows(out, indices, x, p, part);
-        MaxRows<T> rows(p);
-        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
-            rows.plane(out + plane * p.OH * p.OW, indices + plane * p.OH * p.OW, x + plane * p.H * p.W,
-                       part.row_begin, part.row_end);
-    });
-}
-
-// Every dout is added at its window's index: the plane is zeroed in cache, then scattered into.
-template <class T>
-void max_backward(T* dx, const T* dout, const int64_t* indices, const Window* window) {
-    const int64_t inside = window->H * window->W, count = window->OH * window->OW;
-    const int64_t planes = window->N * window->C;
-    over_planes(planes, 1, double(planes) * (0.05 * double(inside) + double(count)), [&](const Part& part) {
-        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) {
-            T* to = dx + plane * inside;
-            std::fill_n(to, inside, T(0));
-            for (int64_t i = plane * count; i < (plane + 1) * count; ++i) to[indices[i]] += dout[i];
-        }
+        if (is_stride2(p, 2, 0)) return run(MaxStride2<T, 2, 0>(p));
+        if (is_stride2(p, 3, 0)) return run(MaxStride2<T, 3, 0>(p));
+        if (is_stride2(p, 3, 1)) return run(MaxStride2<T, 3, 1>(p));
+        run(MaxRows<T>(p));
     });
 }
 
