@@ -397,12 +397,12 @@ FC_INLINE void transpose_blocks(Vec<T>* r, int step) {
     }
 }
 
-// The vector made of the blocks at p, p + stride, p + 2*stride, ... (GCC does not find the inserts from memory, which
+// The vector of the blocks of 16 bytes at address(0), address(1), ... (GCC does not find the inserts from memory, which
 // spare the shuffle unit, in a __builtin_shufflevector).
-template <class T>
-FC_INLINE Vec<T> load_blocks(const T* p, int64_t stride) {
+template <class T, class Address>
+FC_INLINE Vec<T> load_blocks(Address address) {
 #if defined(__AVX2__)
-    const auto block = [=](int i) { return _mm_loadu_ps(reinterpret_cast<const float*>(p + i * stride)); };
+    const auto block = [=](int i) { return _mm_loadu_ps(reinterpret_cast<const float*>(address(i))); };
     const __m256 lower = _mm256_insertf128_ps(_mm256_castps128_ps256(block(0)), block(1), 1);
 #if defined(__AVX512F__)
     const __m256 upper = _mm256_insertf128_ps(_mm256_castps128_ps256(block(2)), block(3), 1);
@@ -411,8 +411,16 @@ FC_INLINE Vec<T> load_blocks(const T* p, int64_t stride) {
     return (Vec<T>)lower;
 #endif
 #else
-    return load(p);
+    return load(address(0));
 #endif
+}
+
+// The first columns of the rows that begin at row(0), row(1), ...
+template <class T, class Row>
+FC_INLINE void load_transposed(Row row, Vec<T>* out) {
+    constexpr int B = block_lanes<T>;
+    FC_UNROLL for (int i = 0; i < B; ++i) out[i] = load_blocks<T>([=](int block) { return row(i + block * B); });
+    transpose_in_blocks<T>(out);
 }
 
 }  // namespace detail
@@ -425,12 +433,15 @@ FC_INLINE void transpose(Vec<T>* r) {
     FC_UNROLL for (int k = 0; k < B; ++k) detail::transpose_blocks<T>(r + k, B);
 }
 
-// out[k] = column k of the strip's rows 0 .. lanes<T> - 1, for as many columns as fit 16 bytes.
+// out[k] = column k of lanes<T> rows, for as many columns as fit 16 bytes. The rows begin `row` apart, or at offsets[0],
+// offsets[1], ... from p.
 template <class T>
-FC_INLINE void load_transposed(const T* strip, int64_t row, Vec<T>* out) {
-    constexpr int B = detail::block_lanes<T>;
-    FC_UNROLL for (int i = 0; i < B; ++i) out[i] = detail::load_blocks<T>(strip + i * row, B * row);
-    detail::transpose_in_blocks<T>(out);
+FC_INLINE void load_transposed(const T* p, int64_t row, Vec<T>* out) {
+    detail::load_transposed<T>([=](int i) { return p + i * row; }, out);
+}
+template <class T>
+FC_INLINE void load_transposed(const T* p, const int64_t* offsets, Vec<T>* out) {
+    detail::load_transposed<T>([=](int i) { return p + offsets[i]; }, out);
 }
 
 // dst[c*plane + p] = f(strip[p*row + c], c) for p < npixels <= lanes<T>, c < nchannels: the way out of a kernel whose
