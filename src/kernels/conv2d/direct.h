@@ -119,10 +119,17 @@ private:
         if (unfolds)
             b.unfolded = UnfoldedBlock<T>(c, p, buffer).data;
         else if (copies)
-            b.band = Band<T>::copy(c, plane, source_rectangle(c, p.out), buffer);
+            b.band = Band<T>::copy(c, plane, inner_rows(source_rectangle(c, p.out)), buffer);
         else
             b.band = {plane, c.SH * c.SW, c.SW, 0, 0};
         return b;
+    }
+
+    // Without the rows beyond the image: they are left out.
+    Rectangle inner_rows(Rectangle r) const {
+        r.row = std::max<int64_t>(r.row, 0);
+        r.row_end = std::max(std::min(r.row_end, c.SH), r.row);
+        return r;
     }
 
     Lines<T> source_of(const Place& p, const T* anywhere) const {

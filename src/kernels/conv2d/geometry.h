@@ -25,6 +25,16 @@ struct Axis {
     // The source range that outputs [begin, end) meet; empty if they are none.
     int64_t source_begin(int64_t begin) const { return start + begin * stride; }
     int64_t source_end(int64_t end) const { return start + (end - 1) * stride + (taps - 1) * dilation + 1; }
+    // The part of all (output, tap) pairs that meet the source, of `extent` numbers, and not its padding.
+    double inside(int64_t extent) const {
+        int64_t pairs = 0;
+        for (int64_t k = 0; k < taps; ++k) {
+            const Taps outputs(start + k * dilation, extent, out, stride);
+            pairs += outputs.end - outputs.begin;
+        }
+        return taps ? double(pairs) / double(out * taps) : 1;
+    }
+
     bool meets_source(int64_t begin) const { return taps > 0 && begin < out; }
 };
 

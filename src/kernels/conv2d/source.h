@@ -11,6 +11,13 @@ FC_INLINE void fill_zero(T* dst, int64_t count) {
     for (int64_t i = 0; i < count; i += lanes<T>) store_n(dst + i, zero<T>(), count - i);
 }
 
+template <class T>
+FC_INLINE void copy(T* dst, const T* src, int64_t count) {
+    int64_t i = 0;
+    for (; i + lanes<T> <= count; i += lanes<T>) store(dst + i, load(src + i));
+    if (i < count) store_n(dst + i, load_n(src + i, count - i), count - i);
+}
+
 // dst[j] = row[begin + j*step] for j < count, zero outside of [0, extent). Writes up to a vector too much.
 template <class T>
 FC_INLINE void copy_row(T* dst, const T* row, int64_t extent, int64_t begin, int64_t step, int64_t count) {
@@ -42,7 +49,7 @@ Lines<T> source_lines(const Correlation<T>& c, const T* plane, const Rectangle& 
     return {start, divide_up(rows, step), step * c.SW, cols, c.SH * c.SW};
 }
 
-// A band of one image's sources for one group. Rows beyond the image are not in it: kernels leave them out.
+// A band of one image's sources for one group.
 template <class T>
 struct Band {
     const T* data;
@@ -54,14 +61,13 @@ struct Band {
     // Numbers that a copy takes.
     static int64_t size(const Correlation<T>& c, const Rectangle& r) { return c.Cin * r.rows() * r.cols() + lanes<T>; }
 
-    // With the columns' padding.
+    // With zeros beyond the image.
     static Band copy(const Correlation<T>& c, const T* plane, const Rectangle& r, T* buffer) {
-        const int64_t row_begin = std::max<int64_t>(r.row, 0), row_end = std::max(row_begin, std::min(r.row_end, c.SH));
         T* dst = buffer;
         for (int64_t channel = 0; channel < c.Cin; ++channel, plane += c.SH * c.SW)
-            for (int64_t row = row_begin; row < row_end; ++row, dst += r.cols())
-                copy_row(dst, plane + row * c.SW, c.SW, r.col, 1, r.cols());
-        return {buffer, (row_end - row_begin) * r.cols(), r.cols(), row_begin, r.col};
+            for (int64_t row = r.row; row < r.row_end; ++row, dst += r.cols())
+                copy_row(dst, plane + row * c.SW, row < 0 || row >= c.SH ? 0 : c.SW, r.col, 1, r.cols());
+        return {buffer, r.rows() * r.cols(), r.cols(), r.row, r.col};
     }
 };
 

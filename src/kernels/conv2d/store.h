@@ -86,6 +86,17 @@ void store_alternating(const T* even, const T* odd, int64_t width, int64_t pixel
         }
 }
 
+// result = even[0], odd[0], even[1], ...: `count` numbers.
+template <class T>
+FC_INLINE void alternate(T* result, const T* even, const T* odd, int64_t count) {
+    constexpr int L = lanes<T>;
+    for (int64_t p = 0; p < count; p += 2 * L) {
+        const Vec<T> a = load(even + p / 2), b = load(odd + p / 2);
+        store_some(result + p, interleave_lo(a, b), count - p);
+        store_some(result + p + L, interleave_hi(a, b), count - p - L);
+    }
+}
+
 // result[c*plane + p*step]: for the steps that no network has.
 template <class T>
 void store_scattered(const T* strip, int64_t width, int64_t pixels, int64_t channels, const Epilogue<T>& epilogue,
