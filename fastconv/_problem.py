@@ -5,7 +5,7 @@ from them. A Problem holds no array.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,12 @@ class Problem:
     chosen: dict[tuple[str, str | None], Callable[..., Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )  # dispatch's choices by (operation, forced backend), kept with the Problem
+
+    def __str__(self) -> str:
+        """The dtype and whatever is not at its default, for people."""
+        shown = (f for f in fields(self) if f.repr and f.name not in ("dtype", "result_dtype"))
+        given = (f"{f.name}={getattr(self, f.name)}" for f in shown if getattr(self, f.name) != f.default)
+        return ", ".join((self.dtype.name, *given))
 
     def finish(self, y: npt.NDArray) -> npt.NDArray:
         """A kernel's result in the caller's dtype and rank."""
