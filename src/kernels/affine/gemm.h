@@ -139,15 +139,14 @@ void gemm_outer(const Product<T>& p) {
     }
 }
 
-// Is A copied, a tile's rows at a time, to be read by every panel of B? Rarely: only where its rows fall into the
-// same cache sets, or, stored by rows, where very many panels pay for the transposition.
+// Is A copied, a tile's rows at a time? Only where they fall into the same cache sets, or where very many panels of B
+// read the copy.
 template <class T>
 bool copies_a(const Product<T>& p) {
-    constexpr int L = lanes<T>;
     const bool by_rows = p.A.column == 1;
     const bool same_sets = (by_rows ? p.A.row : p.A.column) * int64_t(sizeof(T)) % kStride == 0;
-    if (by_rows) return p.M > kTallRows / 2 && p.N >= (same_sets ? 2 : 32) * L;
-    return same_sets && p.K > 128 && p.N >= 8 * L;
+    if (by_rows) return p.M > 8 && (same_sets || p.N >= 32 * lanes<T>);
+    return same_sets && p.K > 128 && p.N >= 8 * lanes<T>;
 }
 
 template <class T>
@@ -158,7 +157,7 @@ void gemm_blocked(const Product<T>& p) {
     const int64_t rows = equal_parts(p.M, kTallRows);
     const bool copy_a = copies_a(p), copy_b = p.B.column != 1 || p.M > 2 * kTallRows;
 
-    const Scratch<T> copy_of_a(copy_a ? rows * depth + L : 0);
+    const Scratch<T> copy_of_a(copy_a ? rows * (depth + L) : 0);
     const Scratch<T> copy_of_b((copy_b ? columns : 2 * L) * depth);
     for (int64_t k = 0; k < p.K; k += depth) {
         const Product<T> slice = p.block_of_depth(k, std::min(depth, p.K - k));
@@ -179,7 +178,10 @@ void gemm_blocked(const Product<T>& p) {
             for (int64_t i = 0; i < block.M; i += rows) {
                 const int64_t tile_rows = std::min(rows, block.M - i);
                 Matrix<T> a = block.A.from(i, 0);
-                if (copy_a) {
+                if (copy_a && a.column == 1) {
+                    copy_rows(copy_of_a.get(), depth + L, a.data, a.row, block.K, tile_rows);
+                    a = {copy_of_a, depth + L, 1};
+                } else if (copy_a) {
                     pack(copy_of_a.get(), rows, a.data, a.column, a.row, block.K, tile_rows);
                     a = {copy_of_a, 1, rows};
                 }
@@ -211,14 +213,17 @@ template <class T>
 void gemm_on_this_thread(const Product<T>& p) {
     if (p.M == 0 || p.N == 0) return;
     if (p.K == 0) return detail::gemm_empty(p);
-    const bool few_rows = p.M <= detail::kFewRows && p.A.column == 1;
-    if (few_rows && p.B.column == 1) return detail::gemm_wide(p);
-    if (few_rows) return detail::gemm_dots(p);
+    const bool few_rows = p.M <= detail::kFewRows, long_rows = p.K >= 16 * lanes<T>;
+    if (p.A.column == 1 && p.B.column == 1 && few_rows) return detail::gemm_wide(p);
+    if (p.A.column == 1 && p.B.column != 1 && (few_rows || (long_rows && p.M <= 2 * detail::kFewRows)))
+        return detail::gemm_dots(p);
     if (p.K <= kWideRows && p.B.column == 1) return detail::gemm_outer(p);
     detail::gemm_blocked(p);
 }
 
 namespace detail {
+
+constexpr double kLongPart = 200e3;  // nanoseconds
 
 template <class T>
 double nanoseconds(const Product<T>& p) {
@@ -257,18 +262,23 @@ void gemm_split_depth(const Product<T>& p, int nthreads) {
 
 template <class T>
 void gemm(const Product<T>& p) {
-    const int nthreads = threads_for(detail::nanoseconds(p));
+    using detail::ceil_div;
+    const double time = detail::nanoseconds(p);
+    const int nthreads = threads_for(time);
     if (nthreads <= 1) return gemm_on_this_thread(p);
     if (p.K >= 8 * std::max(p.M, p.N)) return detail::gemm_split_depth(p, nthreads);
-    // The side that is cut more evenly into whole tiles: of so many rows, or of two vectors' columns.
-    const int64_t rows = detail::equal_parts(p.M, detail::ceil_div(p.M, nthreads));
-    const int64_t columns = detail::equal_parts(p.N, detail::ceil_div(p.N, nthreads), 2 * lanes<T>);
-    if (rows * p.N <= columns * p.M && p.M > detail::kFewRows)
-        parallel(detail::ceil_div(p.M, rows), nthreads, [&](int64_t i, int) {
+    // Several parts a thread when they are long, so that a thread that comes late leaves its share to the others.
+    const int64_t parts = nthreads * std::clamp<int64_t>(int64_t(time / nthreads / detail::kLongPart), 1, 4);
+    const int64_t rows = detail::equal_parts(p.M, ceil_div(p.M, parts));
+    const int64_t columns = detail::equal_parts(p.N, ceil_div(p.N, parts), 2 * lanes<T>);
+    // Cut the side that leaves the smaller parts; each pays for a copy of its operand, as much as `copy` rows or columns.
+    constexpr int64_t copy = 6;
+    if (p.M > detail::kFewRows && (rows + copy) * p.N <= columns * (p.M + copy))
+        parallel(ceil_div(p.M, rows), nthreads, [&](int64_t i, int) {
             gemm_on_this_thread(p.part(i * rows, std::min(rows, p.M - i * rows), 0, p.N));
         });
     else
-        parallel(detail::ceil_div(p.N, columns), nthreads, [&](int64_t j, int) {
+        parallel(ceil_div(p.N, columns), nthreads, [&](int64_t j, int) {
             gemm_on_this_thread(p.part(0, p.M, j * columns, std::min(columns, p.N - j * columns)));
         });
 }

@@ -15,17 +15,33 @@ void pack(T* dst, int64_t width, const T* src, int64_t k_stride, int64_t j_strid
             for (int64_t j = 0; j < width; j += L) store_n(dst + j, load_n(src + j, std::max<int64_t>(count - j, 0)), width - j);
         return;
     }
-    for (int64_t k = 0; k < depth; k += L) {
-        const int64_t ks = std::min<int64_t>(depth - k, L);
-        for (int64_t j = 0; j < width; j += L) {
+    constexpr int step = detail::block_lanes<T>;
+    for (int64_t j = 0; j < width; j += L) {
+        const T* rows = src + j * j_stride;
+        int64_t k = 0;
+        if (j + L <= count)
+            for (; k + step <= depth; k += step) {
+                Vec<T> columns[step];
+                load_transposed(rows + k, j_stride, columns);
+                FC_UNROLL for (int i = 0; i < step; ++i) store_n(dst + (k + i) * width + j, columns[i], width - j);
+            }
+        for (; k < depth; k += L) {
+            const int64_t ks = std::min<int64_t>(depth - k, L);
             Vec<T> block[L];
-            FC_UNROLL for (int i = 0; i < L; ++i)
-                block[i] = j + i < count ? load_n(src + (j + i) * j_stride + k, ks) : zero<T>();
+            FC_UNROLL for (int i = 0; i < L; ++i) block[i] = j + i < count ? load_n(rows + i * j_stride + k, ks) : zero<T>();
             transpose<T>(block);
             FC_UNROLL for (int i = 0; i < L; ++i)
                 if (i < ks) store_n(dst + (k + i) * width + j, block[i], width - j);
         }
     }
+}
+
+// dst[i * dst_row + k] = src[i * src_row + k] for i < rows, k < depth.
+template <class T>
+void copy_rows(T* dst, int64_t dst_row, const T* src, int64_t src_row, int64_t depth, int64_t rows) {
+    for (int64_t i = 0; i < rows; ++i)
+        for (int64_t k = 0; k < depth; k += lanes<T>)
+            store(dst + i * dst_row + k, load_n(src + i * src_row + k, depth - k));
 }
 
 }  // namespace fc
