@@ -267,13 +267,34 @@ FC_INLINE V select(M mask, V a, V b) {
     return mask ? a : b;
 }
 
-template <class V>
+// GCC turns the ternary into a comparison and a blend where an operand is a constant, hence the instructions by name.
+template <class V, class T = Element<V>>
 FC_INLINE V max(V a, V b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>) return (V)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+    if constexpr (std::is_same_v<T, double>) return (V)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float>) return (V)_mm256_max_ps((__m256)a, (__m256)b);
+    if constexpr (std::is_same_v<T, double>) return (V)_mm256_max_pd((__m256d)a, (__m256d)b);
+#elif defined(__x86_64__)
+    if constexpr (std::is_same_v<T, float>) return (V)_mm_max_ps((__m128)a, (__m128)b);
+    if constexpr (std::is_same_v<T, double>) return (V)_mm_max_pd((__m128d)a, (__m128d)b);
+#endif
     return a > b ? a : b;
 }
 
-template <class V>
+template <class V, class T = Element<V>>
 FC_INLINE V min(V a, V b) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<T, float>) return (V)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+    if constexpr (std::is_same_v<T, double>) return (V)_mm512_maskz_min_pd(0xff, (__m512d)a, (__m512d)b);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<T, float>) return (V)_mm256_min_ps((__m256)a, (__m256)b);
+    if constexpr (std::is_same_v<T, double>) return (V)_mm256_min_pd((__m256d)a, (__m256d)b);
+#elif defined(__x86_64__)
+    if constexpr (std::is_same_v<T, float>) return (V)_mm_min_ps((__m128)a, (__m128)b);
+    if constexpr (std::is_same_v<T, double>) return (V)_mm_min_pd((__m128d)a, (__m128d)b);
+#endif
     return a < b ? a : b;
 }
 

@@ -69,10 +69,14 @@ FC_INLINE V reduce(V x, N& exponent) {
     return fma(n, set1(-C::ln2_lo), fma(n, set1(-C::ln2_hi), x));
 }
 
-// v * 2^n in two steps, so that the result may be subnormal or infinite while both factors are normal.
+// v * 2^n, which may be subnormal or infinite. AVX-512 has it; else in two steps, so that both factors are normal.
 template <class V, class N>
 FC_INLINE V scale(V v, N n) {
     using T = Element<V>;
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return (V)_mm512_maskz_scalef_ps(0xffff, (__m512)v, (__m512)convert<T>(n));
+    if constexpr (sizeof(T) == 8) return (V)_mm512_maskz_scalef_pd(0xff, (__m512d)v, (__m512d)convert<T>(n));
+#endif
     using C = MathConstants<T>;
     using U = std::make_unsigned_t<Int<T>>;
     const auto total = bits<U>(n) + U(2 * C::bias);  // positive, so the shift is a division

@@ -1,8 +1,15 @@
 // Softmax runs along lines: the middle axis of x as (outer, n, inner).
 //
-// A Line is as many of them as one vector holds together. For inner = 1 that is one, and the vector's lanes are
-// neighbours on it: reductions end across the lanes. For inner > 1 every lane is a line of its own.
+// A kernel is written once for a group of lines, of which there are two kinds: one line whose neighbours are neighbours
+// in memory (inner = 1), where vectors run along the line and reductions end across their lanes; and up to kStrip
+// vectors of neighbouring lines (inner > 1), where every lane is a line of its own.
+//
+//   group.each(f)     f(offset, lanes, w, k) for every vector: w says which of the group's results it belongs to,
+//                     k which of several chains may take it
+//   Results<Group>    one vector for every w
+//   group.whole(v, fold)     a reduction's last step: fold(v) across the lanes for one line, nothing for many
 #pragma once
+#include <array>
 #include <limits>
 
 #include "simd_math.h"
@@ -10,69 +17,139 @@
 
 namespace fc {
 
-// The whole axis is consecutive in memory.
 template <class T>
-struct AlongLanes {
+struct Line {
+    using Element = T;
+    static constexpr int strip = 1, chains = kChains;
+
     int64_t n;
 
-    // f(offset, lanes, chain) for every vector of the line.
     template <class F>
     __attribute__((always_inline)) void each(F f) const {
-        for_vectors<T>(n, f);
+        for_vectors<T>(n, [&](int64_t i, auto lanes, int k) { f(i, lanes, 0, k); });
     }
-    static Vec<T> add_up(Chains<T>& sums) { return set1(sums.total()); }
-    static Vec<T> largest(Vec<T> v) { return set1(max_lane(v)); }
+    template <class Fold>
+    static Vec<T> whole(Vec<T> v, Fold fold) {
+        return set1(fold(v));
+    }
 };
 
-// Neighbours in memory are on different lines; `width` of them fill the vector, or a part of it.
 template <class T>
-struct AcrossLanes {
-    int64_t n, inner, width;
+struct Lines {
+    using Element = T;
+    static constexpr int strip = 8, chains = 1;
+
+    int64_t n, inner, width;  // width <= strip * lanes<T> lines
 
     template <class F>
     __attribute__((always_inline)) void each(F f) const {
-        if (width == lanes<T>)
-            for_rows(0, n, [&](int64_t i, int k) { f(i * inner, AllLanes{}, k); });
-        else
-            for_rows(0, n, [&](int64_t i, int k) { f(i * inner, FirstLanes{width}, k); });
+        for (int64_t i = 0; i < n; ++i)
+            for_vectors<T, 1>(width, [&](int64_t j, auto lanes, int) { f(i * inner + j, lanes, j / fc::lanes<T>, 0); });
     }
-    static Vec<T> add_up(Chains<T>& sums) { return sums.vector(); }
-    static Vec<T> largest(Vec<T> v) { return v; }
+    template <class Fold>
+    static Vec<T> whole(Vec<T> v, Fold) {
+        return v;
+    }
 };
 
-// The maximum of a line, in all lanes.
-template <class T, class Line>
-Vec<T> maximum(const Line& line, const T* x) {
-    constexpr T lowest = -std::numeric_limits<T>::infinity();
-    Vec<T> most[kChains];
-    FC_UNROLL for (int k = 0; k < kChains; ++k) most[k] = set1(lowest);
-    line.each([&](int64_t i, auto lanes, int k) { most[k] = max(most[k], lanes.keep(lanes.load(x + i), lowest)); });
-    return line.largest(max(max(most[0], most[1]), max(most[2], most[3])));
+template <class Group>
+using Results = std::array<Vec<typename Group::Element>, Group::strip>;
+
+// Reduces f(offset, lanes, w), `start` where there is no element. combine(a, b) takes two vectors, fold the lanes of one.
+template <class Group, class F, class Combine, class Fold, class T = typename Group::Element>
+FC_INLINE Results<Group> reduce(const Group& group, T start, F f, Combine combine, Fold fold) {
+    Vec<T> chain[Group::strip][Group::chains];
+    for (auto& chains : chain)
+        for (Vec<T>& v : chains) v = set1(start);
+    group.each([&](int64_t i, auto lanes, int64_t w, int k) {
+        chain[w][k] = combine(chain[w][k], lanes.keep(f(i, lanes, w), start));
+    });
+    Results<Group> results;
+    for (int w = 0; w < Group::strip; ++w) {
+        FC_UNROLL for (int k = 1; k < Group::chains; ++k) chain[w][0] = combine(chain[w][0], chain[w][k]);
+        results[w] = group.whole(chain[w][0], fold);
+    }
+    return results;
 }
 
-// The sum of f(offset, lanes) over a line, in all lanes.
-template <class T, class Line, class F>
-Vec<T> sum_of(const Line& line, F f) {
-    Chains<T> sums;
-    line.each([&](int64_t i, auto lanes, int k) { sums[k] += lanes.keep(f(i, lanes), T(0)); });
-    return line.add_up(sums);
+template <class Group, class F, class T = typename Group::Element>
+FC_INLINE Results<Group> sum_of(const Group& group, F f) {
+    return reduce(group, T(0), f, [](Vec<T> a, Vec<T> b) { return a + b; }, [](Vec<T> v) { return sum(v); });
 }
 
-// out = exp(x - m); returns their sum.
-template <class T, class Line>
-Vec<T> exponentials(const Line& line, T* out, const T* x, Vec<T> m) {
-    return sum_of<T>(line, [&](int64_t i, auto lanes) {
-        const Vec<T> e = exp(lanes.load(x + i) - m);
+template <class Group, class T = typename Group::Element>
+FC_INLINE Results<Group> maximum(const Group& group, const T* x) {
+    return reduce(
+        group, -std::numeric_limits<T>::infinity(), [&](int64_t i, auto lanes, int64_t) { return lanes.load(x + i); },
+        [](Vec<T> a, Vec<T> b) { return max(a, b); }, [](Vec<T> v) { return max_lane(v); });
+}
+
+// The maximum of a group, and the sum of exp(x - most).
+template <class Group>
+struct Scale {
+    Results<Group> most, sum;
+};
+
+template <class Group, class T = typename Group::Element>
+Scale<Group> scale_of(const Group& group, const T* x) {
+    const Results<Group> most = maximum(group, x);
+    return {most, sum_of(group, [&](int64_t i, auto lanes, int64_t w) { return exp(lanes.load(x + i) - most[w]); })};
+}
+
+// out = exp(x - most) / sum
+template <class Group, class T = typename Group::Element>
+Scale<Group> softmax_in_passes(const Group& group, T* out, const T* x) {
+    const Results<Group> most = maximum(group, x);
+    const Results<Group> sum = sum_of(group, [&](int64_t i, auto lanes, int64_t w) {
+        const Vec<T> e = exp(lanes.load(x + i) - most[w]);
         lanes.store(out + i, e);
         return e;
     });
+    Results<Group> inverse;
+    for (int w = 0; w < Group::strip; ++w) inverse[w] = T(1) / sum[w];
+    group.each([&](int64_t i, auto lanes, int64_t w, int) { lanes.store(out + i, lanes.load(out + i) * inverse[w]); });
+    return {most, sum};
 }
 
-// Divides a line by s.
-template <class T, class Line>
-void divide(const Line& line, T* y, Vec<T> s) {
-    const Vec<T> inverse = T(1) / s;
-    line.each([&](int64_t i, auto lanes, int) { lanes.store(y + i, lanes.load(y + i) * inverse); });
+// The same for one line of at most Count vectors, which stay in registers.
+template <int Count, class T>
+Scale<Line<T>> softmax_in_registers(const Line<T>& line, T* out, const T* x) {
+    constexpr T lowest = -std::numeric_limits<T>::infinity();  // its exponential is 0
+    constexpr int rest = (Count - 1) * lanes<T>;
+    const FirstLanes last{line.n - rest};
+    Vec<T> v[Count];
+    FC_UNROLL for (int k = 0; k < Count - 1; ++k) v[k] = load(x + k * lanes<T>);
+    v[Count - 1] = last.keep(last.load(x + rest), lowest);
+
+    Vec<T> most = v[0], total = zero<T>();
+    FC_UNROLL for (int k = 1; k < Count; ++k) most = max(most, v[k]);
+    most = set1(max_lane(most));
+    FC_UNROLL for (int k = 0; k < Count; ++k) {
+        v[k] = exp(v[k] - most);
+        total += v[k];
+    }
+    total = set1(sum(total));
+    const Vec<T> inverse = T(1) / total;
+    FC_UNROLL for (int k = 0; k < Count - 1; ++k) store(out + k * lanes<T>, v[k] * inverse);
+    last.store(out + rest, v[Count - 1] * inverse);
+    return {{most}, {total}};
+}
+
+template <class T>
+Scale<Lines<T>> softmax(const Lines<T>& lines, T* out, const T* x) {
+    return softmax_in_passes(lines, out, x);
+}
+
+// A short line that is stored and loaded again would wait for its masked store.
+template <class T>
+Scale<Line<T>> softmax(const Line<T>& line, T* out, const T* x) {
+    switch ((line.n + lanes<T> - 1) / lanes<T>) {
+        case 1: return softmax_in_registers<1>(line, out, x);
+        case 2: return softmax_in_registers<2>(line, out, x);
+        case 3: return softmax_in_registers<3>(line, out, x);
+        case 4: return softmax_in_registers<4>(line, out, x);
+        default: return softmax_in_passes(line, out, x);
+    }
 }
 
 }  // namespace fc
