@@ -73,21 +73,24 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     constexpr int kLanes = NV * lanes<T>;
     const T *next_source = ahead.source.next(), *next_result = ahead.result.next();
     const int64_t source_stride = ahead.source.channel_stride, result_stride = ahead.result.channel_stride;
+    const int64_t result_channels = ahead.result_channels;
+    const Reduction<T> s = sum;  // a copy, or every barrier would have it read again
 
     Vec<T> acc[PIXELS][NV] = {};
-    if (sum.accumulate)
+    if (s.accumulate)
         FC_UNROLL for (int j = 0; j < PIXELS; ++j)
             FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] = load(strip + j * kLanes + v * lanes<T>);
-    for (int64_t c = 0; c < sum.channels; ++c, x += sum.channel_stride) {
-        prefetch(next_source + c * source_stride);
-        if (c < ahead.result_channels) prefetch_for_write(next_result + c * result_stride);
-        const T* w = sum.weights + c * sum.weights_stride;
+    const T* weights = s.weights;
+    for (int64_t c = 0; c < s.channels; ++c, x += s.channel_stride, weights += s.weights_stride) {
+        prefetch(next_source);
+        next_source += source_stride;
+        if (c < result_channels) prefetch_for_write(next_result + c * result_stride);
+        const T* w = weights;
         if constexpr (FW == 0) {
-            for (int64_t k = 0; k < sum.taps; ++k, w += kLanes)
-                multiply_tap<0, PIXELS, STEP>(acc, x + sum.offsets[k], w);
+            for (int64_t k = 0; k < s.taps; ++k, w += kLanes) multiply_tap<0, PIXELS, STEP>(acc, x + s.offsets[k], w);
         } else {
             const T* row = x;
-            for (int64_t u = 0; u < sum.rows; ++u, row += sum.row_stride, w += FW * kLanes)
+            for (int64_t u = 0; u < s.rows; ++u, row += s.row_stride, w += FW * kLanes)
                 multiply_row<LEFT, RIGHT, STEP>(acc, row, w, std::make_integer_sequence<int, FW>());
         }
     }
