@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from fastconv.kernels.batch_norm import ref
 
 from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import BatchNorm
-from fastconv.kernels.batch_norm import ref
 from fastconv.testing import DTYPES, normal
 
 cy = pytest.importorskip("fastconv.kernels.batch_norm.cy")

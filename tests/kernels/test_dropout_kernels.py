@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from fastconv.kernels.dropout import ref
 
 from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import Dropout
-from fastconv.kernels.dropout import ref
 from fastconv.testing import DTYPES, normal
 
 cy = pytest.importorskip("fastconv.kernels.dropout.cy")
