@@ -1,0 +1,29 @@
+"""Batch normalisation, compiled."""
+
+from typing import Any
+
+from .ref import Array
+
+def training(
+    out: Array,
+    mean: Array,
+    inv_std: Array,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    p: Any,
+) -> None: ...
+def inference(out: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, p: Any) -> None: ...
+def backward(
+    dx: Array,
+    dgamma: Array,
+    dbeta: Array,
+    dout: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inv_std: Array,
+    p: Any,
+) -> None: ...
