@@ -30,7 +30,7 @@ struct Part {
     int64_t plane_begin, plane_end, row_begin, row_end;
 };
 
-// body(Part) for parts that cover all rows of all planes: groups of whole planes, or pieces of one where planes are few.
+// body(Part) for parts that cover all rows of all planes: groups of whole planes, or pieces of one where they are few.
 template <class Body>
 void over_planes(int64_t planes, int64_t rows, double nanoseconds, Body&& body) {
     const int nthreads = fc::threads_for(nanoseconds);
@@ -55,9 +55,10 @@ public:
     PhasedRow(const Window& p, T fill)
         : W_(p.W), left_(p.pad_left), stride_(p.stride_w),
           length_(std::max((p.W + left_) / stride_ + 1, round_up(p.OW, lanes<T>) + (p.reach_w() - 1) / stride_)),
-          elements_(stride_ * length_), line_(stride_ > 2 ? round_up(p.W, lanes<T>) : 1), taps_(p.FW) {
+          elements_(stride_ * length_), line_(stride_ > 2 ? round_up(p.W, lanes<T>) : 1), taps_(p.FW), columns_(stride_) {
         std::fill_n(elements_.get(), stride_ * length_, fill);
         for (int64_t v = 0; v < p.FW; ++v) taps_[v] = element(v * p.dilation_w);
+        for (int64_t c = 0; c < stride_; ++c) columns_[c] = element(left_ + c);
     }
 
     // Fills the row with vectors from load(w, n): its columns w to w+n-1, in the first n lanes.
@@ -70,7 +71,7 @@ public:
             for (; w + L <= W_; w += L) fc::store(row + w, load(w, L));
             if (w < W_) fc::store_n(row + w, load(w, W_ - w), W_ - w);
         } else if (stride_ == 2) {
-            T *even = element(left_), *odd = element(left_ + 1);
+            T *even = columns_[0], *odd = columns_[1];
             int64_t w = 0;
             for (; w + 2 * L <= W_; w += 2 * L) {
                 const Vec<T> a = load(w, L), b = load(w + L, L);
@@ -85,7 +86,7 @@ public:
         } else {
             for (int64_t w = 0; w < W_; w += L) fc::store(line_ + w, load(w, std::min(L, W_ - w)));
             for (int64_t c = 0; c < std::min(stride_, W_); ++c) {
-                T* to = element(left_ + c);
+                T* to = columns_[c];
                 for (int64_t w = c; w < W_; w += stride_) *to++ = line_[w];
             }
         }
@@ -109,7 +110,7 @@ private:
 
     int64_t W_, left_, stride_, length_;
     Scratch<T> elements_, line_;
-    Scratch<T*> taps_;
+    Scratch<T*> taps_, columns_;  // where tap v and the columns c, c + stride, ... begin
 };
 
 }  // namespace

@@ -7,157 +7,213 @@
 
 namespace {
 
-// Elements that the windows' means divide by: by[i] * across[j], or a given number.
+// The rule for what means divide by: the elements of the window with its padding, or without, or a given number.
 struct Divisor {
     int64_t given;
     bool include_pad;
 
+    // Elements along one axis of the window that begins at `start`.
     int64_t axis(int64_t start, int64_t taps, int64_t extent, int64_t pad_after) const {
         if (given) return 1;
         if (include_pad) return std::min(start + taps, extent + pad_after) - start;
         return std::min(start + taps, extent) - std::max(start, int64_t(0));
     }
-    int64_t row(const Window& p, int64_t i) const {
-        return std::max(given, int64_t(1)) * axis(i * p.stride_h - p.pad_top, p.FH, p.H, p.pad_bottom);
-    }
-    int64_t column(const Window& p, int64_t j) const {
-        return axis(j * p.stride_w - p.pad_left, p.FW, p.W, p.pad_right);
-    }
 };
 
+// The divisors of all windows of a plane: down[i] * across[j].
 template <class T>
-class Averages {
+class Divisors {
 public:
-    Averages(const Window& p, const Divisor& divisor)
-        : p_(p), divisor_(divisor), width_(round_up(p.OW, lanes<T>)), across_(width_) {
-        for (int64_t j = 0; j < width_; ++j) across_[j] = T(j < p.OW ? divisor.column(p, j) : 1);
+    Divisors(const Window& p, const Divisor& rule) : down_(p.OH), across_(round_up(p.OW, lanes<T>)) {
+        std::fill_n(across_.get(), round_up(p.OW, lanes<T>), T(1));
+        for (int64_t i = 0; i < p.OH; ++i)
+            down_[i] = T(std::max(rule.given, int64_t(1)) *
+                         rule.axis(i * p.stride_h - p.pad_top, p.FH, p.H, p.pad_bottom));
+        for (int64_t j = 0; j < p.OW; ++j)
+            across_[j] = T(rule.axis(j * p.stride_w - p.pad_left, p.FW, p.W, p.pad_right));
     }
 
-    // sums / divisors of the windows j, j+1, ... of output row i
-    Vec<T> mean(Vec<T> sums, Vec<T> row_divisor, int64_t j) const {
-        return sums / (row_divisor * fc::load(across_ + j));
-    }
-    Vec<T> row_divisor(int64_t i) const { return fc::set1(T(divisor_.row(p_, i))); }
+    // The same without ownership: a copy in a local variable stays in registers whatever is stored elsewhere.
+    struct View {
+        const T *down, *across;
 
-protected:
-    const Window& p_;
-    const Divisor divisor_;
-    const int64_t width_;
-    Scratch<T> across_;
+        // sums / divisors of the windows j, j + 1, ... of row i
+        Vec<T> divide(Vec<T> sums, int64_t i, int64_t j) const {
+            return sums / (fc::set1(down[i]) * fc::load(across + j));
+        }
+    };
+    View view() const { return {down_, across_}; }
+
+private:
+    Scratch<T> down_, across_;
 };
 
+// The sum of n columns of the rows first to last - 1 of x, which begins at the first of these columns.
 template <class T>
-class MeansOfWindows : Averages<T> {
+Vec<T> sum_rows(const T* x, int64_t W, int64_t first, int64_t last, int64_t n) {
+    Vec<T> sum = fc::load_between(x + first * W, 0, n);
+    for (int64_t h = first + 1; h < last; ++h) sum += fc::load_between(x + h * W, 0, n);
+    return sum;
+}
+
+template <class T>
+class MeansOfWindows {
 public:
-    MeansOfWindows(const Window& p, const Divisor& divisor) : Averages<T>(p, divisor), row_(p, T(0)) {}
+    MeansOfWindows(const Window& p, const Divisor& rule) : p_(p), divisors_(p, rule), row_(p, T(0)) {}
 
     void plane(T* out, const T* x, int64_t begin, int64_t end) {
-        const Window& p = this->p_;
+        const auto divisors = divisors_.view();
+        const int64_t W = p_.W, OW = p_.OW, FW = p_.FW;
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t top = i * p.stride_h - p.pad_top;
-            const T* const first = x + std::max(top, int64_t(0)) * p.W;
-            const T* const last = x + (std::min(top + p.FH, p.H) - 1) * p.W;
-            row_.read([=, W = p.W](int64_t w, int64_t n) {
-                Vec<T> sum = fc::load_n(first + w, n);
-                for (const T* row = first + W; row <= last; row += W) sum += fc::load_n(row + w, n);
-                return sum;
-            });
-            const Vec<T> row_divisor = this->row_divisor(i);
-            for (int64_t j = 0; j < p.OW; j += lanes<T>) {
+            const int64_t top = i * p_.stride_h - p_.pad_top;
+            const int64_t first = std::max(top, int64_t(0)), last = std::min(top + p_.FH, p_.H);
+            row_.read([=](int64_t w, int64_t n) { return sum_rows(x + w, W, first, last, n); });
+            for (int64_t j = 0; j < OW; j += lanes<T>) {
                 Vec<T> sum = fc::load(row_.tap(0) + j);
-                for (int64_t v = 1; v < p.FW; ++v) sum += fc::load(row_.tap(v) + j);
-                fc::store_n(out + i * p.OW + j, this->mean(sum, row_divisor, j), p.OW - j);
+                for (int64_t v = 1; v < FW; ++v) sum += fc::load(row_.tap(v) + j);
+                fc::store_n(out + i * OW + j, divisors.divide(sum, i, j), OW - j);
             }
         }
     }
 
 private:
+    const Window& p_;
+    const Divisors<T> divisors_;
     PhasedRow<T> row_;
 };
 
 // The same means for K x K windows with stride 2 along the rows and Pad columns before them.
 template <class T, int K, int Pad>
-class MeansStride2 : Averages<T> {
+class MeansStride2 {
 public:
-    using Averages<T>::Averages;
+    MeansStride2(const Window& p, const Divisor& rule) : p_(p), divisors_(p, rule) {}
 
     void plane(T* out, const T* x, int64_t begin, int64_t end) const {
-        const Window& p = this->p_;
+        const auto divisors = divisors_.view();
+        const int64_t H = p_.H, W = p_.W, OW = p_.OW, stride_h = p_.stride_h, pad_top = p_.pad_top;
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t top = i * p.stride_h - p.pad_top;
-            const int64_t first = std::max(int64_t(0), top), last = std::min(top + K, p.H);
-            const Vec<T> row_divisor = this->row_divisor(i);
+            const int64_t top = i * stride_h - pad_top, first = std::max(top, int64_t(0)), last = std::min(top + K, H);
             Stride2<T, K, Pad> row;
             row.begin(T(0));
-            for (int64_t j = 0; j < p.OW; j += lanes<T>) {
+            for (int64_t j = 0; j < OW; j += lanes<T>) {
                 Vec<T> tap[K];
-                row.taps([=, W = p.W](int64_t v) {
+                row.taps([=](int64_t v) {
                     const int64_t w = 2 * j + v * lanes<T>;
-                    Vec<T> sum = load_or(x + first * W + w, W - w, T(0));
-                    for (int64_t h = first + 1; h < last; ++h) sum += load_or(x + h * W + w, W - w, T(0));
-                    return sum;
+                    return sum_rows(x + w, W, first, last, W - w);
                 }, tap);
                 Vec<T> sum = tap[0];
                 FC_UNROLL for (int v = 1; v < K; ++v) sum += tap[v];
-                fc::store_n(out + i * p.OW + j, this->mean(sum, row_divisor, j), p.OW - j);
+                fc::store_n(out + i * OW + j, divisors.divide(sum, i, j), OW - j);
             }
         }
     }
+
+private:
+    const Window& p_;
+    const Divisors<T> divisors_;
 };
 
-template <class T, int64_t First, int64_t Second>
-class SharesOfWindows : Averages<T> {
+template <class T>
+class SharesOfWindows {
 public:
-    SharesOfWindows(const Window& p, const Divisor& divisor)
-        : Averages<T>(p, divisor), covering_(p), shares_((p.FH - 1) / p.stride_h + 1, covering_.length<T>()),
-          sums_(1, covering_.length<T>()) {
+    SharesOfWindows(const Window& p, const Divisor& rule)
+        : p_(p), divisors_(p, rule), covering_(p), shares_((p.FH - 1) / p.stride_h + 2, covering_.length<T>()),
+          sums_(2, covering_.length<T>()) {
         shares_.fill(T(0));
         sums_.fill(T(0));
     }
 
-    // The rows [begin, end) of one plane dx.
+    // The rows [begin, end) of one plane dx. They are spread one group late: what has just been stored cannot be read at
+    // another offset without a stall.
     void plane(T* dx, const T* dout, int64_t begin, int64_t end) {
-        int64_t ready = 0;
-        for (int64_t h = begin, next; h < end; h = next) {
-            const int64_t first = covering_.first(h), last = covering_.last(h);
-            for (next = h + 1; next < end && covering_.first(next) == first && covering_.last(next) == last;) ++next;
+        int64_t ready = 0, waiting = begin, rows = 0, group = 0;
+        const T* sums = nullptr;
+        covering_.each_group(begin, end, [&](int64_t h, int64_t count, int64_t first, int64_t last) {
             for (ready = std::max(ready, first); ready <= last; ++ready) share(dout, ready);
-            spread(dx + h * this->p_.W, next - h, sum(first, last));
-        }
+            const T* of_group = sum(first, last, ++group);
+            if (rows) spread(dx + waiting * p_.W, rows, sums);
+            waiting = h, rows = count, sums = of_group;
+        });
+        if (rows) spread(dx + waiting * p_.W, rows, sums);
     }
 
 private:
     T* row(const Ring<T>& ring, int64_t i) const { return ring.row(i) + covering_.margin; }
 
     void share(const T* dout, int64_t i) {
-        const int64_t OW = this->p_.OW;
-        const Vec<T> row_divisor = this->row_divisor(i);
+        const auto divisors = divisors_.view();
+        const int64_t OW = p_.OW;
+        T* const shares = row(shares_, i);
         for (int64_t j = 0; j < OW; j += lanes<T>)
-            fc::store(row(shares_, i) + j, this->mean(fc::load_n(dout + i * OW + j, OW - j), row_divisor, j));
+            fc::store(shares + j, divisors.divide(fc::load_between(dout + i * OW + j, 0, OW - j), i, j));
     }
 
     // The sum of the rows first to last.
-    const T* sum(int64_t first, int64_t last) {
+    const T* sum(int64_t first, int64_t last, int64_t group) {
         if (first == last) return row(shares_, first);
-        for (int64_t j = 0; j < this->p_.OW; j += lanes<T>) {
+        T* const sums = row(sums_, group);
+        for (int64_t j = 0; j < p_.OW; j += lanes<T>) {
             Vec<T> sum = fc::zero<T>();
             for (int64_t i = first; i <= last; ++i) sum += fc::load(row(shares_, i) + j);
-            fc::store(row(sums_, 0) + j, sum);
+            fc::store(sums + j, sum);
         }
-        return row(sums_, 0);
+        return sums;
     }
 
     void spread(T* dx, int64_t rows, const T* sums) const {
-        covering_.template write_rows<First, Second>(dx, rows, [=](int64_t k, auto count, int64_t) {
-            if (count == 0) return fc::zero<T>();
-            Vec<T> sum = fc::load(sums + k);
-            for (int64_t q = 1; q < count; ++q) sum += fc::load(sums + k - q);
+        covering_.write_rows(dx, rows, [=](int64_t k, int64_t count) {
+            Vec<T> sum = fc::zero<T>();
+            for (int64_t q = 0; q < count; ++q) sum += fc::load(sums + k - q);
             return sum;
         });
     }
 
-    Covering covering_;
+    const Window& p_;
+    const Divisors<T> divisors_;
+    const Covering covering_;
     Ring<T> shares_, sums_;
+};
+
+// The same shares for K x K windows with stride 2 along the rows and Pad columns before them.
+template <class T, int K, int Pad>
+class SharesStride2 {
+public:
+    SharesStride2(const Window& p, const Divisor& rule) : covering_(p), W_(p.W), OW_(p.OW), divisors_(p, rule) {}
+
+    void plane(T* dx, const T* dout, int64_t begin, int64_t end) const {
+        const Shares shares{dout, OW_, divisors_.view()};
+        covering_.each_group(begin, end, [dx, shares, W = W_](int64_t h, int64_t rows, int64_t first, int64_t last) {
+            const auto sum = [=](int64_t j) { return shares.sum(first, last, j); };
+            Stride2Cover<T, K, Pad> row(sum(0));
+            for (int64_t w = 0; w < W; w += 2 * lanes<T>) {
+                Vec<T> even, odd;
+                row.columns(sum, w / 2, even, odd);
+                store_rows(dx + h * W + w, W, rows, fc::interleave_lo(even, odd), W - w);
+                if (w + lanes<T> < W)
+                    store_rows(dx + h * W + w + lanes<T>, W, rows, fc::interleave_hi(even, odd), W - w - lanes<T>);
+            }
+        });
+    }
+
+private:
+    struct Shares {
+        const T* dout;
+        int64_t OW;
+        typename Divisors<T>::View divisors;
+
+        // The shares of the windows j, j + 1, ... of the rows first to last.
+        Vec<T> sum(int64_t first, int64_t last, int64_t j) const {
+            Vec<T> sum = fc::zero<T>();
+            if (j >= OW) return sum;
+            for (int64_t i = first; i <= last; ++i)
+                sum += divisors.divide(fc::load_between(dout + i * OW + j, 0, OW - j), i, j);
+            return sum;
+        }
+    };
+
+    const Covering covering_;
+    const int64_t W_, OW_;
+    const Divisors<T> divisors_;
 };
 
 template <class T>
@@ -165,15 +221,15 @@ void avg_forward(T* out, const T* x, const Window* window, int64_t divisor, int6
     const Window p = simplified(*window);
     const double elements = double(p.N * p.C * p.OH) * double(p.W * std::min(p.FH, p.stride_h) + p.OW * p.FW);
     over_planes(p.N * p.C, p.OH, elements * 0.1, [&](const Part& part) {
-        const Divisor d{divisor, include_pad != 0};
+        const Divisor rule{divisor, include_pad != 0};
         auto run = [&](auto&& kernel) {
             for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
                 kernel.plane(out + plane * p.OH * p.OW, x + plane * p.H * p.W, part.row_begin, part.row_end);
         };
-        if (is_stride2(p, 2, 0)) return run(MeansStride2<T, 2, 0>(p, d));
-        if (is_stride2(p, 3, 0)) return run(MeansStride2<T, 3, 0>(p, d));
-        if (is_stride2(p, 3, 1)) return run(MeansStride2<T, 3, 1>(p, d));
-        run(MeansOfWindows<T>(p, d));
+        if (is_stride2(p, 2, 0)) return run(MeansStride2<T, 2, 0>(p, rule));
+        if (is_stride2(p, 3, 0)) return run(MeansStride2<T, 3, 0>(p, rule));
+        if (is_stride2(p, 3, 1)) return run(MeansStride2<T, 3, 1>(p, rule));
+        run(MeansOfWindows<T>(p, rule));
     });
 }
 
@@ -181,11 +237,15 @@ template <class T>
 void avg_backward(T* dx, const T* dout, const Window* window, int64_t divisor, int64_t include_pad) {
     const Window p = simplified(*window);
     over_planes(p.N * p.C, p.H, double(p.N * p.C * p.H * p.W) * 0.2, [&](const Part& part) {
-        Covering(p).with_counts([&](auto first, auto second) {
-            SharesOfWindows<T, decltype(first)::value, decltype(second)::value> shares(p, {divisor, include_pad != 0});
+        const Divisor rule{divisor, include_pad != 0};
+        auto run = [&](auto&& kernel) {
             for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
-                shares.plane(dx + plane * p.H * p.W, dout + plane * p.OH * p.OW, part.row_begin, part.row_end);
-        });
+                kernel.plane(dx + plane * p.H * p.W, dout + plane * p.OH * p.OW, part.row_begin, part.row_end);
+        };
+        if (is_stride2(p, 2, 0)) return run(SharesStride2<T, 2, 0>(p, rule));
+        if (is_stride2(p, 3, 0)) return run(SharesStride2<T, 3, 0>(p, rule));
+        if (is_stride2(p, 3, 1)) return run(SharesStride2<T, 3, 1>(p, rule));
+        run(SharesOfWindows<T>(p, rule));
     });
 }
 

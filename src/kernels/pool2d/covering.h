@@ -13,20 +13,37 @@ struct Phase {
     int64_t count;  // windows that cover each of its columns, before the ends of the row are counted
 };
 
-template <int64_t N>
-using Count = std::integral_constant<int64_t, N>;
+// The first n lanes into each of `rows` rows.
+template <class T, class V>
+void store_rows(T* to, int64_t distance, int64_t rows, V v, int64_t n) {
+    for (int64_t i = 0; i < rows; ++i, to += distance) fc::store_n(to, v, n);
+}
 
 class Covering {
 public:
     explicit Covering(const Window& p)
-        : p_(p), margin((p.FW - 1) / p.stride_w), phases_{phase(0), phase(1)} {}
-
-    // The windows that cover row h of x: output rows first to last.
-    int64_t first(int64_t h) const {
-        const int64_t before = h + p_.pad_top - p_.FH;
-        return before < 0 ? 0 : quotient(before, p_.stride_h) + 1;
+        : p_(p), phases_(p.stride_w), margin((p.FW - 1) / p.stride_w) {
+        for (int64_t c = 0; c < p.stride_w; ++c) {
+            const int64_t padded = p.pad_left + c, r = padded % p.stride_w;
+            phases_[c] = {padded / p.stride_w, r < p.FW ? (p.FW - 1 - r) / p.stride_w + 1 : 0};
+        }
     }
-    int64_t last(int64_t h) const { return std::min(p_.OH - 1, quotient(h + p_.pad_top, p_.stride_h)); }
+
+    // body(h, rows, first, last) for the rows [begin, end) of x: from h on so many are covered by the same rows of windows,
+    // first to last; by none where first > last.
+    template <class Body>
+    void each_group(int64_t begin, int64_t end, Body&& body) const {
+        const int64_t OH = p_.OH, FH = p_.FH, stride = p_.stride_h, top = p_.pad_top;
+        int64_t first = 0, last = -1;
+        for (int64_t h = begin, next; h < end; h = next) {
+            while (last + 1 < OH && (last + 1) * stride <= h + top) ++last;
+            while (first * stride + FH <= h + top) ++first;
+            next = end;
+            if (last + 1 < OH) next = std::min(next, (last + 1) * stride - top);
+            if (first <= last) next = std::min(next, first * stride + FH - top);
+            body(h, next - h, first, last);
+        }
+    }
 
     // Rows of windows are read from `margin` elements before their beginning, for `length` elements in all.
     template <class T>
@@ -34,34 +51,27 @@ public:
         return margin + std::max(round_up(p_.OW, lanes<T>), (p_.W + p_.pad_left) / p_.stride_w + 1 + lanes<T>);
     }
 
-    // Fills `rows` equal rows of x. value(k, count, w) makes the columns w, w + stride, ... that the windows k - count + 1
-    // to k, and from lane to lane their right neighbours, cover. Where both counts are known to the compiler, as First
-    // and Second of columns 0 and 1, `count` is a constant.
-    template <int64_t First, int64_t Second, class T, class Value>
+    // Fills `rows` equal rows of x. value(k, count) makes the column that the windows k - count + 1 to k cover, and from
+    // lane to lane those that their right neighbours cover.
+    template <class T, class Value>
     void write_rows(T* row, int64_t rows, Value&& value) const {
         constexpr int64_t L = lanes<T>;
-        const auto first = known<First>(phases_[0].count), second = known<Second>(phases_[1].count);
-        const auto store = [this, rows](T* to, Vec<T> v, int64_t n) {
-            if (n >= L)
-                for (int64_t i = 0; i < rows; ++i) fc::store(to + i * p_.W, v);
-            else
-                for (int64_t i = 0; i < rows; ++i) fc::store_n(to + i * p_.W, v, n);
-        };
         if (p_.stride_w == 1) {
-            for (int64_t w = 0; w < p_.W; w += L) store(row + w, value(phases_[0].k + w, first, w), p_.W - w);
+            const Phase only = phases_[0];
+            for (int64_t w = 0; w < p_.W; w += L) store_rows(row + w, p_.W, rows, value(only.k + w, only.count), p_.W - w);
         } else if (p_.stride_w == 2) {
+            const Phase even = phases_[0], odd = phases_[1];
             for (int64_t w = 0; w < p_.W; w += 2 * L) {
-                const Vec<T> a = value(phases_[0].k + w / 2, first, w);
-                const Vec<T> b = value(phases_[1].k + w / 2, second, w + 1);
-                store(row + w, fc::interleave_lo(a, b), p_.W - w);
-                if (w + L < p_.W) store(row + w + L, fc::interleave_hi(a, b), p_.W - w - L);
+                const Vec<T> a = value(even.k + w / 2, even.count), b = value(odd.k + w / 2, odd.count);
+                store_rows(row + w, p_.W, rows, fc::interleave_lo(a, b), p_.W - w);
+                if (w + L < p_.W) store_rows(row + w + L, p_.W, rows, fc::interleave_hi(a, b), p_.W - w - L);
             }
         } else {
             for (int64_t c = 0; c < std::min(p_.stride_w, p_.W); ++c) {
-                Phase at = phase(c);
-                T block[L];
+                Phase at = phases_[c];
                 for (int64_t w = c; w < p_.W; w += L * p_.stride_w, at.k += L) {
-                    fc::store(block, value(at.k, at.count, w));
+                    T block[L];
+                    fc::store(block, value(at.k, at.count));
                     const int64_t n = std::min(L, (p_.W - w + p_.stride_w - 1) / p_.stride_w);
                     for (int64_t i = 0; i < rows; ++i)
                         for (int64_t l = 0; l < n; ++l) row[i * p_.W + w + l * p_.stride_w] = block[l];
@@ -70,42 +80,12 @@ public:
         }
     }
 
-    // f(First, Second) as compiled constants for the common filters: 2 or 3 columns, stride 1 or 2. Others: zeros.
-    template <class F>
-    void with_counts(F&& f) const {
-        const int64_t first = phases_[0].count, second = phases_[1].count;
-        const auto is = [&](int64_t stride, int64_t a, int64_t b) {
-            return p_.stride_w == stride && first == a && second == b;
-        };
-        if (is(2, 1, 1)) return f(Count<1>{}, Count<1>{});
-        if (is(2, 1, 2)) return f(Count<1>{}, Count<2>{});
-        if (is(2, 2, 1)) return f(Count<2>{}, Count<1>{});
-        if (is(1, 3, 3)) return f(Count<3>{}, Count<3>{});
-        f(Count<0>{}, Count<0>{});
-    }
-
 private:
-    template <int64_t Constant>
-    static auto known(int64_t count) {
-        if constexpr (Constant != 0) return Count<Constant>{};
-        else return count;
-    }
-
-    static int64_t quotient(int64_t a, int64_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b; }
-
-    // The phase of column c of x.
-    Phase phase(int64_t c) const {
-        const int64_t padded = p_.pad_left + c, r = padded % p_.stride_w;
-        return {padded / p_.stride_w, r < p_.FW ? (p_.FW - 1 - r) / p_.stride_w + 1 : 0};
-    }
-
     const Window& p_;
+    Scratch<Phase> phases_;  // of the columns c, c + stride, ...
 
 public:
     const int64_t margin;
-
-private:
-    const Phase phases_[2];  // of columns 0 and 1
 };
 
 }  // namespace

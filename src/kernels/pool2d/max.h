@@ -146,29 +146,29 @@ public:
     explicit MaxStride2(const Window& p) : p_(p) {}
 
     void plane(T* out, int64_t* indices, const T* x, int64_t begin, int64_t end) const {
+        const int64_t H = p_.H, W = p_.W, OW = p_.OW, stride_h = p_.stride_h, pad_top = p_.pad_top;
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t top = i * p_.stride_h - p_.pad_top;
-            const int64_t first = std::max(int64_t(0), -top), last = std::min(int64_t(K), p_.H - top);
-            row(out + i * p_.OW, indices + i * p_.OW, x, top, first, last);
+            const int64_t top = i * stride_h - pad_top;
+            row(out + i * OW, indices + i * OW, x, top, std::max(int64_t(0), -top), std::min(int64_t(K), H - top), W, OW);
         }
     }
 
 private:
-    // One row of windows from their rows first to last - 1, which are inside of x.
-    void row(T* out, int64_t* indices, const T* x, int64_t top, int64_t first, int64_t last) const {
+    // One row of windows, whose rows first to last - 1 are inside of x.
+    static void row(T* out, int64_t* indices, const T* x, int64_t top, int64_t first, int64_t last, int64_t W, int64_t OW) {
         using I = Int<T>;
         Stride2<T, K, Pad> rows[K];
         for (Stride2<T, K, Pad>& row : rows) row.begin(kMinusInfinity<T>);
-        for (int64_t j = 0; j < p_.OW; j += lanes<T>) {
+        for (int64_t j = 0; j < OW; j += lanes<T>) {
             const Vec<I> column = fc::iota<I>() * 2 + fc::set1(I(2 * j - Pad));
             // Before its first column a window begins with its second.
-            Best<T> best{fc::set1(kMinusInfinity<T>), fc::max(column, fc::zero<I>()) + fc::set1(I(first * p_.W))};
+            Best<T> best{fc::set1(kMinusInfinity<T>), fc::max(column, fc::zero<I>()) + fc::set1(I(first * W))};
             for (int64_t u = first; u < last; ++u) {
                 Vec<T> tap[K];
-                rows[u].taps(x + (top + u) * p_.W, 2 * j, p_.W, kMinusInfinity<T>, tap);
-                FC_UNROLL for (int v = 0; v < K; ++v) best.take(tap[v], column + fc::set1(I(u * p_.W + v)));
+                rows[u].taps(x + (top + u) * W, 2 * j, W, kMinusInfinity<T>, tap);
+                FC_UNROLL for (int v = 0; v < K; ++v) best.take(tap[v], column + fc::set1(I(u * W + v)));
             }
-            best.put(out + j, indices + j, top * p_.W, p_.OW - j);
+            best.put(out + j, indices + j, top * W, OW - j);
         }
     }
 

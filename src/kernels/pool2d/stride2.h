@@ -17,6 +17,16 @@ Vec<T> load_or(const T* p, int64_t n, T fill) {
     return fc::select(fc::iota<Int<T>>() < fc::set1(Int<T>(n)), fc::load_n(p, n), fc::set1(fill));
 }
 
+// a's last lane, then b without its last; and a without its first lane, then b's first.
+template <class V, int L = lanes<fc::Element<V>>>
+V last_lane_first(V a, V b) {
+    return fc::detail::shuffle<fc::detail::From<L - 1>>(a, b);
+}
+template <class V>
+V first_lane_last(V a, V b) {
+    return fc::detail::shuffle<fc::detail::From<1>>(a, b);
+}
+
 // One row of x; its vectors are asked for from left to right.
 template <class T, int K, int Pad>
 class Stride2 {
@@ -46,10 +56,28 @@ public:
     }
 
 private:
-    static Vec<T> last_lane_first(Vec<T> a, Vec<T> b) { return fc::detail::shuffle<fc::detail::From<lanes<T> - 1>>(a, b); }
-    static Vec<T> first_lane_last(Vec<T> a, Vec<T> b) { return fc::detail::shuffle<fc::detail::From<1>>(a, b); }
-
     Vec<T> previous_odd_;
+};
+
+// Backwards: what one row of windows gives to the columns of x, from left to right.
+template <class T, int K, int Pad>
+class Stride2Cover {
+public:
+    explicit Stride2Cover(Vec<T> first) : previous_(fc::zero<T>()), current_(first) {}
+
+    // The sums for the columns 2j, 2j + 2, ... and their right neighbours; sum(j) is a vector of the windows' values.
+    template <class Sum>
+    void columns(Sum&& sum, int64_t j, Vec<T>& even, Vec<T>& odd) {
+        const Vec<T> next = sum(j + lanes<T>);
+        even = odd = current_;
+        if constexpr (K == 3 && Pad == 0) even += last_lane_first(previous_, current_);
+        if constexpr (K == 3 && Pad == 1) odd += first_lane_last(current_, next);
+        previous_ = current_;
+        current_ = next;
+    }
+
+private:
+    Vec<T> previous_, current_;
 };
 
 }  // namespace
