@@ -55,14 +55,6 @@ FC_INLINE void for_vectors(int64_t count, F f) {
     if (i < count) f(i, FirstLanes{count - i}, 0);
 }
 
-// The same over rows: f(row, k).
-template <class F>
-FC_INLINE void for_rows(int64_t begin, int64_t end, F f) {
-    int64_t i = begin;
-    for (; i + kChains <= end; i += kChains) FC_UNROLL for (int k = 0; k < kChains; ++k) f(i + k, k);
-    for (; i < end; ++i) f(i, 0);
-}
-
 // A sum in several chains, one result.
 template <class T, int Count = kChains>
 struct Chains {
