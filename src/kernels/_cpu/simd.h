@@ -2,7 +2,7 @@
 //
 //   fc::Vec<T>          a vector of T as wide as the instruction set's registers; + - * / & | ^ < == ... work lane by lane
 //   fc::lanes<T>        its number of lanes: float 16, 8, 4 (AVX-512, AVX2, SSE2 and NEON); double half of these
-//   load store          unaligned; load_n store_n touch the first n lanes only, and no memory beyond them
+//   load store          unaligned; load_n store_n LaneRange touch some lanes only, and no memory beyond them
 //   set1 zero iota      constants
 //   fma max min abs sqrt isnan select     arithmetic; a comparison gives a vector of integers, all ones or zero
 //   sum max_lane        over the lanes, in a fixed order
@@ -58,6 +58,12 @@ using HalfVec = typename VectorType<T, FC_VECTOR_BYTES / 2>::type;
 
 template <class T>
 constexpr int lanes = FC_VECTOR_BYTES / int(sizeof(T));
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kVectorRegisters = 32;
+#else
+constexpr int kVectorRegisters = 16;
+#endif
 
 // The element type of a vector type, and the signed integer of an element's size (what a comparison gives).
 template <class V>
@@ -127,24 +133,54 @@ FC_INLINE Vec<T> load_n(const T* p, int64_t n) {
     return v;
 }
 
-// Lanes [begin, end) from memory, the others 0; both may lie outside of the lanes.
+// Lanes [begin, end), which may lie outside of the vector, for many loads: the mask is made once.
+template <class T>
+class LaneRange {
+public:
+#if defined(__AVX512F__)
+    explicit LaneRange(int64_t begin = 0, int64_t end = lanes<T>)
+        : mask_(first_lanes<T>(end < 0 ? 0 : end) & ~first_lanes<T>(begin < 0 ? 0 : begin)) {}
+
+    __attribute__((always_inline)) Vec<T> load(const T* p) const {
+        if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_epi32(mask_, p);
+        if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_epi64(__mmask8(mask_), p);
+    }
+
+private:
+    __mmask16 mask_;
+#elif defined(__AVX2__)
+    explicit LaneRange(int64_t begin = 0, int64_t end = lanes<T>)
+        : mask_(_mm256_andnot_si256(first_lanes<T>(begin), first_lanes<T>(end))) {}
+
+    __attribute__((always_inline)) Vec<T> load(const T* p) const {
+        if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), mask_);
+        if constexpr (sizeof(T) == 8)
+            return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), mask_);
+    }
+
+private:
+    __m256i mask_;
+#else
+    explicit LaneRange(int64_t begin = 0, int64_t end = lanes<T>)
+        : begin_(begin < 0 ? 0 : begin), end_(end < lanes<T> ? end : lanes<T>) {}
+
+    __attribute__((always_inline)) Vec<T> load(const T* p) const {
+        if (all()) return fc::load(p);
+        Vec<T> v{};
+        for (int64_t i = begin_; i < end_; ++i) v[i] = p[i];
+        return v;
+    }
+
+private:
+    bool all() const { return begin_ == 0 && end_ == lanes<T>; }
+    int64_t begin_, end_;
+#endif
+};
+
+// Lanes [begin, end) from memory, the others 0; both may lie outside of the vector.
 template <class T>
 FC_INLINE Vec<T> load_between(const T* p, int64_t begin, int64_t end) {
-#if defined(__AVX512F__)
-    const __mmask16 mask = first_lanes<T>(end < 0 ? 0 : end) & ~first_lanes<T>(begin < 0 ? 0 : begin);
-    if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_epi32(mask, p);
-    if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_maskz_loadu_epi64(__mmask8(mask), p);
-#elif defined(__AVX2__)
-    const __m256i mask = _mm256_andnot_si256(first_lanes<T>(begin), first_lanes<T>(end));
-    if constexpr (sizeof(T) == 4)
-        return (Vec<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), mask);
-    if constexpr (sizeof(T) == 8)
-        return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), mask);
-#endif
-    if (begin <= 0 && end >= lanes<T>) return load(p);
-    Vec<T> v{};
-    for (int64_t i = begin < 0 ? 0 : begin; i < lanes<T> && i < end; ++i) v[i] = p[i];
-    return v;
+    return LaneRange<T>(begin, end).load(p);
 }
 
 // The first n lanes to memory; all when n >= lanes<T>.

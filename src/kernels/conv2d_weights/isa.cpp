@@ -82,7 +82,8 @@ private:
     Unit unit(int64_t index) const;
     Band band(int64_t index) const;
     const T* pad(const Unit& u, const Band& b, T* padded) const;
-    void add_block(const Unit& u, Range images, Range rows, Range columns, const T* x, T* strip, T* sums, T* bias) const;
+    void add_block(const Unit& u, Range images, Range rows, Range columns, const T* x, T* strip, T* sums,
+                   T* bias) const;
     void accumulate(const Unit& u, Range bands, T* sums, T* bias) const;
     void finish(const Unit& u, int64_t panel, T* sums) const;
 
@@ -107,7 +108,7 @@ BackwardWeights<T>::BackwardWeights(const Conv& p, T* dw, T* db, const T* dout, 
       unit_channels_(ceil_div(p.group_channels(), plan_.channel_ranges)),
       offsets_(unit_channels_ * p.taps() / taps_) {
     const int64_t unit_panels = ceil_div(ceil_div(p.group_filters(), plan_.panel), plan_.filter_ranges);
-    unit_size_ = unit_panels * plan_.panel * (unit_channels_ * p.taps() + L);  // L: store_transposed reads whole squares
+    unit_size_ = unit_panels * plan_.panel * (unit_channels_ * p.taps() + L);  // + L: store_transposed reads squares
     bias_size_ = p.groups * round_up(p.group_filters(), plan_.panel);
     if (p.padded()) {
         pitch_ = p.padded_width();
@@ -121,7 +122,8 @@ BackwardWeights<T>::BackwardWeights(const Conv& p, T* dw, T* db, const T* dout, 
     int64_t* offset = offsets_;
     for (int64_t c = 0; c < unit_channels_; ++c)
         for (int64_t u = 0; u < p.FH; ++u)
-            for (int64_t v = 0; v < p.FW; v += taps_) *offset++ = c * plane_ + u * p.dilation_h * pitch_ + v * p.dilation_w;
+            for (int64_t v = 0; v < p.FW; v += taps_)
+                *offset++ = c * plane_ + u * p.dilation_h * pitch_ + v * p.dilation_w;
 }
 
 template <class T>
@@ -174,8 +176,9 @@ void BackwardWeights<T>::add_block(const Unit& u, Range images, Range rows, Rang
             Vec<T> total{};
             for (int64_t n = 0; n < images.size(); ++n) {
                 const int64_t plane = (images.begin + n) * p_.FN + u.group * p_.group_filters() + f + v * L;
-                total += transpose_block(dout_ + (plane * p_.OH + rows.begin) * p_.OW + columns.begin, p_.OH * p_.OW, count,
-                                         filters - v * L, strip + n * count * lanes_in_panel + v * L, lanes_in_panel);
+                const T* dout = dout_ + (plane * p_.OH + rows.begin) * p_.OW + columns.begin;
+                T* out = strip + n * count * lanes_in_panel + v * L;
+                total += transpose_block(dout, p_.OH * p_.OW, count, filters - v * L, out, lanes_in_panel);
             }
             if (bias) fc::store(bias + f + v * L, fc::load(bias + f + v * L) + total);
         }
@@ -200,8 +203,8 @@ void BackwardWeights<T>::accumulate(const Unit& u, Range bands, T* sums, T* bias
     for (int64_t index = bands.begin; index < bands.end; ++index) {
         const Band b = band(index);
         const int64_t channel = u.group * p_.group_channels() + u.channels.begin;
-        const T* x = p_.padded() ? pad(u, b, padded)
-                                 : x_ + (b.images.begin * p_.C + channel) * plane_ + b.rows.begin * p_.stride_h * pitch_;
+        const T* in_place = x_ + (b.images.begin * p_.C + channel) * plane_ + b.rows.begin * p_.stride_h * pitch_;
+        const T* x = p_.padded() ? pad(u, b, padded) : in_place;
         const int64_t row_blocks = ceil_div(b.rows.size(), plan_.block_rows);
         const int64_t column_blocks = ceil_div(p_.OW, plan_.block_columns);
         for (int64_t i = 0; i < row_blocks; ++i) {

@@ -59,17 +59,11 @@ void tile(const Pixels& pixels, const T* x, const int64_t* offsets, const T* dou
         }
 }
 
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kRegisters = 32;
-#else
-constexpr int kRegisters = 16;
-#endif
-
 constexpr int kMaxRows = 8;  // each takes a general-purpose register
 
 // How many rows of `taps` fit the registers beside dout's vectors and a broadcast.
 constexpr int max_rows(int vectors, int taps) {
-    return std::min((kRegisters - 2 - vectors) / vectors / taps, kMaxRows);
+    return std::min((fc::kVectorRegisters - 2 - vectors) / vectors / taps, kMaxRows);
 }
 
 template <class T, int NV, int TAPS, size_t... I>

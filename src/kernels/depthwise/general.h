@@ -1,7 +1,7 @@
 // The general path: any filter, stride, padding and dilation, with or without a channel multiplier.
 //
 // Rows of x pass one by one through a PhasedRow, in which every tap of neighbouring windows is a vector, and meet all
-// rows of the result that they belong to: x's row h and filter row u give row (h + top - u*dh) / sh, where that divides.
+// rows of the result that they belong to: x's row h and filter row u give row (h + top - u*dh) / sh, where sh divides.
 #pragma once
 #include "planes.h"
 
@@ -96,7 +96,10 @@ private:
 
     Vec<T> product(const T* a, const T* b) const {
         Vec<T> sum{};
-        for (int64_t j = 0; j < p_.OW; j += lanes<T>) sum = fc::fma(fc::load_n(a + j, p_.OW - j), fc::load_n(b + j, p_.OW - j), sum);
+        for (int64_t j = 0; j < p_.OW; j += lanes<T>) {
+            const int64_t n = p_.OW - j;
+            sum = fc::fma(fc::load_n(a + j, n), fc::load_n(b + j, n), sum);
+        }
         return sum;
     }
 

@@ -2,8 +2,8 @@
 //
 //   out[n, f]  =  b[f] + x[n, f/multiplier] (*) w[f]        (*): 2-D cross-correlation of two planes
 //
-// No channel meets another: there is nothing to broadcast or to reuse across channels, and memory sets the pace. Vectors
-// run over columns. rows.h is for square filters of 3, 5 and 7 taps (dw: 3), stride 1 or 2; general.h for all others.
+// No channel meets another: there is nothing to reuse across channels, and memory sets the pace. Vectors run over columns.
+// rows.h is for the square filters that networks use; general.h for all others.
 // conv2d/ref.py is the truth.
 #include <algorithm>
 #include <optional>
@@ -14,55 +14,66 @@
 
 namespace {
 
-template <class T>
-using Forward = void (*)(const Plane&, const T* x, const T* w, T bias, bool relu, T* out, int64_t begin, int64_t end);
-template <class T>
-using BackwardData = void (*)(const Plane&, const T* dout, const T* w, T* dx, int64_t begin, int64_t end);
-template <class T>
-using BackwardWeights = void (*)(const Plane&, const T* x, const T* dout, Vec<T>* totals);
-
-inline Plane plane_of(const Window& p) { return {p.H, p.W, p.OH, p.OW, p.pad_top, p.pad_left}; }
-
-// The size of the filter, if rows.h may treat it with this stride; else 0.
-inline int64_t fast_size(const Window& p, int64_t stride) {
-    const bool fast = p.FH == p.FW && p.stride_h == stride && p.stride_w == stride && p.dilation_h == 1 && p.dilation_w == 1;
-    return fast ? p.FH : 0;
-}
+constexpr int64_t kTotalsBytes = 8 << 10;  // of the filters' vectors of sums
 
 template <class T>
-Forward<T> fast_forward(const Window& p) {
-    switch (fast_size(p, 1)) {
-        case 3: return rows_forward<T, 3, 1>;
-        case 5: return rows_forward<T, 5, 1>;
-        case 7: return rows_forward<T, 7, 1>;
+using Forward = void (*)(Windows, Source<T> x, const T* w, T bias, bool relu, T* y, int64_t row_begin, int64_t row_end);
+template <class T>
+using BackwardData = void (*)(Windows, Source<T> dout, const T* w, T* dx, int64_t row_begin, int64_t row_end);
+template <class T>
+using BackwardWeights = void (*)(Windows, Source<T> x, Source<T> dout, Vec<T>* totals);
+
+// One of the fast path's functions for each filter size and stride.
+template <class F>
+struct Fast {
+    F size3_stride1, size3_stride2, size5_stride1, size5_stride2, size7_stride1;
+
+    // The function for a window, null when there is none.
+    F operator()(const Window& p) const {
+        const int64_t stride = p.stride_h;
+        const bool square = p.FH == p.FW && p.stride_w == stride;
+        if (!square || stride > 2 || p.dilation_h > 1 || p.dilation_w > 1) return nullptr;
+        switch (p.FH) {
+            case 3: return stride == 1 ? size3_stride1 : size3_stride2;
+            case 5: return stride == 1 ? size5_stride1 : size5_stride2;
+            case 7: return stride == 1 ? size7_stride1 : nullptr;
+            default: return nullptr;
+        }
     }
-    switch (fast_size(p, 2)) {
-        case 3: return rows_forward<T, 3, 2>;
-        case 5: return rows_forward<T, 5, 2>;
-    }
-    return nullptr;
-}
+};
 
 template <class T>
-BackwardData<T> fast_backward_data(const Window& p) {
-    switch (fast_size(p, 1)) {
-        case 3: return rows_backward_data_1<T, 3>;
-        case 5: return rows_backward_data_1<T, 5>;
-        case 7: return rows_backward_data_1<T, 7>;
-    }
-    switch (fast_size(p, 2)) {
-        case 3: return p.pad_left % 2 ? rows_backward_data_2<T, 3, 1> : rows_backward_data_2<T, 3, 0>;
-        case 5: return p.pad_left % 2 ? rows_backward_data_2<T, 5, 1> : rows_backward_data_2<T, 5, 0>;
-    }
-    return nullptr;
-}
-
+constexpr Fast<Forward<T>> fast_forward = {rows_forward<T, 3, 1>, rows_forward<T, 3, 2>, rows_forward<T, 5, 1>,
+                                           rows_forward<T, 5, 2>, rows_forward<T, 7, 1>};
+template <class T, int Odd>
+constexpr Fast<BackwardData<T>> fast_backward_data = {rows_backward_data_1<T, 3>, rows_backward_data_2<T, 3, Odd>,
+                                                      rows_backward_data_1<T, 5>, rows_backward_data_2<T, 5, Odd>,
+                                                      rows_backward_data_1<T, 7>};
 template <class T>
-BackwardWeights<T> fast_backward_weights(const Window& p) {
-    if (fast_size(p, 1) == 3) return rows_backward_weights<T, 3, 1>;
-    if (fast_size(p, 2) == 3) return rows_backward_weights<T, 3, 2>;
-    return nullptr;
-}
+constexpr Fast<BackwardWeights<T>> fast_backward_weights = {
+    rows_backward_weights<T, 3, 1>, rows_backward_weights<T, 3, 2>, rows_backward_weights<T, 5, 1>,
+    rows_backward_weights<T, 5, 2>, rows_backward_weights<T, 7, 1>};
+
+// What one thread needs beside the arrays: either a row of zeros or the general path.
+template <class T>
+class Worker {
+public:
+    Worker(const Window& p, bool fast) : p_(p), zeros_(fast ? std::max(p.W, p.OW) : 0) {
+        if (fast)
+            std::fill_n(zeros_.get(), std::max(p.W, p.OW), T(0));
+        else
+            general_.emplace(p);
+    }
+    Windows windows() const { return {p_.H, p_.W, p_.OH, p_.OW, p_.pad_top, p_.pad_left}; }
+    Source<T> image(const T* plane) const { return {plane, p_.H, p_.W, zeros_}; }
+    Source<T> gradient(const T* plane) const { return {plane, p_.OH, p_.OW, zeros_}; }
+    General<T>& general() { return *general_; }
+
+private:
+    const Window& p_;
+    Scratch<T> zeros_;
+    std::optional<General<T>> general_;
+};
 
 // One thread's time for all filters, and reading and writing all planes, of x and of out.
 template <class T>
@@ -76,8 +87,7 @@ void forward(T* out, const T* x, const T* w, const T* b, const Window* window, i
     const Window& p = *window;
     const auto fast = fast_forward<T>(p);
     over_planes(p.N * FN, p.OH, nanoseconds<T>(p, FN), [&](const Part& part) {
-        std::optional<General<T>> general;
-        if (!fast) general.emplace(p);
+        Worker<T> worker(p, fast != nullptr);
         for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) {
             const int64_t f = plane % FN, c = f / (FN / p.C);
             const T* image = x + (plane / FN * p.C + c) * p.H * p.W;
@@ -85,9 +95,9 @@ void forward(T* out, const T* x, const T* w, const T* b, const Window* window, i
             const T bias = b ? b[f] : T(0);
             T* result = out + plane * p.OH * p.OW;
             if (fast)
-                fast(plane_of(p), image, filter, bias, relu, result, part.row_begin, part.row_end);
+                fast(worker.windows(), worker.image(image), filter, bias, relu, result, part.row_begin, part.row_end);
             else
-                general->forward(image, filter, bias, relu, result, part.row_begin, part.row_end);
+                worker.general().forward(image, filter, bias, relu, result, part.row_begin, part.row_end);
         }
     });
 }
@@ -96,54 +106,63 @@ template <class T>
 void backward_data(T* dx, const T* dout, const T* w, const Window* window, int64_t FN) {
     const Window& p = *window;
     const int64_t multiplier = FN / p.C;
-    const auto fast = multiplier == 1 ? fast_backward_data<T>(p) : nullptr;
+    const auto fast = multiplier > 1      ? nullptr
+                      : p.pad_left % 2 ? fast_backward_data<T, 1>(p)
+                                       : fast_backward_data<T, 0>(p);
     over_planes(p.N * p.C, p.H, nanoseconds<T>(p, FN), [&](const Part& part) {
-        std::optional<General<T>> general;
-        if (!fast) general.emplace(p);
+        Worker<T> worker(p, fast != nullptr);
         for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) {
             const T* gradient = dout + plane * multiplier * p.OH * p.OW;
             const T* filter = w + plane % p.C * multiplier * p.FH * p.FW;
             T* result = dx + plane * p.H * p.W;
             if (fast)
-                fast(plane_of(p), gradient, filter, result, part.row_begin, part.row_end);
+                fast(worker.windows(), worker.gradient(gradient), filter, result, part.row_begin, part.row_end);
             else
-                general->backward_data(gradient, filter, multiplier, result, part.row_begin, part.row_end);
+                worker.general().backward_data(gradient, filter, multiplier, result, part.row_begin, part.row_end);
         }
     });
 }
 
-// The sums over the images of a part, for each filter; the parts' sums are added at the end, in their order.
+// Neighbouring filters go through the images together, because their planes are neighbours in memory. A part is some of
+// the images, where there are few filters; the parts' sums are added at the end, in their order.
 template <class T>
 void backward_weights(T* dw, T* db, const T* dout, const T* x, const Window* window, int64_t FN) {
     const Window& p = *window;
     const auto fast = fast_backward_weights<T>(p);
-    const int64_t taps = p.FH * p.FW;
+    const int64_t sums_per_filter = p.FH * p.FW + 1, multiplier = FN / p.C;
     const int nthreads = fc::threads_for(nanoseconds<T>(p, FN));
     const int64_t parts = std::clamp<int64_t>(4 * nthreads / FN, 1, std::max<int64_t>(p.N, 1));
-    Scratch<T> sums(parts * FN * (taps + 1));
-    fc::parallel(parts * FN, nthreads, [&](int64_t task, int) {
-        const int64_t part = task / FN, f = task % FN, c = f / (FN / p.C);
-        std::optional<General<T>> general;
-        if (!fast) general.emplace(p);
-        Scratch<T> lane_sums((taps + 1) * lanes<T>);
+    const int64_t filters_at_once = std::clamp<int64_t>(kTotalsBytes / (sums_per_filter * FC_VECTOR_BYTES), 1,
+                                                        (FN + nthreads - 1) / nthreads);
+    const int64_t blocks = (FN + filters_at_once - 1) / filters_at_once;
+    Scratch<T> sums(parts * FN * sums_per_filter);
+    fc::parallel(parts * blocks, nthreads, [&](int64_t task, int) {
+        const int64_t part = task / blocks, block = task % blocks;
+        const int64_t begin = FN * block / blocks, end = FN * (block + 1) / blocks;
+        Worker<T> worker(p, fast != nullptr);
+        Scratch<T> lane_sums(filters_at_once * sums_per_filter * lanes<T>);
         auto* totals = reinterpret_cast<Vec<T>*>(lane_sums.get());
-        std::fill_n(totals, taps + 1, Vec<T>{});
+        std::fill_n(totals, (end - begin) * sums_per_filter, Vec<T>{});
         for (int64_t n = p.N * part / parts; n < p.N * (part + 1) / parts; ++n) {
-            const T* image = x + (n * p.C + c) * p.H * p.W;
-            const T* gradient = dout + (n * FN + f) * p.OH * p.OW;
-            if (fast)
-                fast(plane_of(p), image, gradient, totals);
-            else
-                general->backward_weights(image, gradient, totals);
+            for (int64_t f = begin; f < end; ++f) {
+                const T* image = x + (n * p.C + f / multiplier) * p.H * p.W;
+                const T* gradient = dout + (n * FN + f) * p.OH * p.OW;
+                Vec<T>* total = totals + (f - begin) * sums_per_filter;
+                if (fast)
+                    fast(worker.windows(), worker.image(image), worker.gradient(gradient), total);
+                else
+                    worker.general().backward_weights(image, gradient, total);
+            }
         }
-        for (int64_t k = 0; k <= taps; ++k) sums[task * (taps + 1) + k] = fc::sum(totals[k]);
+        T* sum = sums + (part * FN + begin) * sums_per_filter;
+        for (int64_t k = 0; k < (end - begin) * sums_per_filter; ++k) sum[k] = fc::sum(totals[k]);
     });
     for (int64_t f = 0; f < FN; ++f) {
-        T* first = sums + f * (taps + 1);
+        T* first = sums + f * sums_per_filter;
         for (int64_t part = 1; part < parts; ++part)
-            for (int64_t k = 0; k <= taps; ++k) first[k] += first[part * FN * (taps + 1) + k];
-        std::copy_n(first, taps, dw + f * taps);
-        if (db) db[f] = first[taps];
+            for (int64_t k = 0; k < sums_per_filter; ++k) first[k] += first[part * FN * sums_per_filter + k];
+        std::copy_n(first, sums_per_filter - 1, dw + f * (sums_per_filter - 1));
+        if (db) db[f] = first[sums_per_filter - 1];
     }
 }
 

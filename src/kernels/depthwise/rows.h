@@ -1,148 +1,196 @@
-// The fast path: vectors of columns, several rows at a time, edges by masks. No copy, no transposition.
+// The fast path: vectors of columns, four rows of the result at a time, edges by masks. No copy, no transposition.
 //
-//   forward            acc[r]   +=  w[u, v] * x[(i + r)*S + u - top, (j + lanes)*S + v - left]      r < R rows of the result
-//   backward weights   dw[u, v] +=  dout[i + r, j + lanes] * the same x                             summed over lanes at the end
-//   backward data      stride 1: forward, with the filter turned round; stride 2: row by row, see rows_backward_data_2
+//   forward            y[i + r]  +=  w[u, v] * x[(i + r)*S + u - top, columns j*S + v - left]            r < 4
+//   backward weights   dw[u, v]  +=  dout[i + r] * the same vector of x                 lanes are summed in the end
+//   backward data      stride 1: forward, with the filter turned round; stride 2: see rows_backward_data_2
 //
-// A vector of x is loaded once for all the rows of the block that meet it: R + K - 1 rows of K vectors for R*K*K
-// products. Square filters of K taps, strides S = 1 and 2 and no dilation; everything else is general.h's.
+// A vector of x is loaded once for all the rows of the result that meet it. Rows outside of a plane are read from a row
+// of zeros, so that nothing branches. Square filters of K taps, stride S = 1 or 2, no dilation.
 #pragma once
 #include "planes.h"
 
 namespace {
 
-// One plane of x, one of out (or dout): the window's sizes. `left` and `top` may be negative: rows and columns left out.
-struct Plane {
+using fc::LaneRange;
+
+constexpr int kRows = 4;
+constexpr int64_t kBandBytes = 2048;  // of rows that vectors go down together; with more, memory is read in leaps
+
+// A plane to read, with zeros above and below.
+template <class T>
+struct Source {
+    const T* data;
+    int64_t rows, width;
+    const T* zeros;  // width of them
+
+    const T* row(int64_t h) const { return h >= 0 && h < rows ? data + h * width : zeros; }
+};
+
+// OH x OW windows over a plane of H x W; `top` and `left` may be negative: rows and columns left out.
+struct Windows {
     int64_t H, W, OH, OW, top, left;
 };
 
-// The K taps' vectors in a row of x, for the windows j to j + lanes - 1; zero where there is no window or no x.
-// With Inside all of them are there.
-template <class T, int K, int S, bool Inside>
-FC_INLINE void load_taps(const Plane& p, const T* row, int64_t j, Vec<T>* taps) {
-    const int64_t start = j * S - p.left;
-    const auto load = [&](int64_t v, int64_t lane) {
-        const int64_t column = start + v + lane;
-        if constexpr (Inside)
-            return fc::load(row + column);
-        else
-            return fc::load_between(row + column, -column, std::min(p.W - column, (p.OW - j) * S - lane));
-    };
-    if constexpr (S == 1) {
-        FC_UNROLL for (int v = 0; v < K; ++v) taps[v] = load(v, 0);
-    } else {
-        FC_UNROLL for (int v = 0; v < K; v += 2) {
-            const Vec<T> a = load(v, 0), b = load(v, lanes<T>);
-            taps[v] = fc::even(a, b);
-            if (v + 1 < K) taps[v + 1] = fc::odd(a, b);
+// For the windows j to j + lanes - 1: their taps in a row of x, zero where there is no window or no x.
+template <class T, int K, int S>
+class Columns {
+public:
+    Columns(const Windows& p, int64_t j) : start_(j * S - p.left) {
+        if (start_ >= 0 && start_ + S * lanes<T> + K - 1 <= p.W && j + lanes<T> <= p.OW) return;
+        FC_UNROLL for (int k = 0; k < kLoads; ++k) {
+            const int64_t lane = k % S * lanes<T>, column = start_ + first_tap(k) + lane;
+            range_[k] = LaneRange<T>(-column, std::min(p.W - column, (p.OW - j) * S - lane));
         }
     }
-}
 
-// body(r, u, taps) for the rows r < R and the filter rows u that meet each row of x; all unrolled.
-template <class T, int K, int S, int R, bool Inside, class Body>
-FC_INLINE void for_taps(const Plane& p, const T* x, int64_t i, int64_t j, Body body) {
-    FC_UNROLL for (int k = 0; k < (R - 1) * S + K; ++k) {
-        const int64_t h = i * S - p.top + k;
-        if (h < 0 || h >= p.H) continue;
-        Vec<T> taps[K];
-        load_taps<T, K, S, Inside>(p, x + h * p.W, j, taps);
-        FC_UNROLL for (int r = 0; r < R; ++r)
-            if (k - r * S >= 0 && k - r * S < K) body(r, k - r * S, taps);
-    }
-}
-
-// body(i, j, rows, inside) over blocks of R rows, then single ones, and vectors of columns. rows and inside are types:
-// constants inside body.
-template <class T, int K, int S, int R, class Body>
-FC_INLINE void for_blocks(const Plane& p, int64_t row_begin, int64_t row_end, Body body) {
-    constexpr int64_t L = lanes<T>, reach = K - 1 + S * L;  // columns that load_taps loads
-    const auto columns = [&](int64_t i, auto rows) __attribute__((always_inline)) {
-        for (int64_t j = 0; j < p.OW; j += L) {
-            const int64_t start = j * S - p.left;
-            if (start >= 0 && start + reach <= p.W && j + L <= p.OW)
-                body(i, j, rows, std::true_type());
-            else
-                body(i, j, rows, std::false_type());
+    __attribute__((always_inline)) void load(const T* row, Vec<T>* taps) const {
+        FC_UNROLL for (int k = 0; k < kLoads; k += S) {
+            const int v = first_tap(k);
+            taps[v] = range_[k].load(row + start_ + v);
+            if constexpr (S == 2) {
+                const Vec<T> next = range_[k + 1].load(row + start_ + v + lanes<T>);
+                if (v + 1 < K) taps[v + 1] = fc::odd(taps[v], next);
+                taps[v] = fc::even(taps[v], next);
+            }
         }
-    };
-    int64_t i = row_begin;
-    for (; i + R <= row_end; i += R) columns(i, std::integral_constant<int, R>());
-    for (; i < row_end; ++i) columns(i, std::integral_constant<int, 1>());
+    }
+
+private:
+    // With stride 2, two loads make two taps.
+    static constexpr int kLoads = S == 1 ? K : (K + 1) / 2 * 2;
+    static constexpr int first_tap(int k) { return S == 1 ? k : k / 2 * 2; }
+
+    int64_t start_;
+    LaneRange<T> range_[kLoads];
+};
+
+// strip(j, begin, end) for the columns from j on and the rows of a band: vector after vector, band after band.
+template <class T, class Strip>
+FC_INLINE void for_strips(int64_t row_begin, int64_t row_end, int64_t columns, Strip strip) {
+    const int64_t rows = std::max<int64_t>(kBandBytes / (columns * sizeof(T)) / kRows, 1) * kRows;
+    for (int64_t band = row_begin; band < row_end; band += rows)
+        for (int64_t j = 0; j < columns; j += lanes<T>) strip(j, band, std::min(band + rows, row_end));
+}
+
+template <class T>
+FC_INLINE void store_columns(T* y, Vec<T> v, int64_t n) {
+    if (n >= lanes<T>)
+        fc::store(y, v);
+    else
+        fc::store_n(y, v, n);
 }
 
 template <class T, int K, int S>
-void rows_forward(const Plane& p, const T* x, const T* w, T bias, bool relu, T* out, int64_t row_begin, int64_t row_end) {
+void rows_forward(const Windows p, const Source<T> x, const T* w, T bias, bool relu, T* y, int64_t row_begin,
+                  int64_t row_end) {
     Vec<T> weights[K * K];
     FC_UNROLL for (int k = 0; k < K * K; ++k) weights[k] = fc::set1(w[k]);
-    for_blocks<T, K, S, 4>(p, row_begin, row_end, [&](int64_t i, int64_t j, auto rows, auto inside) __attribute__((always_inline)) {
-        constexpr int R = decltype(rows)::value;
-        Vec<T> sum[R];
-        FC_UNROLL for (int r = 0; r < R; ++r) sum[r] = fc::set1(bias);
-        for_taps<T, K, S, R, decltype(inside)::value>(p, x, i, j, [&](int r, int u, const Vec<T>* taps) __attribute__((always_inline)) {
-            FC_UNROLL for (int v = 0; v < K; ++v) sum[r] = fc::fma(weights[u * K + v], taps[v], sum[r]);
-        });
-        FC_UNROLL for (int r = 0; r < R; ++r)
-            fc::store_n(out + (i + r) * p.OW + j, relu ? fc::max(fc::zero<T>(), sum[r]) : sum[r], p.OW - j);
-    });
-}
-
-// Adds one plane's products to totals: K*K vectors for dw, then one for db.
-template <class T, int K, int S>
-void rows_backward_weights(const Plane& p, const T* x, const T* dout, Vec<T>* totals) {
-    Vec<T> sum[K * K] = {}, bias{};
-    for_blocks<T, K, S, 4>(p, 0, p.OH, [&](int64_t i, int64_t j, auto rows, auto inside) __attribute__((always_inline)) {
-        constexpr int R = decltype(rows)::value;
-        Vec<T> d[R];
-        FC_UNROLL for (int r = 0; r < R; ++r) {
-            d[r] = fc::load_n(dout + (i + r) * p.OW + j, p.OW - j);
-            bias += d[r];
+    const Vec<T> start = fc::set1(bias), least = fc::set1(relu ? T(0) : -std::numeric_limits<T>::infinity());
+    for_strips<T>(row_begin, row_end, p.OW, [&](int64_t j, int64_t begin, int64_t end) {
+        const Columns<T, K, S> columns(p, j);
+        for (int64_t i = begin; i < end; i += kRows) {
+            Vec<T> sum[kRows];
+            FC_UNROLL for (int r = 0; r < kRows; ++r) sum[r] = start;
+            FC_UNROLL for (int k = 0; k < (kRows - 1) * S + K; ++k) {
+                Vec<T> taps[K];
+                columns.load(x.row(i * S - p.top + k), taps);
+                FC_UNROLL for (int v = 0; v < K; ++v)
+                    FC_UNROLL for (int r = 0; r < kRows; ++r)
+                        if (k >= r * S && k < r * S + K)
+                            sum[r] = fc::fma(weights[(k - r * S) * K + v], taps[v], sum[r]);
+            }
+            FC_UNROLL for (int r = 0; r < kRows; ++r)
+                if (i + r < end) store_columns(y + (i + r) * p.OW + j, fc::max(least, sum[r]), p.OW - j);
         }
-        for_taps<T, K, S, R, decltype(inside)::value>(p, x, i, j, [&](int r, int u, const Vec<T>* taps) __attribute__((always_inline)) {
-            FC_UNROLL for (int v = 0; v < K; ++v) sum[u * K + v] = fc::fma(d[r], taps[v], sum[u * K + v]);
-        });
     });
-    FC_UNROLL for (int k = 0; k < K * K; ++k) totals[k] += sum[k];
-    totals[K * K] += bias;
 }
 
 // dx of a convolution with stride 1 is a convolution of dout with the filter turned round.
 template <class T, int K>
-void rows_backward_data_1(const Plane& p, const T* dout, const T* w, T* dx, int64_t row_begin, int64_t row_end) {
+void rows_backward_data_1(const Windows p, const Source<T> dout, const T* w, T* dx, int64_t row_begin,
+                          int64_t row_end) {
     T turned[K * K];
     std::reverse_copy(w, w + K * K, turned);
-    const Plane turned_plane{p.OH, p.OW, p.H, p.W, K - 1 - p.top, K - 1 - p.left};
-    rows_forward<T, K, 1>(turned_plane, dout, turned, T(0), false, dx, row_begin, row_end);
+    const Windows windows{p.OH, p.OW, p.H, p.W, K - 1 - p.top, K - 1 - p.left};
+    rows_forward<T, K, 1>(windows, dout, turned, T(0), false, dx, row_begin, row_end);
 }
 
-// dx with stride 2. Row h meets the filter rows u of h + top's parity; with Odd = left % 2, its columns 0, 2, 4, ... meet
-// the filter columns v with v % 2 = Odd, and its columns 1, 3, 5, ... the others: two vectors, interleaved.
+// dx with stride 2. A row h = 2a - top meets the even rows of the filter, h + 1 the odd ones, and so do columns: with
+// Odd = left % 2, the columns 0, 2, 4, ... of dx meet the filter's columns v with v % 2 = Odd, the columns 1, 3, 5, ...
+// the others. The two vectors are interleaved.
 template <class T, int K, int Odd>
-void rows_backward_data_2(const Plane& p, const T* dout, const T* w, T* dx, int64_t row_begin, int64_t row_end) {
-    constexpr int64_t L = lanes<T>, M = (K + 1) / 2;  // vectors of dout, with steps of one column
-    const int64_t shift = (p.left + Odd) / 2 - (M - 1);
-    for (int64_t h = row_begin; h < row_end; ++h) {
-        for (int64_t j = 0; 2 * j < p.W; j += L) {
-            Vec<T> even{}, odd{};
-            for (int64_t u = (h + p.top) % 2; u < K; u += 2) {
-                const int64_t i = (h + p.top - u) / 2, column = j + shift;
-                if (h + p.top < u || i >= p.OH) continue;
+void rows_backward_data_2(const Windows p, const Source<T> dout, const T* w, T* dx, int64_t row_begin,
+                          int64_t row_end) {
+    constexpr int M = (K + 1) / 2;  // rows of dout, and vectors of each, one column apart
+    Vec<T> weights[K * K];
+    FC_UNROLL for (int k = 0; k < K * K; ++k) weights[k] = fc::set1(w[k]);
+    const int64_t first = (row_begin + p.top) / 2, last = (row_end + p.top + 1) / 2;
+    for_strips<T>(first, last, (p.W + 1) / 2, [&](int64_t j, int64_t begin, int64_t end) {
+        const int64_t column = j + (p.left + Odd) / 2 - (M - 1), n = p.W - 2 * j;
+        LaneRange<T> range[M];
+        FC_UNROLL for (int m = 0; m < M; ++m) range[m] = LaneRange<T>(-column - m, p.OW - column - m);
+        for (int64_t a = begin; a < end; ++a) {
+            Vec<T> sum[2][2] = {};  // rows h and h + 1, even and odd columns
+            FC_UNROLL for (int m = 0; m < M; ++m) {
+                const T* row = dout.row(a - m) + column;
                 Vec<T> d[M];
-                FC_UNROLL for (int m = 0; m < M; ++m)
-                    d[m] = fc::load_between(dout + i * p.OW + column + m, -column - m, p.OW - column - m);
-                FC_UNROLL for (int v = 0; v < K; ++v) {
-                    const Vec<T> weight = fc::set1(w[u * K + v]);
-                    if (v % 2 == Odd)
-                        even = fc::fma(weight, d[M - 1 - (v + Odd) / 2], even);
-                    else
-                        odd = fc::fma(weight, d[M - 1 - v / 2], odd);
-                }
+                FC_UNROLL for (int k = 0; k < M; ++k) d[k] = range[k].load(row + k);
+                FC_UNROLL for (int r = 0; r < 2; ++r)
+                    FC_UNROLL for (int v = 0; v < K; ++v) {
+                        const int u = 2 * m + r, odd = v % 2 != Odd, k = M - 1 - (odd ? v : v + Odd) / 2;
+                        if (u < K) sum[r][odd] = fc::fma(weights[u * K + v], d[k], sum[r][odd]);
+                    }
             }
-            T* row = dx + h * p.W + 2 * j;
-            fc::store_n(row, fc::interleave_lo(even, odd), p.W - 2 * j);
-            if (2 * j + L < p.W) fc::store_n(row + L, fc::interleave_hi(even, odd), p.W - 2 * j - L);
+            FC_UNROLL for (int r = 0; r < 2; ++r) {
+                const int64_t h = 2 * a - p.top + r;
+                if (h < row_begin || h >= row_end) continue;
+                T* y = dx + h * p.W + 2 * j;
+                store_columns(y, fc::interleave_lo(sum[r][0], sum[r][1]), n);
+                if (n > lanes<T>) store_columns(y + lanes<T>, fc::interleave_hi(sum[r][0], sum[r][1]), n - lanes<T>);
+            }
         }
-    }
+    });
+}
+
+// How many rows of a filter's sums fit the registers, beside four rows of dout and a tap.
+constexpr int sum_rows(int K) { return std::min(K, std::max(1, (fc::kVectorRegisters - 7) / K)); }
+
+// Adds one plane's products for UN rows of the filter from U on to totals (K*K vectors for dw, then one for db).
+template <class T, int K, int S, int U, int UN>
+void add_products(const Windows& p, const Source<T>& x, const Source<T>& dout, Vec<T>* totals) {
+    Vec<T> sum[UN * K] = {}, bias{};
+    for_strips<T>(0, p.OH, p.OW, [&](int64_t j, int64_t begin, int64_t end) {
+        const Columns<T, K, S> columns(p, j);
+        const LaneRange<T> range(0, p.OW - j);
+        const auto block = [&](int64_t i, auto rows) __attribute__((always_inline)) {
+            constexpr int R = decltype(rows)::value;
+            Vec<T> d[R];
+            FC_UNROLL for (int r = 0; r < R; ++r) {
+                d[r] = range.load(dout.row(i + r) + j);
+                if (U == 0) bias += d[r];
+            }
+            FC_UNROLL for (int k = 0; k < (R - 1) * S + UN; ++k) {
+                Vec<T> taps[K];
+                columns.load(x.row(i * S - p.top + U + k), taps);
+                FC_UNROLL for (int r = 0; r < R; ++r)
+                    if (k >= r * S && k < r * S + UN)
+                        FC_UNROLL for (int v = 0; v < K; ++v)
+                            sum[(k - r * S) * K + v] = fc::fma(d[r], taps[v], sum[(k - r * S) * K + v]);
+            }
+        };
+        int64_t i = begin;
+        for (; i + kRows <= end; i += kRows) block(i, std::integral_constant<int, kRows>());
+        for (; i < end; ++i) block(i, std::integral_constant<int, 1>());
+    });
+    FC_UNROLL for (int k = 0; k < UN * K; ++k) totals[U * K + k] += sum[k];
+    if (U == 0) totals[K * K] += bias;
+}
+
+template <class T, int K, int S, int U = 0>
+void rows_backward_weights(const Windows p, const Source<T> x, const Source<T> dout, Vec<T>* totals) {
+    constexpr int UN = std::min(sum_rows(K), K - U);
+    add_products<T, K, S, U, UN>(p, x, dout, totals);
+    if constexpr (U + UN < K) rows_backward_weights<T, K, S, U + UN>(p, x, dout, totals);
 }
 
 }  // namespace
