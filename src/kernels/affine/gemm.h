@@ -1,20 +1,21 @@
-// Matrix products of our own: C = A * B, with an optional bias per column, accumulation and ReLU.
+// Matrix products: C = A * B, with an optional bias per column, accumulation and ReLU.
 //
-//   fc::Product<float> p{.M, .N, .K, .A = {a, lda, 1}, .B = {w, 1, ldw}, .C = y, .c_row = N};
+//   fc::Product<float> p{M, N, K, {a, lda, 1}, {b, ldb, 1}, c, ldc};      and p.bias, p.relu, p.accumulate
 //   fc::gemm(p);                  shares the work among the engine's threads
 //   fc::gemm_on_this_thread(p);   for use inside a parallel region
 //
-// A transposed operand is one with its strides exchanged; one of the two must be 1. Three roads:
+// A transposed operand is {data, 1, ld}; one of the two strides must be 1. Four roads:
 //
-//   dots      M <= 8, B transposed: scalar products of rows, nothing is copied
-//   wide      M <= 8: rows of A broadcast, B streamed once in place
-//   blocked   Goto's scheme: blocks of K; a block of A small enough for L2; then panels of two vectors' columns of B, each
-//             copied into L1 just before use; then tiles. A is copied only where its strides hurt: see copies_a.
+//   wide      M <= 8: rows of A broadcast, B read once, in place
+//   dots      M <= 8 (16 when K is long), B transposed: scalar products of rows, in place
+//   outer     K <= 8: a sum of outer products, which is mostly the writing of C
+//   blocked   the others, after Goto: blocks of K, of which a block of B is copied into L2 as panels two vectors wide;
+//             then tiles of up to 14 rows, which stay in L1 while all panels go by. A is rarely copied: see copies_a.
 //
 // Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34 (2008).
 //
-// Threads take parts of M or of N, which changes no bit of the result; when K is much longer than both, parts of K, whose
-// sums are added in order.
+// Threads take parts of M or of N; when K is much longer than both, parts of K, whose sums are added in order. The
+// parts depend on the sizes and on the number of threads alone, and so do the bits of the result.
 #pragma once
 #include "dot.h"
 #include "kernel.h"
@@ -54,7 +55,7 @@ struct Product {
     }
 
     // The part of the sums with k in [k0, k0 + k).
-    Product depth(int64_t k0, int64_t k) const {
+    Product terms(int64_t k0, int64_t k) const {
         Product p = *this;
         p.K = k;
         p.A = A.from(0, k0), p.B = B.from(k0, 0);
@@ -62,8 +63,8 @@ struct Product {
     }
 
     // The same in place: the first block of k brings the bias, the last one ReLU.
-    Product block_of_depth(int64_t k0, int64_t k) const {
-        Product p = depth(k0, k);
+    Product block_of_terms(int64_t k0, int64_t k) const {
+        Product p = terms(k0, k);
         if (k0 > 0) p.bias = nullptr, p.accumulate = true;
         p.relu = relu && k0 + k == K;
         return p;
@@ -85,11 +86,11 @@ constexpr int64_t equal_parts(int64_t total, int64_t most, int64_t unit = 1) {
     return ceil_div(ceil_div(total, ceil_div(total, most)), unit) * unit;
 }
 
-constexpr int64_t kFewRows = 8;               // up to here C = A * B is bound by reading B
-constexpr int64_t kDepthBytes = 1536;         // of k in a block: a panel of B then has 2 vectors x 384 floats, 48 KB
+constexpr int64_t kFewRows = 8;               // of A: the time goes into reading B
+constexpr int64_t kDepthBytes = 1536;         // of a row of A in a block: 14 of them stay in L1
 constexpr int64_t kBlockBBytes = 512 * 1024;  // of B in a block: it stays in L2
 constexpr int64_t kRowsBytes = 16 * 1024;     // of A in scalar products: half of L1
-constexpr int64_t kStride = 2048;             // rows this many bytes apart fall into few cache sets
+constexpr int64_t kStride = 2048;             // rows a multiple of this apart fall into few cache sets
 
 // f(i, rows) for the rows of a product of few rows, in groups that a kernel takes at once.
 template <class F>
@@ -103,7 +104,7 @@ void gemm_dots(const Product<T>& p) {
     constexpr int64_t strip = 192;  // columns that the groups of rows find in L2
     const int64_t depth = equal_parts(p.K, kRowsBytes / int64_t(sizeof(T)) / p.M, lanes<T>);
     for (int64_t k = 0; k < p.K; k += depth) {
-        const Product<T> block = p.block_of_depth(k, std::min(depth, p.K - k));
+        const Product<T> block = p.block_of_terms(k, std::min(depth, p.K - k));
         for (int64_t n = 0; n < p.N; n += strip)
             for_groups(p.M, [&](int64_t i, int rows) {
                 Tile<T> t = block.tile(i, n, 0);
@@ -120,7 +121,7 @@ void gemm_wide(const Product<T>& p) {
     const bool shallow = p.M > kWideRows || (p.N > panel && p.B.row * int64_t(sizeof(T)) >= kStride);
     const int64_t depth = shallow ? equal_parts(p.K, 128) : p.K;
     for (int64_t k = 0; k < p.K; k += depth) {
-        const Product<T> block = p.block_of_depth(k, std::min(depth, p.K - k));
+        const Product<T> block = p.block_of_terms(k, std::min(depth, p.K - k));
         for (int64_t n = 0; n < p.N; n += panel) {
             const int64_t columns = std::min(panel, p.N - n), vectors = ceil_div(columns, lanes<T>);
             for_groups(p.M, [&](int64_t i, int rows) {
@@ -146,21 +147,22 @@ bool copies_a(const Product<T>& p) {
     const bool by_rows = p.A.column == 1;
     const bool same_sets = (by_rows ? p.A.row : p.A.column) * int64_t(sizeof(T)) % kStride == 0;
     if (by_rows) return p.M > 8 && (same_sets || p.N >= 32 * lanes<T>);
-    return same_sets && p.K > 128 && p.N >= 8 * lanes<T>;
+    return p.K > 128 && same_sets && p.N >= 8 * lanes<T>;
 }
 
 template <class T>
 void gemm_blocked(const Product<T>& p) {
     constexpr int L = lanes<T>;
     const int64_t depth = equal_parts(p.K, kDepthBytes / int64_t(sizeof(T)), L);
-    const int64_t columns = equal_parts(p.N, std::max<int64_t>(kBlockBBytes / int64_t(sizeof(T)) / depth, 8 * L), 2 * L);
+    const int64_t most_columns = std::max<int64_t>(kBlockBBytes / int64_t(sizeof(T)) / depth, 8 * L);
+    const int64_t columns = equal_parts(p.N, most_columns, 2 * L);
     const int64_t rows = equal_parts(p.M, kTallRows);
     const bool copy_a = copies_a(p), copy_b = p.B.column != 1 || p.M > 2 * kTallRows;
 
     const Scratch<T> copy_of_a(copy_a ? rows * (depth + L) : 0);
     const Scratch<T> copy_of_b((copy_b ? columns : 2 * L) * depth);
     for (int64_t k = 0; k < p.K; k += depth) {
-        const Product<T> slice = p.block_of_depth(k, std::min(depth, p.K - k));
+        const Product<T> slice = p.block_of_terms(k, std::min(depth, p.K - k));
         for (int64_t n = 0; n < p.N; n += columns) {
             const Product<T> block = slice.part(0, p.M, n, std::min(columns, p.N - n));
             const auto for_each_panel = [&](auto f) {
@@ -173,7 +175,8 @@ void gemm_blocked(const Product<T>& p) {
                 }
             };
             for_each_panel([&](int64_t j, Width width, int64_t existing, bool copied, T* copy) {
-                if (copied) pack(copy, columns_of<T>(width), block.B.at(0, j), block.B.row, block.B.column, block.K, existing);
+                if (copied)
+                    pack(copy, columns_of<T>(width), block.B.at(0, j), block.B.row, block.B.column, block.K, existing);
             });
             for (int64_t i = 0; i < block.M; i += rows) {
                 const int64_t tile_rows = std::min(rows, block.M - i);
@@ -223,7 +226,8 @@ void gemm_on_this_thread(const Product<T>& p) {
 
 namespace detail {
 
-constexpr double kLongPart = 200e3;  // nanoseconds
+constexpr double kLongPart = 200e3;    // nanoseconds
+constexpr int64_t kFewSums = 1 << 18;  // of which every thread may have its own
 
 template <class T>
 double nanoseconds(const Product<T>& p) {
@@ -238,7 +242,7 @@ void gemm_split_depth(const Product<T>& p, int nthreads) {
     const int64_t depth = equal_parts(p.K, ceil_div(p.K, nthreads), lanes<T>), parts = ceil_div(p.K, depth);
     const Scratch<T> sums((parts - 1) * p.M * p.N);
     parallel(parts, nthreads, [&](int64_t part, int) {
-        Product<T> q = p.depth(part * depth, std::min(depth, p.K - part * depth));
+        Product<T> q = p.terms(part * depth, std::min(depth, p.K - part * depth));
         q.relu = false;
         if (part > 0) {
             q.C = sums + (part - 1) * p.M * p.N;
@@ -266,14 +270,16 @@ void gemm(const Product<T>& p) {
     const double time = detail::nanoseconds(p);
     const int nthreads = threads_for(time);
     if (nthreads <= 1) return gemm_on_this_thread(p);
-    if (p.K >= 8 * std::max(p.M, p.N)) return detail::gemm_split_depth(p, nthreads);
+    if (p.K >= 8 * std::max(p.M, p.N) && p.M * p.N <= detail::kFewSums) return detail::gemm_split_depth(p, nthreads);
     // Several parts a thread when they are long, so that a thread that comes late leaves its share to the others.
     const int64_t parts = nthreads * std::clamp<int64_t>(int64_t(time / nthreads / detail::kLongPart), 1, 4);
     const int64_t rows = detail::equal_parts(p.M, ceil_div(p.M, parts));
     const int64_t columns = detail::equal_parts(p.N, ceil_div(p.N, parts), 2 * lanes<T>);
-    // Cut the side that leaves the smaller parts; each pays for a copy of its operand, as much as `copy` rows or columns.
-    constexpr int64_t copy = 6;
-    if (p.M > detail::kFewRows && (rows + copy) * p.N <= columns * (p.M + copy))
+    // Cut M or N? Every part copies the other operand, which costs as much as some more rows or columns; and where
+    // parts meet in a row of C, their processors contend for the cache lines around.
+    constexpr int64_t copy = 6, meeting = 8;
+    const int64_t cost_by_rows = (rows + copy) * p.N, cost_by_columns = columns * (p.M + copy) + meeting * p.M;
+    if (p.M > detail::kFewRows && cost_by_rows <= cost_by_columns)
         parallel(ceil_div(p.M, rows), nthreads, [&](int64_t i, int) {
             gemm_on_this_thread(p.part(i * rows, std::min(rows, p.M - i * rows), 0, p.N));
         });

@@ -45,18 +45,23 @@ void backward_data(T* dx, const T* dout, const T* w, const Sizes& s) {
 // Sums of blocks of rows are added to the total, so that the rounding error does not grow with every row.
 template <class T>
 void column_sums(T* sums, const T* a, int64_t rows, int64_t columns) {
-    constexpr int64_t L = fc::lanes<T>, kRows = 128, kVectors = 4;
-    const int64_t strip = kVectors * L;
-    fc::parallel_blocks(fc::detail::ceil_div(columns, strip), 1, 0.05 * sizeof(T) * strip * rows, [=](int64_t i, int64_t end) {
-        for (int64_t j = i * strip; j < std::min(end * strip, columns); j += L) {
-            const int64_t n = columns - j;
-            Vec<T> total = fc::zero<T>();
+    constexpr int64_t kRows = 128, kVectors = 4, L = fc::lanes<T>, kStrip = kVectors * L;
+    const double nanoseconds = 0.05 * sizeof(T) * kStrip * rows;
+    fc::parallel_blocks((columns + kStrip - 1) / kStrip, 1, nanoseconds, [=](int64_t strip, int64_t end) {
+        for (; strip < end; ++strip) {
+            int64_t existing[kVectors];
+            Vec<T> total[kVectors] = {};
+            FC_UNROLL for (int v = 0; v < kVectors; ++v)
+                existing[v] = std::max<int64_t>(columns - strip * kStrip - v * L, 0);
             for (int64_t block = 0; block < rows; block += kRows) {
-                Vec<T> sum = fc::zero<T>();
-                for (int64_t r = block; r < std::min(block + kRows, rows); ++r) sum += fc::load_n(a + r * columns + j, n);
-                total += sum;
+                Vec<T> sum[kVectors] = {};
+                for (int64_t i = block; i < std::min(block + kRows, rows); ++i)
+                    FC_UNROLL for (int v = 0; v < kVectors; ++v)
+                        sum[v] += fc::load_n(a + i * columns + strip * kStrip + v * L, existing[v]);
+                FC_UNROLL for (int v = 0; v < kVectors; ++v) total[v] += sum[v];
             }
-            fc::store_n(sums + j, total, n);
+            FC_UNROLL for (int v = 0; v < kVectors; ++v)
+                fc::store_n(sums + strip * kStrip + v * L, total[v], existing[v]);
         }
     });
 }

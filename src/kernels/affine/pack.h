@@ -12,7 +12,8 @@ void pack(T* dst, int64_t width, const T* src, int64_t k_stride, int64_t j_strid
     constexpr int L = lanes<T>;
     if (j_stride == 1) {
         for (int64_t k = 0; k < depth; ++k, src += k_stride, dst += width)
-            for (int64_t j = 0; j < width; j += L) store_n(dst + j, load_n(src + j, std::max<int64_t>(count - j, 0)), width - j);
+            for (int64_t j = 0; j < width; j += L)
+                store_n(dst + j, load_n(src + j, std::max<int64_t>(count - j, 0)), width - j);
         return;
     }
     constexpr int step = detail::block_lanes<T>;
@@ -28,7 +29,8 @@ void pack(T* dst, int64_t width, const T* src, int64_t k_stride, int64_t j_strid
         for (; k < depth; k += L) {
             const int64_t ks = std::min<int64_t>(depth - k, L);
             Vec<T> block[L];
-            FC_UNROLL for (int i = 0; i < L; ++i) block[i] = j + i < count ? load_n(rows + i * j_stride + k, ks) : zero<T>();
+            FC_UNROLL for (int i = 0; i < L; ++i)
+                block[i] = j + i < count ? load_n(rows + i * j_stride + k, ks) : zero<T>();
             transpose<T>(block);
             FC_UNROLL for (int i = 0; i < L; ++i)
                 if (i < ks) store_n(dst + (k + i) * width + j, block[i], width - j);

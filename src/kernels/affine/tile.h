@@ -85,13 +85,13 @@ FC_INLINE void finish(const Tile<T>& t, Vec<T> (&sum)[Rows][Vectors]) {
     }
 }
 
-// Lanes: of the vectors of B, all or a half or a quarter of the instruction set's. RowMajorA: a_column is 1, else a_row.
-// MaskedB: b ends with the last column.
+// Lanes: of the vectors of B, all or a half or a quarter of the instruction set's. RowMajorA: a_column is 1, else
+// a_row. MaskedB: b ends with the last column.
 template <class T, int Rows, int Vectors, int Lanes, bool RowMajorA, bool MaskedB>
 void tile(const Tile<T>& t) {
     using V = typename VectorType<T, Lanes * int(sizeof(T))>::type;
     using Unaligned = typename VectorType<T, Lanes * int(sizeof(T))>::unaligned;
-    constexpr int kGroup = 4;  // rows that share a pointer: x86 addresses base + {0, 1, 2} * stride, and base + 3 strides
+    constexpr int kGroup = 4;  // rows that share a pointer: x86 adds a stride once or twice to a base
     constexpr int groups = (Rows + kGroup - 1) / kGroup;
 
     if (t.depth > 16)
