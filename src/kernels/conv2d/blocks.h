@@ -7,7 +7,7 @@
 namespace fc::conv {
 
 constexpr int64_t kSourceBytes = 256 << 10;  // of a block
-constexpr int64_t kBlockColumns = 112;       // at least, where rows are cut
+constexpr int64_t kBlockColumns = 112;       // at least, where rows are cut; a quarter of it for the sake of threads
 constexpr int kTasksPerThread = 8;
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -50,7 +50,7 @@ public:
         if (c.out_rows() >= rest)
             row_blocks = std::min(c.out_rows(), row_blocks * rest);
         else
-            col_blocks = std::min(c.out_columns(), col_blocks * rest);
+            col_blocks = std::max(col_blocks, std::min(c.out_columns() / (kBlockColumns / 4), col_blocks * rest));
     }
 
     int64_t count() const { return c.N * c.groups * row_blocks * col_blocks; }

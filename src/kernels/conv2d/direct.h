@@ -31,7 +31,7 @@ public:
         const int nthreads = threads_for(c.multiplications() / (3.0 * lanes<T>));
         blocks.split_for(nthreads, panels);
         const Rectangle largest = blocks.largest();
-        chunk_cols = largest.cols() <= 2 * kChunkPixels ? largest.cols() : kChunkPixels;
+        chunk_cols = divide_up(largest.cols(), divide_up(largest.cols(), 2 * kChunkPixels));
         chunk_rows = std::min(largest.rows(), std::max<int64_t>(kChunkPixels / chunk_cols, 1));
         strip_size = (chunk_rows * chunk_cols + lanes<T>) * width;
         copies = !unfolds && needs_copy();
@@ -72,10 +72,15 @@ private:
     bool copies;
     int64_t chunk_rows, chunk_cols, strip_size;
 
+    // Whether every panel's rows of n pixels have kernels.
+    template <class Tiles>
+    bool can(int64_t n, Tiles tiles) const {
+        return tiles(vectors).can(n) && tiles(vectors_of(panels - 1)).can(n);
+    }
+
     bool needs_unfolding() const {
         for (const Axis& w : c.columns) {
-            const bool adjacent = w.taps == 1 || w.dilation == 1;
-            if (w.taps > 0 && !(adjacent && RowTiles<T>(vectors, w.taps, w.stride).can(w.out))) return true;
+            if (w.taps > 0 && !can(w.out, [&](int nv) { return RowTiles<T>(nv, w.taps, w.stride); })) return true;
         }
         return false;
     }
@@ -89,8 +94,8 @@ private:
     bool needs_copy() const {
         for (const Axis& w : c.columns) {
             const bool beyond = w.start < 0 || w.source_end(w.out) > c.SW;
-            if (w.taps > 0 && beyond && !(chunk_cols == c.out_columns() && tiles_of(w, vectors).can(w.out)))
-                return true;
+            const bool skips = w.dilation == 1 && chunk_cols == c.out_columns();
+            if (w.taps > 0 && beyond && !(skips && can(w.out, [&](int nv) { return tiles_of(w, nv); }))) return true;
         }
         return false;
     }
@@ -217,6 +222,7 @@ private:
         T* strip = b.strips + int64_t(s) * strip_size;
         sum.channel_stride = b.band.channel_stride;
         sum.row_stride = h.dilation * b.band.pitch;
+        sum.tap_stride = w.dilation;
         for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * nv * lanes<T>) {
             const int64_t row = h.source_begin(i);
             const Taps inside(row, c.SH, h.taps, h.dilation);

@@ -1,6 +1,6 @@
 // The micro-kernel of all convolutions by vectors over output channels, and of products of packed panels.
 //
-//   strip[j][0:NV*L]  (+)=  sum over c, u, v of  weights[c][u][v][0:NV*L]  *  x[c*channel + u*row + v + j*STEP]
+//   strip[j][0:NV*L]  (+)=  sum over c, u, v of  weights[c][u][v][0:NV*L]  *  x[c*channel + u*row + v*tap + j*STEP]
 //
 // NV vectors times PIXELS scalars of accumulators live in registers; x is broadcast, the weights are packed in the
 // order in which they are met. One instance for each number of pixels, so that none is wasted. The filter's width is a
@@ -33,6 +33,7 @@ template <class T>
 struct Reduction {
     int64_t channels, channel_stride;  // channel_stride, row_stride: distances in x
     int64_t rows, row_stride;          // filter rows
+    int64_t tap_stride;                // within a row
     const int64_t* offsets;            // general case: `taps` distances in x, and no rows
     int64_t taps;
     const T* weights;
@@ -59,10 +60,11 @@ FC_INLINE void multiply_tap(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weig
 
 // One row of the filter, of which pixels near the edges of the image miss some taps.
 template <int LEFT, int RIGHT, int STEP, class T, int NV, int PIXELS, int... V>
-FC_INLINE void multiply_row(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weights, std::integer_sequence<int, V...>) {
+FC_INLINE void multiply_row(Vec<T> (&acc)[PIXELS][NV], const T* x, int64_t tap, const T* weights,
+                            std::integer_sequence<int, V...>) {
     constexpr int FW = sizeof...(V);
     constexpr auto missing = [](int beyond) constexpr { return beyond > 0 ? (beyond + STEP - 1) / STEP : 0; };
-    (multiply_tap<missing(LEFT - V), PIXELS - missing(RIGHT - (FW - 1 - V)), STEP>(acc, x + V,
+    (multiply_tap<missing(LEFT - V), PIXELS - missing(RIGHT - (FW - 1 - V)), STEP>(acc, x + V * tap,
                                                                                    weights + V * NV * lanes<T>),
      ...);
 }
@@ -91,7 +93,7 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
         } else {
             const T* row = x;
             for (int64_t u = 0; u < s.rows; ++u, row += s.row_stride, w += FW * kLanes)
-                multiply_row<LEFT, RIGHT, STEP>(acc, row, w, std::make_integer_sequence<int, FW>());
+                multiply_row<LEFT, RIGHT, STEP>(acc, row, s.tap_stride, w, std::make_integer_sequence<int, FW>());
         }
     }
 
@@ -99,44 +101,64 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
         FC_UNROLL for (int v = 0; v < NV; ++v) store(strip + j * kLanes + v * lanes<T>, acc[j][v]);
 }
 
-template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT, int... J>
-constexpr std::array<TileKernel<T>, sizeof...(J)> tile_table(std::integer_sequence<int, J...>) {
-    return {&tile<T, NV, J + 1, STEP, FW, LEFT, RIGHT>...};
+// The kernels for `fewest` .. max_pixels(vectors) pixels.
+template <class T>
+struct TileTable {
+    const TileKernel<T>* kernels;
+    int64_t fewest;
+
+    explicit operator bool() const { return kernels; }
+    TileKernel<T> operator[](int64_t pixels) const { return kernels[pixels - fewest]; }
+};
+
+template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT, int FEWEST, int... J>
+constexpr std::array<TileKernel<T>, sizeof...(J)> tile_kernels(std::integer_sequence<int, J...>) {
+    return {&tile<T, NV, FEWEST + J, STEP, FW, LEFT, RIGHT>...};
 }
 
-// The kernels for 1, 2, ... max_pixels(NV) pixels.
-template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT>
-const TileKernel<T>* tiles() {
-    static constexpr auto table =
-        tile_table<T, NV, STEP, FW, LEFT, RIGHT>(std::make_integer_sequence<int, max_pixels(NV)>());
-    return table.data();
+template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT, int FEWEST>
+TileTable<T> tile_table() {
+    static constexpr auto kernels = tile_kernels<T, NV, STEP, FW, LEFT, RIGHT, FEWEST>(
+        std::make_integer_sequence<int, max_pixels(NV) - FEWEST + 1>());
+    return {kernels.data(), FEWEST};
 }
 
-// The kernels for filters of a width, or null. Width 0: by a table. An instance is 28 kernels and seconds of compilation,
-// so there are only the commonest: the padding of 3x3 filters, steps of 2, in single precision. What has none is read
-// from a padded copy, or through the table.
+// The kernels for filters of a width, or none. Width 0: by offsets.
+//
+// Every kernel costs compilation, so there are only the commonest, and most not for the narrow rows that no division
+// into near-equal tiles gives. What has none is read from a padded copy, or unfolded.
 template <class T, int NV>
-const TileKernel<T>* find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
-    if (left > 9 || right > 9) return nullptr;
+TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
+    constexpr int kHalf = kRegisters == 32 ? 6 : max_pixels(NV) / 2;
+    if (left > 9 || right > 9) return {};
     const int64_t edges = left * 10 + right;
-#define FC_TILES(FW, STEP, LEFT, RIGHT) \
-    if (width == FW && step == STEP && edges == LEFT * 10 + RIGHT) return tiles<T, NV, STEP, FW, LEFT, RIGHT>();
-    FC_TILES(0, 1, 0, 0)
-    FC_TILES(1, 1, 0, 0)
-    FC_TILES(3, 1, 0, 0)
-    FC_TILES(5, 1, 0, 0)
+#define FC_TILES(FW, STEP, LEFT, RIGHT, FEWEST) \
+    if (width == FW && step == STEP && edges == LEFT * 10 + RIGHT) \
+        return tile_table<T, NV, STEP, FW, LEFT, RIGHT, FEWEST>();
+    FC_TILES(0, 1, 0, 0, 1)
+    FC_TILES(1, 1, 0, 0, 1)
+    FC_TILES(3, 1, 0, 0, 1)
+    FC_TILES(5, 1, 0, 0, kHalf)
     if constexpr (sizeof(T) == 4) {
-        FC_TILES(2, 1, 0, 0)
-        FC_TILES(3, 1, 1, 0)
-        FC_TILES(3, 1, 0, 1)
-        FC_TILES(3, 1, 1, 1)
-        FC_TILES(7, 1, 0, 0)
-        FC_TILES(3, 2, 0, 0)
-        FC_TILES(3, 2, 1, 0)
-        FC_TILES(7, 2, 0, 0)
+        FC_TILES(2, 1, 0, 0, kHalf)
+        FC_TILES(2, 1, 0, 1, kHalf)
+        FC_TILES(3, 1, 1, 0, kHalf)
+        FC_TILES(3, 1, 0, 1, kHalf)
+        FC_TILES(3, 1, 1, 1, 1)
+        FC_TILES(3, 1, 2, 0, kHalf)
+        FC_TILES(3, 1, 0, 2, kHalf)
+        FC_TILES(5, 1, 4, 0, kHalf)
+        FC_TILES(5, 1, 0, 4, kHalf)
+        FC_TILES(7, 1, 0, 0, kHalf)
+        FC_TILES(3, 2, 0, 0, kHalf)
+        FC_TILES(3, 2, 1, 0, kHalf)
+        FC_TILES(5, 2, 0, 0, kHalf)
+        FC_TILES(7, 2, 0, 0, kHalf)
+        FC_TILES(7, 2, 3, 0, kHalf)
+        FC_TILES(7, 2, 0, 2, kHalf)
     }
 #undef FC_TILES
-    return nullptr;
+    return {};
 }
 
 // A row of pixels as near-equal tiles, of which the outer ones may reach beyond the image.
@@ -150,8 +172,9 @@ public:
     // Whether there are kernels for a row of so many pixels.
     bool can(int64_t pixels) const {
         if (!inner || !first || !last) return false;
-        const int64_t n = count(pixels);
-        return n == 1 || pixels / n * step >= beyond;
+        const int64_t n = count(pixels), narrowest = pixels / n;
+        if (n == 1) return narrowest >= only.fewest;
+        return narrowest * step >= beyond && narrowest >= std::max({inner.fewest, first.fewest, last.fewest});
     }
 
     // x moves on by `step`, the strip by a pixel's lanes.
@@ -159,15 +182,15 @@ public:
         const int64_t n = count(pixels), width = pixels / n, wider = pixels % n;
         for (int64_t t = 0; t < n; ++t) {
             const int64_t size = width + (t < wider);
-            const auto kernels = n == 1 ? only : t == 0 ? first : t == n - 1 ? last : inner;
-            kernels[size - 1](sum, x, strip, ahead);
+            const TileTable<T>& kernels = n == 1 ? only : t == 0 ? first : t == n - 1 ? last : inner;
+            kernels[size](sum, x, strip, ahead);
             x += size * step;
             strip += size * vectors * lanes<T>;
         }
     }
 
 private:
-    const TileKernel<T>* find(int64_t width, int64_t left, int64_t right) const {
+    TileTable<T> find(int64_t width, int64_t left, int64_t right) const {
         return vectors == 2 ? find_tiles<T, 2>(width, step, left, right) : find_tiles<T, 1>(width, step, left, right);
     }
     int64_t count(int64_t pixels) const {
@@ -176,7 +199,7 @@ private:
 
     int vectors;
     int64_t step, beyond;
-    const TileKernel<T>*inner, *first, *last, *only;
+    TileTable<T> inner, first, last, only;
 };
 
 }  // namespace fc::conv

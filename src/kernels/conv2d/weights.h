@@ -16,10 +16,12 @@ struct TapOrder {
     };
     std::vector<Place> places;    // [FH*FW]
     std::vector<int64_t> phases;  // where each phase begins
+    bool kept;                    // the filter's own order
     int64_t size = 0;             // of the panel
 
     template <class T>
-    explicit TapOrder(const Correlation<T>& c) : places(size_t(c.FH * c.FW), Place{0, 0}) {
+    explicit TapOrder(const Correlation<T>& c)
+        : places(size_t(c.FH * c.FW), Place{0, 0}), kept(c.rows.front().filter_step == 1) {
         for (const Axis& h : c.rows)
             for (const Axis& w : c.columns) {
                 phases.push_back(size);
@@ -56,30 +58,30 @@ void pack_vector(const Correlation<T>& c, const TapOrder& order, int64_t group, 
     constexpr int B = detail::block_lanes<T>;
     const T* w = c.weights + group * c.weights_group + first * c.weights_out;
     const int64_t taps = c.FH * c.FW;
-    const auto put = [&](int64_t channel, int64_t tap, Vec<T> v) {
-        const TapOrder::Place place = order.places[size_t(tap)];
-        if (place.channel_stride) store(panel + (place.offset + channel * place.channel_stride) * width, v);
-    };
-    const auto gather = [&](const T* value) {
-        Vec<T> v;
-        for (int l = 0; l < lanes<T>; ++l) v[l] = value[l * c.weights_out];
-        return v;
-    };
-    if (c.weights_out == 1) {
-        for (int64_t channel = 0; channel < c.Cin; ++channel) put(channel, 0, load(w + channel * c.weights_in));
-        return;
-    }
-    // Runs of consecutive numbers: all of a filter (forward), or its taps for one channel (backward).
-    const int64_t run = c.weights_in == taps ? c.Cin * taps : taps;
+    // Runs of consecutive numbers: a whole filter as it is (forward), or its taps for one channel (backward).
+    const int64_t run = order.kept ? c.Cin * taps : taps;
     for (int64_t channel = 0; channel < c.Cin; channel += run / taps) {
-        const T* begin = w + channel * c.weights_in;
-        int64_t k = 0;
-        for (; k + B <= run; k += B) {
-            Vec<T> column[B];
-            load_transposed(begin + k, c.weights_out, column);
-            FC_UNROLL for (int i = 0; i < B; ++i) put(channel + (k + i) / taps, (k + i) % taps, column[i]);
+        const T* numbers = w + channel * c.weights_in;
+        const auto put = [&](int64_t k, Vec<T> v) {
+            const TapOrder::Place p = order.kept ? TapOrder::Place{k, 1} : order.places[size_t(k)];
+            if (p.channel_stride) store(panel + (p.offset + channel * p.channel_stride) * width, v);
+        };
+        if (c.weights_out == 1) {
+            put(0, load(numbers));
+        } else if (run < B) {
+            for (int64_t k = 0; k < run; ++k) {
+                Vec<T> v;
+                for (int l = 0; l < lanes<T>; ++l) v[l] = numbers[l * c.weights_out + k];
+                put(k, v);
+            }
+        } else {
+            for (int64_t next = 0; next < run; next += B) {
+                const int64_t k = std::min(next, run - B);  // the last columns overlap those before
+                Vec<T> column[B];
+                load_transposed(numbers + k, c.weights_out, column);
+                FC_UNROLL for (int i = 0; i < B; ++i) put(k + i, column[i]);
+            }
         }
-        for (; k < run; ++k) put(channel + k / taps, k % taps, gather(begin + k));
     }
 }
 
