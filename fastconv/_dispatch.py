@@ -24,7 +24,6 @@ except ImportError:  # a build without the compiled engine has the road alone
         return road
 
 
-
 @cache
 def load(kernel: str) -> Callable[..., Any] | str:
     """The kernel function, or why it cannot be had."""

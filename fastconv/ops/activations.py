@@ -17,7 +17,6 @@ except ImportError:  # a build without the compiled kernels takes the road
         return road
 
 
-
 def _forward(op: str, x: ArrayLike, negative_slope: float = 0.0) -> NDArray:
     p, x = check.elementwise(x, negative_slope)
     y = memory.empty(x.shape, p.dtype)

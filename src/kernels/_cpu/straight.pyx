@@ -1,9 +1,9 @@
 """The straight way to a kernel, for operations that make one array: checked once, then remembered whole.
 
 `remember` keeps what a check decided; here the rest of the road is kept too: which kernel dispatch chose, what it
-takes, and the shape of the result. A call like an earlier one allocates and calls the kernel: 0.4 us from Python instead
-of 2. Everything else takes the road: unlike arguments, a result in `out`, another dtype than the kernel computes in, and
-every call while a backend is forced.
+takes, and the shape of the result. A call like an earlier one allocates and calls the kernel: 0.4 us from Python
+instead of 2. Everything else takes the road: unlike arguments, a result in `out`, another dtype than the kernel
+computes in, and every call while a backend is forced.
 """
 
 import inspect

@@ -1,5 +1,5 @@
-from .ref import Array
 from ..._problem import Affine
+from .ref import Array
 
 def forward(out: Array, x: Array, w: Array, b: Array | None, p: Affine) -> None: ...
 def backward_data(dx: Array, dout: Array, w: Array, p: Affine) -> None: ...

@@ -1,0 +1,9 @@
+"""Winograd's convolution of 3 x 3 filters, float32: forward and both gradients, compiled."""
+
+from typing import Any
+
+from ..conv2d.ref import Array
+
+def forward(out: Array, x: Array, w: Array, b: Array | None, p: Any) -> None: ...
+def backward_data(dx: Array, dout: Array, w: Array, p: Any) -> None: ...
+def backward_weights(dw: Array, db: Array | None, dout: Array, x: Array, p: Any) -> None: ...

@@ -1,0 +1,54 @@
+"""Winograd's convolution, forward and both gradients, float32: see isa.cpp."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+
+from fastconv.kernels._cpu.engine cimport lookup
+from fastconv.kernels._cpu.window cimport Window, window
+
+cnp.import_array()
+
+ctypedef void (*Forward)(
+    void* out, const void* x, const void* w, const void* b, const Window* p, int64_t FN, bint relu
+) except + nogil
+ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const Window* p, int64_t FN) except + nogil
+ctypedef void (*BackwardWeights)(
+    void* dw, void* db, const void* dout, const void* x, const Window* p, int64_t FN
+) except + nogil
+
+cdef Forward _forward = <Forward>lookup("winograd", "forward")
+cdef BackwardData _backward_data = <BackwardData>lookup("winograd", "backward_data")
+cdef BackwardWeights _backward_weights = <BackwardWeights>lookup("winograd", "backward_weights")
+
+
+def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef bint relu = p.activation == "relu"
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
+    with nogil:
+        _forward(out_data, x_data, w_data, b_data, &sizes, FN, relu)
+
+
+def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef void* dx_data = cnp.PyArray_DATA(dx)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    with nogil:
+        _backward_data(dx_data, dout_data, w_data, &sizes, FN)
+
+
+def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef void* dw_data = cnp.PyArray_DATA(dw)
+    cdef void* db_data = NULL if db is None else cnp.PyArray_DATA(db)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    with nogil:
+        _backward_weights(dw_data, db_data, dout_data, x_data, &sizes, FN)

@@ -1,0 +1,108 @@
+// Winograd's convolution, forward and backward-data: transforms and products of a block of tiles in one go, so that
+// what lies between them stays in the caches.
+//
+// A task is a block of tiles for a range of panels. Tasks share nothing but what is ready before they begin:
+//
+//   few channels    the filters are transformed once, for all tasks. A task transforms its source, all channels; then
+//                   for one panel after the other come the products and the result.
+//   many channels   the transformed filters, four times as large as w, would come from memory again and again: each
+//                   task transforms those that it needs, some channels at a time, and keeps the sums of all its panels.
+//
+// The sum over the channels has the same order in both, whatever the number of threads.
+#pragma once
+#include "operands.h"
+
+namespace fc::winograd {
+
+class Fused {
+public:
+    explicit Fused(const Correlation& correlation)
+        : c(correlation), grid(tiles_of(correlation)), tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)),
+          nthreads(threads_for(double(tiles * kPositions) * double(c.Cin * c.Cout) / (2.2 * L))),
+          shares_filters(tiles > kBlockTiles && panels * all_filters().bytes() <= kSharedBytes) {
+        if (shares_filters) {
+            const int64_t fitting = kSourceBytes / Matrices{c.Cin, 1}.bytes();
+            blocks = divide_up(tiles, std::clamp(fitting, 2 * L, kSharingTiles));
+        } else {
+            blocks = divide_up(tiles, kBlockTiles);
+            chunks = divide_up(c.Cin, kChunkChannels);
+            ranges = std::min(panels, divide_up(panels * block_sums().bytes(), kSumsBytes));
+        }
+        // An equal number for every thread, or enough of them.
+        while (blocks * ranges % nthreads != 0 && blocks * ranges < 4 * nthreads) {
+            if (c.Cout >= tiles && ranges < panels)
+                ++ranges;
+            else if (blocks < divide_up(tiles, L))
+                ++blocks;
+            else
+                break;
+        }
+    }
+
+    void run() const {
+        const Scratch<float> shared(shares_filters ? panels * all_filters().size() : 0);
+        if (shares_filters)
+            parallel(panels, threads_for(double(c.Cin * c.Cout) * kFilterNanoseconds), [&](int64_t index, int) {
+                const Panel panel(index, c.Cout);
+                float* filters = shared + index * all_filters().size();
+                transform_filters(c, panel, {0, c.Cin}, of(panel, all_filters()), filters);
+            });
+        parallel(blocks * ranges, nthreads, [&](int64_t task, int) {
+            compute(piece(tiles, blocks, task / ranges, L), piece(panels, ranges, task % ranges), shared);
+        });
+    }
+
+private:
+    static constexpr int64_t kSharedBytes = 4 << 20;    // of all transformed filters, at most, if they are shared
+    static constexpr int64_t kSourceBytes = 512 << 10;  // then, of a block's source: half of an L2 cache of 1 MB
+    static constexpr int64_t kSharingTiles = 48;
+    static constexpr int64_t kBlockTiles = 64;          // else: enough to pay for transforming the filters
+    static constexpr int64_t kChunkChannels = 32;
+    static constexpr int64_t kSumsBytes = 2 << 20;      // of a task: met in order, once a chunk, so L3 is good enough
+    static constexpr double kFilterNanoseconds = 5;     // to transform one filter of one channel
+
+    const Correlation& c;
+    const Grid grid;
+    const int64_t tiles, panels;
+    const int nthreads;
+    const bool shares_filters;
+    int64_t blocks, ranges = 1, chunks = 1;  // of tiles, of panels, of channels
+
+    static Grid tiles_of(const Correlation& c) {
+        return {divide_up(c.DH, kOutputs), divide_up(c.DW, kOutputs), c.SH, c.SW, c.top, c.left, kInputs,
+                c.Cin * c.SH * c.SW};
+    }
+
+    // The largest that there are, of a full panel.
+    int64_t block_tiles() const { return std::min(tiles, round_up(divide_up(tiles, blocks), L)); }
+    Matrices all_filters() const { return {c.Cin, kPanel}; }
+    Matrices chunk_filters() const { return {divide_up(c.Cin, chunks), kPanel}; }
+    Matrices chunk_source() const { return {divide_up(c.Cin, chunks), round_up(block_tiles(), L)}; }
+    Matrices block_sums() const { return {block_tiles(), kPanel}; }
+
+    static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
+
+    void compute(Range block, Range range, const float* shared) const {
+        const Bands bands(grid, block);
+        const Scratch<float> band(Bands::size(grid, block.size())), strip(kStrip);
+        const Scratch<float> source(chunk_source().size()), filters(shares_filters ? 0 : chunk_filters().size());
+        const Scratch<float> sums((chunks == 1 ? 1 : range.size()) * block_sums().size());
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+            const Range channels = piece(c.Cin, chunks, chunk);
+            transform_source(c, bands, channels, band, chunk_source(), source);
+            for (int64_t index = range.begin; index < range.end; ++index) {
+                const Panel panel(index, c.Cout);
+                const Matrices s = of(panel, block_sums());
+                const Matrices f = of(panel, shares_filters ? all_filters() : chunk_filters());
+                if (!shares_filters) transform_filters(c, panel, channels, f, filters);
+                const float* panel_filters = shares_filters ? shared + index * all_filters().size() : filters.get();
+                float* panel_sums = sums + (chunks == 1 ? 0 : index - range.begin) * block_sums().size();
+                multiply(channels.size(), block.size(), source, chunk_source(), panel_filters, f, panel_sums, s,
+                         chunk > 0);
+                if (chunk == chunks - 1) store_result(c, grid, block, panel, panel_sums, s, strip);
+            }
+        }
+    }
+};
+
+}  // namespace fc::winograd

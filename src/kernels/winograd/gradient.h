@@ -1,0 +1,191 @@
+// Winograd's gradients of the filters and the bias.
+//
+//   source   [36][tiles][channels]   B^T d B         vectors over channels
+//   result   [36][tiles][panel]      A dout A^T      vectors over filters
+//   sums     [36][channels][panel]   sum over tiles of source * result; dw is G^T sums G
+//
+// A unit is a range of panels and a range of channels; its sums stay in the L2 cache while one block of tiles after the
+// other is transformed and multiplied. Units transform what they need themselves: other units repeat some of it, but
+// nothing large passes through memory, and nobody waits. Where there are too few units for the threads, each is done in
+// parts, some of the tiles each, whose sums are added in the end. The products of a block are summed before they are
+// added to the others, so a long sum loses no precision.
+#pragma once
+#include "kernel.h"
+#include "tiles.h"
+#include "window.h"
+
+namespace fc::winograd {
+
+class Gradient {
+public:
+    Gradient(float* dw, float* db, const float* dout, const float* x, const Window& window, int64_t filters)
+        : dw(dw), db(db), dout(dout), x(x), p(window), FN(filters),
+          source{divide_up(p.OH, kOutputs), divide_up(p.OW, kOutputs), p.H, p.W, -p.pad_top, -p.pad_left, kInputs,
+                 p.C * p.H * p.W},
+          result{source.rows, source.cols, p.OH, p.OW, 0, 0, kOutputs, FN * p.OH * p.OW},
+          tiles(p.N * source.per_image()), panels(divide_up(FN, kPanel)),
+          nthreads(threads_for(double(tiles * kPositions) * double(p.C * FN) / (2.2 * L))),
+          panel_ranges(divide_up(panels, kUnitFilters / kPanel)), channel_ranges(divide_up(p.C, kUnitChannels)) {
+        const auto enough = [&] { return units() % nthreads == 0 || units() >= 4 * nthreads; };
+        const int64_t least = tiles >= 2 * kBlockTiles ? kLeastChannels : L;
+        while (!enough() && divide_up(p.C, channel_ranges + 1) >= least) ++channel_ranges;
+        if (!enough()) parts = std::clamp<int64_t>(tiles / kBlockTiles, 1, nthreads);
+    }
+
+    void run() const {
+        if (tiles == 0) std::fill_n(dw, FN * p.C * kTaps, 0.f);
+        const Scratch<float> all_sums(parts == 1 ? 0 : parts * units() * unit_size()), bias(parts * panels * kPanel);
+        std::fill_n(bias.get(), parts * panels * kPanel, 0.f);
+        parallel(tiles == 0 ? 0 : parts * units(), nthreads, [&](int64_t task, int) {
+            const Unit u = unit(task % units());
+            const int64_t part = task / units();
+            const Scratch<float> own(parts == 1 ? unit_size() : 0);
+            float* sums = parts == 1 ? own.get() : all_sums + task * unit_size();
+            accumulate(u, piece(tiles, parts, part), sums, bias + part * panels * kPanel);
+            if (parts == 1)
+                for (int64_t index = 0; index < u.panels.size(); ++index) store_gradient(u, index, sums);
+        });
+        if (parts > 1)
+            parallel(units() * unit_panels(), nthreads, [&](int64_t task, int) {
+                const Unit u = unit(task / unit_panels());
+                if (task % unit_panels() < u.panels.size())
+                    store_gradient(u, task % unit_panels(), all_sums + task / unit_panels() * unit_size());
+            });
+        for (int64_t f = 0; db && f < FN; ++f) {
+            db[f] = 0;
+            for (int64_t part = 0; part < parts; ++part) db[f] += bias[part * panels * kPanel + f];
+        }
+    }
+
+private:
+    static constexpr int64_t kUnitFilters = 128, kUnitChannels = 64;  // sums of 1.2 MB
+    static constexpr int64_t kLeastChannels = 48;                     // fewer would transform dout too often
+    static constexpr int64_t kBlockTiles = 64;
+
+    struct Unit {
+        Range panels, channels;
+    };
+
+    float *dw, *db;
+    const float *dout, *x;
+    const Window& p;
+    const int64_t FN;
+    const Grid source, result;
+    const int64_t tiles, panels;
+    const int nthreads;
+    const int64_t panel_ranges;
+    int64_t channel_ranges, parts = 1;
+
+    int64_t units() const { return panel_ranges * channel_ranges; }
+    Unit unit(int64_t index) const {
+        return {piece(panels, panel_ranges, index / channel_ranges),
+                piece(p.C, channel_ranges, index % channel_ranges)};
+    }
+
+    // The most that a unit has of each, for full panels.
+    int64_t unit_panels() const { return divide_up(panels, panel_ranges); }
+    int64_t unit_channels() const { return divide_up(p.C, channel_ranges); }
+    int64_t unit_size() const { return unit_panels() * panel_sums().size(); }
+    Matrices panel_sums() const { return {unit_channels(), kPanel}; }
+    Matrices block_source() const { return {std::min(tiles, kBlockTiles), round_up(unit_channels(), L)}; }
+    Matrices block_result() const { return {std::min(tiles, kBlockTiles), kPanel}; }
+
+    static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
+
+    // dst[position][tile][channel] for the first `count` channels of planes; on_row(lane, row) sees all that is read.
+    template <int EXTENT, class OnRow>
+    static void transform_planes(void (*transform)(const Vector (&)[EXTENT], Vector (&)[6]), const Grid& grid,
+                                 Range block, const float* planes, int64_t count, Matrices m, float* dst,
+                                 OnRow on_row) {
+        const Bands bands(grid, block);
+        const int64_t band_size = Bands::size(grid, block.size()), pitch = bands.pitch(), step = m.step();
+        const Scratch<float> band(L * band_size);
+        for (int64_t lane = 0; lane < count; lane += L) {
+            const int64_t channels = std::min(L, count - lane);
+            int64_t offsets[L];
+            for (int64_t l = 0; l < L; ++l) offsets[l] = std::min(l, channels - 1) * band_size;
+            for (int64_t l = 0; l < channels; ++l)
+                bands.copy(planes + (lane + l) * grid.H * grid.W, band + offsets[l]);
+            for (int64_t tile = 0; tile < block.size(); ++tile) {
+                const float* src = band + bands.offsets()[tile];
+                float* tile_dst = dst + tile * m.width + lane;
+                transform_2d<EXTENT, 6>(
+                    transform,
+                    [&](int i, Vector (&row)[EXTENT]) {
+                        Vector last[4];
+                        load_transposed(src + i * pitch, offsets, row);
+                        if constexpr (EXTENT == 6) {
+                            load_transposed(src + i * pitch + 4, offsets, last);
+                            row[4] = last[0];
+                            row[5] = last[1];
+                        }
+                        on_row(lane, row);
+                    },
+                    [&](int j, const Vector (&t)[6]) {
+                        FC_UNROLL for (int i = 0; i < 6; ++i) store(tile_dst + (6 * i + j) * step, t[i]);
+                    });
+            }
+        }
+    }
+
+    // The unit's sums over some tiles; and dout's, if it is the one of all units with the same filters that has to.
+    void accumulate(const Unit& u, Range all, float* sums, float* bias) const {
+        const Scratch<float> block_source_data(block_source().size()), block_result_data(block_result().size());
+        const int64_t blocks = divide_up(all.size(), kBlockTiles);
+        for (int64_t index = 0; index < blocks; ++index) {
+            Range block = piece(all.size(), blocks, index);
+            block = {all.begin + block.begin, all.begin + block.end};
+            transform_planes<6>(source_1d, source, block, x + u.channels.begin * p.H * p.W, u.channels.size(),
+                                block_source(), block_source_data, [](int64_t, const Vector (&)[6]) {});
+            for (int64_t k = 0; k < u.panels.size(); ++k) {
+                const Panel panel(u.panels.begin + k, FN);
+                Vector total[2] = {};
+                transform_planes<4>(result_adjoint_1d, result, block, dout + panel.first * p.OH * p.OW, panel.channels,
+                                    of(panel, block_result()), block_result_data,
+                                    [&](int64_t lane, const Vector (&row)[4]) {
+                                        total[lane / L] += (row[0] + row[1]) + (row[2] + row[3]);
+                                    });
+                if (u.channels.begin == 0)
+                    for (int64_t lane = 0; lane < panel.width(); lane += L)
+                        store(bias + panel.first + lane, load(bias + panel.first + lane) + total[lane / L]);
+                multiply(block.size(), u.channels.size(), block_source_data, block_source(), block_result_data,
+                         of(panel, block_result()), sums + k * panel_sums().size(), of(panel, panel_sums()), index > 0);
+            }
+        }
+    }
+
+    // dw of one of the unit's panels, [channels][taps][filters] transposed a few channels at a time. The sums of other
+    // parts follow those of the first, parts * units apart.
+    void store_gradient(const Unit& u, int64_t index, const float* sums) const {
+        const Panel panel(u.panels.begin + index, FN);
+        const Matrices m = of(panel, panel_sums());
+        const Scratch<float> strip(kTaps * L * kPanel);
+        sums += index * panel_sums().size();
+        for (int64_t channel = 0; channel < u.channels.size(); channel += L) {
+            const int64_t count = std::min(L, u.channels.size() - channel);
+            for (int64_t k = 0; k < count; ++k)
+                for (int64_t lane = 0; lane < m.width; lane += L) {
+                    const float* src = sums + (channel + k) * m.width + lane;
+                    float* taps = strip + k * kTaps * m.width + lane;
+                    transform_2d<6, 3>(
+                        filter_adjoint_1d,
+                        [&](int i, Vector (&row)[6]) {
+                            FC_UNROLL for (int j = 0; j < 6; ++j) {
+                                row[j] = load(src + (6 * i + j) * m.step());
+                                for (int64_t part = 1; part < parts; ++part)
+                                    row[j] += load(src + (6 * i + j) * m.step() + part * units() * unit_size());
+                            }
+                        },
+                        [&](int j, const Vector (&t)[3]) {
+                            FC_UNROLL for (int i = 0; i < 3; ++i) store(taps + (3 * i + j) * m.width, t[i]);
+                        });
+                }
+            float* filters = dw + (panel.first * p.C + u.channels.begin + channel) * kTaps;
+            for (int64_t tap = 0; tap < count * kTaps; tap += L)
+                store_transposed(strip + tap * m.width, m.width, filters + tap, p.C * kTaps,
+                                 int(std::min(L, count * kTaps - tap)), int(panel.channels));
+        }
+    }
+};
+
+}  // namespace fc::winograd
