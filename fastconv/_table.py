@@ -10,7 +10,8 @@ conv2d_forward(out, x, w, b, p)                    b may be None
 conv2d_backward_data(dx, dout, w, p)
 conv2d_backward_weights(dw, db, dout, x, p)        db may be None
 im2col(out, x, p), col2im(out, col, p)
-max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p)
+max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p) -> bool
+    False if an index was outside of its plane; its dout is left out
 avg_pool2d_forward(out, x, p), avg_pool2d_backward(dx, dout, p); adaptive_* alike
 stochastic_pool2d_forward(out, indices, x, u, p)   u: uniform numbers in [0, 1), one for each window
 stochastic_pool2d_inference(out, x, p)

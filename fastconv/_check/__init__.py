@@ -35,6 +35,7 @@ from .windows import (
     im2col,
     max_pool2d,
     max_pool2d_backward,
+    max_pool2d_indices,
     stochastic_pool2d,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "leading_axes",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_pool2d_indices",
     "nll_loss",
     "rng",
     "same_shape",

@@ -235,11 +235,15 @@ def max_pool2d_backward(dout, indices, input_shape, kernel_size, stride=None, pa
         raise TypeError(f"indices: expected integers as max_pool2d gives them, got dtype {indices.dtype}")
     indices = indices[None] if unbatched and indices.ndim == 3 else indices
     arg.shape("indices", indices, p.out_shape, "the shape of dout")
-    if indices.size and not (indices.min() >= 0 and indices.max() < p.H * p.W):
+    return p, *arg.dense(p.dtype, dout), np.require(indices, np.int64, ("C", "A"))
+
+
+def max_pool2d_indices(inside, indices, p):
+    """Raises unless the indices were inside of their planes, as the kernel found on its way."""
+    if not inside:
         raise ValueError(
             f"indices: expected 0 to {p.H * p.W - 1} (flat in H*W), got {indices.min()} to {indices.max()}"
         )
-    return p, *arg.dense(p.dtype, dout), np.require(indices, np.int64, ("C", "A"))
 
 
 @remembered

@@ -90,7 +90,7 @@ def max_pool2d_backward(
         dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode
     )
     dx = memory.empty(p.x_shape, p.dtype)
-    kernel("max_pool2d_backward", p)(dx, dout, indices, p)
+    check.max_pool2d_indices(kernel("max_pool2d_backward", p)(dx, dout, indices, p), indices, p)
     return p.finish(dx)
 
 

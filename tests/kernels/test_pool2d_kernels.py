@@ -78,6 +78,17 @@ def test_max_backward_adds_at_any_index(kernel, padding, dtype):
         np.testing.assert_array_equal(dx, truth)
 
 
+@pytest.mark.parametrize("backend", ["cython", "numpy"])
+@pytest.mark.parametrize("width", [6, 60])
+@pytest.mark.parametrize("wrong", [-1, 6 * 60, 2**62], ids=str)
+def test_max_backward_refuses_an_index_outside(wrong, width, backend):
+    with fc.backend(backend):
+        y, indices = fc.max_pool2d(normal((2, 3, 6, width), np.float32), 2)
+        indices[1, 1, 1, 1] = wrong
+        with pytest.raises(ValueError, match="indices"):
+            fc.max_pool2d_backward(y, indices, (2, 3, 6, width), 2)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", [{}, {"count_include_pad": False}, {"divisor_override": 3}], ids=str)
 def test_avg_forward_and_backward(options, dtype):

@@ -271,7 +271,7 @@ void BackwardWeights<T>::run() const {
 
 template <class T>
 void backward_weights(T* dw, T* db, const T* dout, const T* x, const fc::Window* window, int64_t FN, int64_t groups) {
-    const Conv p = flattened(Conv{*window, FN, groups});
+    const Conv p = with_long_rows(Conv{*window, FN, groups});
     BackwardWeights<T>(p, dw, db, dout, x).run();
 }
 

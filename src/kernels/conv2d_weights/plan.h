@@ -23,6 +23,8 @@ constexpr int64_t kUnitFilters = 128;
 constexpr int64_t kUnitChannels = 8;     // fewer would transpose dout too often
 constexpr int64_t kPixelsPerPart = 512;  // fewer do not pay for adding the sums up
 
+constexpr int64_t kLongRow = 96;          // pixels
+
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }
 
@@ -48,12 +50,14 @@ struct Conv : fc::Window {
     bool padded() const { return pad_top || pad_bottom || pad_left || pad_right; }
 };
 
-// A 1x1 filter that visits every pixel sees no rows: an image is one long row.
-inline Conv flattened(Conv p) {
-    if (p.taps() == 1 && p.stride_h == 1 && p.stride_w == 1 && !p.padded()) {
-        p.W = p.OW = p.OH * p.OW;
-        p.H = p.OH = 1;
-    }
+// A 1x1 filter that visits every pixel sees no rows: short ones are joined to fewer, longer ones. Several must be left,
+// where that is possible: they are what threads share of a single image.
+inline Conv with_long_rows(Conv p) {
+    if (p.taps() > 1 || p.stride_h > 1 || p.stride_w > 1 || p.padded()) return p;
+    int64_t joined = 1;
+    while (joined < p.OH && (p.OH % joined != 0 || joined * p.OW < kLongRow)) ++joined;
+    p.H = p.OH = p.OH / joined;
+    p.W = p.OW = p.OW * joined;
     return p;
 }
 

@@ -12,7 +12,7 @@ cdef struct Bins:
     int64_t planes, H, W, OH, OW
 
 ctypedef void (*MaxForward)(void* out, void* indices, const void* x, const Window* p) except + nogil
-ctypedef void (*MaxBackward)(void* dx, const void* dout, const void* indices, const Window* p) except + nogil
+ctypedef bint (*MaxBackward)(void* dx, const void* dout, const void* indices, const Window* p) except + nogil
 ctypedef void (*Average)(void* out, const void* x, const Window* p, int64_t divisor, int64_t include_pad) except + nogil
 ctypedef void (*AdaptiveAverage)(void* out, const void* x, const Bins* p) except + nogil
 ctypedef void (*StochasticForward)(
@@ -55,8 +55,10 @@ def max_backward(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray indices, p):
     cdef void* dx_data = cnp.PyArray_DATA(dx)
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* indices_data = cnp.PyArray_DATA(indices)
+    cdef bint inside
     with nogil:
-        kernel(dx_data, dout_data, indices_data, &sizes)
+        inside = kernel(dx_data, dout_data, indices_data, &sizes)
+    return inside
 
 
 cdef _average(Average* kernels, cnp.ndarray result, cnp.ndarray source, p):

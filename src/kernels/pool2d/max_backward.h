@@ -70,9 +70,9 @@ bool place_2x2(T* dx, const T* dout, const int64_t* indices, const Window& p) {
 
 constexpr int64_t kWide = 24;  // columns of windows from which on placing wins
 
-// False if an index was outside of its plane.
+// 0 if an index was outside of its plane, else 1.
 template <class T>
-bool max_backward(T* dx, const T* dout, const int64_t* indices, const Window* window) {
+int max_backward(T* dx, const T* dout, const int64_t* indices, const Window* window) {
     const Window& p = *window;
     const int64_t planes = p.N * p.C, inside = p.H * p.W, count = p.OH * p.OW;
     const bool place = p.FH == 2 && p.FW == 2 && p.stride_h == 2 && p.stride_w == 2 && p.pad_top == 0 &&

@@ -44,12 +44,15 @@ def max_forward(out: Array, indices: Indices, x: Array, p: Pool2d) -> None:
         indices[better] = position[better]
 
 
-def max_backward(dx: Array, dout: Array, indices: Indices, p: Pool2d) -> None:
+def max_backward(dx: Array, dout: Array, indices: Indices, p: Pool2d) -> bool:
+    """False if an index was outside of its plane; its dout is left out."""
     planes = p.N * p.C
     flat = dx.reshape(planes, p.H * p.W)
     flat[...] = 0
-    rows = np.arange(planes)[:, None]
-    np.add.at(flat, (rows, indices.reshape(planes, p.OH * p.OW)), dout.reshape(planes, p.OH * p.OW))
+    rows = np.broadcast_to(np.arange(planes).reshape(p.N, p.C, 1, 1), indices.shape)
+    inside = (indices >= 0) & (indices < p.H * p.W)
+    np.add.at(flat, (rows[inside], indices[inside]), dout[inside])
+    return bool(inside.all())
 
 
 def _divisors(p: Pool2d) -> Array:
