@@ -19,11 +19,10 @@ constexpr int64_t kBlockBytes = 20 << 10;    // of dout transposed: leaves room 
 constexpr int64_t kUnitBytes = 256 << 10;    // of sums: half of a small L2 cache
 constexpr int64_t kPartBytes = 512 << 10;    // of sums, at most, where every thread has them all
 constexpr int64_t kPaddedBytes = 192 << 10;  // of x, padded
-constexpr int64_t kUnitFilters = 128;
-constexpr int64_t kUnitChannels = 8;     // fewer would transpose dout too often
-constexpr int64_t kPixelsPerPart = 512;  // fewer do not pay for adding the sums up
-
-constexpr int64_t kLongRow = 96;          // pixels
+constexpr int64_t kUnitFilters = 128;        // at most
+constexpr int64_t kUnitChannels = 8;         // at least: fewer would transpose dout too often
+constexpr int64_t kPixelsPerPart = 512;      // at least: fewer do not pay for adding the sums up
+constexpr int64_t kLongRow = 96;             // pixels
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }
