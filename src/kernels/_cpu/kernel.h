@@ -50,6 +50,9 @@ static inline void parallel(int64_t ntasks, int nthreads, Body&& body) {
     if (shared.out_of_memory.load(std::memory_order_relaxed)) throw std::bad_alloc();
 }
 
+// Which task is claimed next, by whom ever; any number when there is none. Only good for asking for memory early.
+static inline int64_t next_task() { return runtime->next_task(); }
+
 // body(begin, end) over [0, count) in blocks of at most `block` items; for element-wise work.
 template <class Body>
 static inline void parallel_blocks(int64_t count, int64_t block, double nanoseconds_per_item, Body&& body) {

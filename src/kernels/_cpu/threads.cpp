@@ -184,6 +184,9 @@ void parallel(int64_t ntasks, int nthreads, Task run, void* context) {
     slot.taken.store(false, std::memory_order_release);
 }
 
+// Of the open job, if any.
+int64_t next_task() { return int64_t(slot.claim.load(std::memory_order_relaxed) & kClosed); }
+
 int threads_for(double nanoseconds) {
     const int most = limit.load(std::memory_order_relaxed);
     return nanoseconds >= most * kNanosecondsPerThread ? most : std::max(1, int(nanoseconds / kNanosecondsPerThread));

@@ -7,6 +7,7 @@ namespace fc {
 constexpr int kMaxThreads = 256;
 
 void parallel(int64_t ntasks, int nthreads, Task run, void* context);
+int64_t next_task();
 int threads_for(double nanoseconds);
 void set_thread_limit(int limit);  // 1 .. kMaxThreads
 int thread_limit();

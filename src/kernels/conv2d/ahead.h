@@ -42,7 +42,7 @@ private:
 template <class T>
 struct Ahead {
     Lines<T> source, result;
-    int64_t result_channels;
+    int64_t result_channels, result_burst;  // in all, and asked for with each channel of the source
 };
 
 }  // namespace fc::conv

@@ -119,7 +119,7 @@ private:
 
     Block load(const Place& p, T* strips, T* buffer) const {
         const Lines<T> nothing(strips);
-        Block b{p, {}, {}, strips, {nothing, nothing, 0}};
+        Block b{p, {}, {}, strips, {nothing, nothing, 0, 0}};
         const T* plane = c.source_plane(p.n, p.group);
         if (unfolds)
             b.unfolded = UnfoldedBlock<T>(c, p, buffer).data;
@@ -237,6 +237,7 @@ private:
         const Destination<T> d(c, b.place, chunk, h, panel * width);
         b.ahead.result = d.lines();
         b.ahead.result_channels = std::min(width, c.Cout - panel * width);
+        b.ahead.result_burst = divide_up(b.ahead.result_channels, c.Cin);
     }
 
     void store_chunk(const Block& b, const Rectangle& chunk, const Axis& h, int64_t panel) const {

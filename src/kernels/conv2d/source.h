@@ -31,11 +31,24 @@ FC_INLINE void copy_row(T* dst, const T* row, int64_t extent, int64_t begin, int
     fill_zero(dst, left);
     int64_t j = left;
     const T* src = row + begin + left * step;
-    if (step == 2)
-        for (; j + lanes<T> < right; j += lanes<T>, src += 2 * lanes<T>)  // reads one number past the last used
-            store(dst + j, even(load(src), load(src + lanes<T>)));
+    if (step == 2) {
+        constexpr int L = lanes<T>;
+        for (; j + L < right; j += L, src += 2 * L)  // reads one number past the last used
+            store(dst + j, even(load(src), load(src + L)));
+        const int64_t rest = std::max<int64_t>(2 * (right - j) - 1, 0);
+        store(dst + j, even(load_n(src, rest), load_n(src + L, std::max<int64_t>(rest - L, 0))));
+        j = right;
+    }
     for (; j < right; ++j, src += step) dst[j] = *src;
     fill_zero(dst + right, count - right);
+}
+
+// Short runs from plane to plane are not foreseen by hardware: 8 x 256 x 56 x 56 taken by twos, 3.1 -> 1.9 ms.
+constexpr int64_t kChannelsAhead = 4;
+
+template <class T>
+FC_INLINE void ask_for(const T* first, int64_t count) {
+    for (int64_t i = 0; i < count; i += 64 / int64_t(sizeof(T))) prefetch(first + i);
 }
 
 // The lines of a rectangle of sources.
@@ -107,6 +120,8 @@ struct Unfolded {
                     const int64_t col = w.source_begin(out.col) + v * w.dilation;
                     for (int64_t i = 0; i < rows; ++i, dst += cols) {
                         const int64_t row = first_row + i * stride + residue;
+                        if (w.stride > 1)
+                            ask_for(plane + kChannelsAhead * c.SH * c.SW + row * c.SW + col, cols * w.stride);
                         copy_row(dst, plane + row * c.SW, row < 0 || row >= c.SH ? 0 : c.SW, col, w.stride, cols);
                     }
                 }

@@ -75,7 +75,8 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     constexpr int kLanes = NV * lanes<T>;
     const T *next_source = ahead.source.next(), *next_result = ahead.result.next();
     const int64_t source_stride = ahead.source.channel_stride, result_stride = ahead.result.channel_stride;
-    const int64_t result_channels = ahead.result_channels;
+    const int64_t result_channels = ahead.result_channels, burst = ahead.result_burst;
+    int64_t asked = 0;
     const Reduction<T> s = sum;  // a copy, or every barrier would have it read again
 
     Vec<T> acc[PIXELS][NV] = {};
@@ -86,7 +87,8 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     for (int64_t c = 0; c < s.channels; ++c, x += s.channel_stride, weights += s.weights_stride) {
         prefetch(next_source);
         next_source += source_stride;
-        if (c < result_channels) prefetch_for_write(next_result + c * result_stride);
+        for (const int64_t end = std::min(asked + burst, result_channels); asked < end; ++asked)
+            prefetch_for_write(next_result + asked * result_stride);
         const T* w = weights;
         if constexpr (FW == 0) {
             for (int64_t k = 0; k < s.taps; ++k, w += kLanes) multiply_tap<0, PIXELS, STEP>(acc, x + s.offsets[k], w);
