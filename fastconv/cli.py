@@ -20,7 +20,7 @@ import numpy as np
 
 import fastconv
 
-from . import _bench, datasets, networks, plots
+from . import _bench, _ceiling, datasets, networks, plots
 from ._extras import require
 from .trainer import Trainer
 
@@ -96,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train, parser=train)
 
     info = commands.add_parser("info", help="show versions, backends and optional packages")
-    info.set_defaults(run=_info)
+    info.add_argument(
+        "--ceiling", action="store_true", help="measure this machine's arithmetic and memory, in a second"
+    )
+    info.set_defaults(run=_info, parser=info)
 
     bench = commands.add_parser("bench", help="time against the NumPy reference and PyTorch")
     _add_engine_options(bench)
@@ -145,6 +148,12 @@ def _explained(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 def _info(options: argparse.Namespace) -> int:
     fastconv.show_config()
+    if options.ceiling:
+        with _explained(options.parser):
+            ceiling = _ceiling.measure()
+        print(f"{'multiply-adds':24} {ceiling.flops / 1e9:.0f} GFLOP/s in float32")
+        for size in (1 << 20, 1 << 28):
+            print(f"{f'memory, {size >> 20} MiB':24} {ceiling.bandwidth(size) / 1e9:.0f} GB/s")
     for extra, packages in _extras().items():
         print(f"{'extra ' + extra:24} {', '.join(f'{name} {_version(name)}' for name in packages)}")
     return 0

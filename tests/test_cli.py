@@ -13,7 +13,7 @@ import pytest
 from mnist_files import FOLDER, needs_mnist, write_idx
 
 import fastconv
-from fastconv import _bench, cli, networks
+from fastconv import _bench, _ceiling, cli, networks
 
 PROGRAM = [sys.executable, "-c", "import sys; from fastconv.cli import main; sys.exit(main())"]
 
@@ -253,6 +253,14 @@ def test_info_names_versions_backends_and_extras(capsys):
         assert name in shown
     assert f"scikit-learn {cli._version('scikit-learn')}" in shown
     assert cli._version("no-such-package") == "(missing)"
+
+
+def test_info_measures_the_machine_when_asked(capsys, monkeypatch):
+    monkeypatch.setattr(_ceiling, "SECONDS", 0.001)
+    assert cli.main(["info", "--ceiling"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"multiply-adds +\d+ GFLOP/s", shown)
+    assert re.search(r"memory, 256 MiB +\d+ GB/s", shown)
 
 
 def test_version(capsys):

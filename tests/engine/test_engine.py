@@ -348,6 +348,9 @@ class TestCache:
         assert 4 << 20 <= used["used_bytes"] - start["used_bytes"] <= 8 << 20
         del a
         kept = engine.memory_stats()
+        assert kept["peak_bytes"] >= used["used_bytes"]
+        engine.reset_peak()
+        assert engine.memory_stats()["peak_bytes"] == kept["used_bytes"]
         assert kept["used_bytes"] == start["used_bytes"]
         assert kept["cached_bytes"] == used["used_bytes"] - start["used_bytes"]
         engine.empty(1 << 20, "f4")

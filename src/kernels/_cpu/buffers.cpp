@@ -117,6 +117,11 @@ Header* pop(SizeClass& c) {
     return block;
 }
 
+void use(const Header* block) {
+    stats.used_bytes += int64_t(block->footprint);
+    if (stats.used_bytes > stats.peak_bytes) stats.peak_bytes = stats.used_bytes;
+}
+
 // Takes blocks out of the cache until it respects its limit, and returns them as a list.
 Header* evict() {
     Header* victims = nullptr;
@@ -144,7 +149,7 @@ void* acquire(size_t bytes) {
     Header* block = c.blocks ? pop(c) : nullptr;
     if (block) {
         ++stats.hits;
-        stats.used_bytes += int64_t(block->footprint);
+        use(block);
     }
     unlock();
     if (block) return block + 1;
@@ -157,7 +162,7 @@ void* acquire(size_t bytes) {
     }
     lock();
     ++stats.misses;
-    stats.used_bytes += int64_t(block->footprint);
+    use(block);
     unlock();
     return block + 1;
 }
@@ -212,6 +217,12 @@ void empty_cache() {
     stats.limit_bytes = limit;
     unlock();
     to_system(victims);
+}
+
+void reset_peak() {
+    lock();
+    stats.peak_bytes = stats.used_bytes;
+    unlock();
 }
 
 BufferStats buffer_stats() {

@@ -44,9 +44,10 @@ cdef extern from "threads.h" namespace "fc" nogil:
 
 cdef extern from "buffers.h" namespace "fc" nogil:
     ctypedef struct BufferStats:
-        int64_t hits, misses, used_bytes, cached_bytes, limit_bytes
+        int64_t hits, misses, used_bytes, peak_bytes, cached_bytes, limit_bytes
     void c_empty_cache "fc::empty_cache"()
     void c_set_cache_limit "fc::set_cache_limit"(int64_t bytes)
+    void c_reset_peak "fc::reset_peak"()
     BufferStats buffer_stats()
 
 cdef extern from "arrays.h" namespace "fc":
@@ -142,6 +143,7 @@ def memory_stats():
     -------
     dict
         hits, misses: requests served from the cache, and by the system; used_bytes: in blocks now held by arrays;
+        peak_bytes: the most that used_bytes has been since the start, or since `reset_peak`;
         cached_bytes: in blocks kept for the next request; limit_bytes: the most that is kept.
     """
     cdef BufferStats s = buffer_stats()
@@ -151,6 +153,11 @@ def memory_stats():
 def empty_cache():
     """Give the memory that the buffer pool keeps back to the system."""
     c_empty_cache()
+
+
+def reset_peak():
+    """Let the peak that `memory_stats` gives begin again at what is used now."""
+    c_reset_peak()
 
 
 def set_cache_limit(bytes):
