@@ -1,203 +1,177 @@
 """Time fastconv against PyTorch (and ONNX Runtime, torch.compile, the book's NumPy) and print the ratios.
 
-    python bench/compare.py [--only conv2d,pool] [--threads 2] [--turns 5] [--markdown] [--json results.json]
+    python bench/compare.py [--only conv2d,pool] [--threads 2] [--quick] [--markdown] [--json FILE] [--results]
 
-Every side runs in a process of its own, in turns, the idle ones asleep on a pipe: in one process the spinning threads of
-one side slow the other's manyfold. Within a turn a call is repeated for about a tenth of a second. Reported are the best
-and the median over the turns; on a machine that others share, the best is the steadier.
+Every side runs in a process of its own, in turns, the idle ones asleep on a pipe. Within a turn a call is repeated for about
+a tenth of a second. Reported are the best and the median over the turns; on a machine that others share, the best is the
+steadier. Before all, the machine's own ceilings are measured: multiply-adds, and memory by size. A rate is of the
+direct formula, so Winograd's may pass the ceiling.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
+import platform
+import re
 import statistics
 import subprocess
 import sys
-import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).parent
+import report
+from sides import Settings, Side, library
+from targets import TARGETS, Target, restricted
+from work import Work, all_work
 
-
-def measure(calls, seconds, pause=0.0):
-    """Best and median time of the fastest of `calls`, each repeated for about `seconds`, asleep for `pause` before each."""
-    outcomes = []
-    for call in calls:
-        start = time.perf_counter()
-        call()
-        once = time.perf_counter() - start
-        inner = 1 if pause else max(1, int(20e-6 / max(once, 1e-9)))  # a reading well above the clock's own cost
-        times = []
-        end = time.perf_counter() + (seconds + 20 * pause)
-        while len(times) < 3 or time.perf_counter() < end:
-            if pause:
-                time.sleep(pause)
-            start = time.perf_counter()
-            for _ in range(inner):
-                call()
-            times.append((time.perf_counter() - start) / inner)
-        outcomes.append((min(times), statistics.median(times)))
-    return min(outcomes)
+RESULTS = Path(__file__).parent / "results"
+SIDES = ("fastconv", "fastconv@1", "hot@1", "torch", "torch.compile", "onnxruntime", "book32", "book64")
+QUICK_SIDES = ("fastconv", "torch", "onnxruntime")
+PACKAGES = ("fastconv", "numpy", "torch", "onnxruntime")
 
 
-def serve(side, threads):
-    """The life of one side: read the number of a piece of work, answer with its times."""
-    sys.path.insert(0, str(HERE))
-    import fastconv as fc
-
-    if side.startswith("fastconv"):
-        fc.set_num_threads(threads)
-    elif side != "book":
-        import torch
-
-        torch.set_num_threads(threads)
-    from work import all_work
-
-    works = all_work()
-    side = side.split("@")[0]
-    calls = {}
-    for line in sys.stdin:
-        number, seconds = json.loads(line)
-        try:
-            if number not in calls:
-                calls.clear()  # the memory of the last piece of work is given back
-                calls[number] = works[number].sides[side]()
-                measure(calls[number], seconds)
-            answer = measure(calls[number], seconds, works[number].pause)
-        except Exception as error:
-            answer = f"{type(error).__name__}: {error}"
-        print(json.dumps(answer), flush=True)
-
-
-class Side:
-    """A process that times one side, asleep until asked."""
-
-    def __init__(self, name, threads):
-        threads = int(name.split("@")[1]) if "@" in name else threads
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        environment["OPENBLAS_NUM_THREADS"] = str(threads)
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", name, "--threads", str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-        )  # fmt: skip
-
-    def time(self, number, seconds):
-        self.process.stdin.write(json.dumps([number, seconds]) + "\n")
-        self.process.stdin.flush()
-        while True:
-            line = self.process.stdout.readline()
-            if not line:
-                return "the process ended"
-            try:
-                return json.loads(line)
-            except json.JSONDecodeError:
-                continue  # something a library printed
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def compare(work, number, sides, turns, seconds):
-    """{side: {"best", "median"}} or {side: {"error"}}, turn by turn."""
-    seen = {name: [] for name in sides if name.split("@")[0] in work.sides}
-    for _ in range(turns):
-        for name, results in seen.items():
-            results.append(sides[name].time(number, seconds))
-    table = {}
-    for name, results in seen.items():
-        good = [r for r in results if isinstance(r, list)]
-        if good:
-            table[name] = {"best": min(r[0] for r in good), "median": statistics.median(r[1] for r in good)}
-        else:
-            table[name] = {"error": results[0] if results else "not run"}
-    return table
-
-
-def row(work, table):
-    """What is printed of one piece of work: a dict of texts."""
-    ours = table.get("fastconv", {})
-    if "best" not in ours:
-        return {"work": work.id, "ours": ours.get("error", "not run")[:60]}
-    cells = {"work": work.id, "ours": f"{ours['best'] * 1e3:.4g} ms"}
-    if work.flops:
-        cells["rate"] = f"{work.flops / ours['best'] / 1e9:.0f} GF/s"
-    elif work.bytes:
-        cells["rate"] = f"{work.bytes / ours['best'] / 1e9:.1f} GB/s"
-    for name, times in table.items():
-        if name != "fastconv":
-            known = "best" in times
-            cells[name] = (
-                f"{times['best'] / ours['best']:.2f} ({times['median'] / ours['median']:.2f})" if known else "-"
-            )
-    if work.target and "best" in table.get("torch", {}):
-        met = table["torch"]["best"] / ours["best"] >= work.target
-        cells["target"] = f"{work.target:g}{'' if met else ' missed'}"
-    return cells
-
-
-def print_row(cells, columns, markdown):
-    texts = [cells.get(c, "") for c in columns]
-    if markdown:
-        print("| " + " | ".join(texts) + " |", flush=True)
-    else:
-        print(
-            "  ".join(f"{t:{48 if c == 'work' else 14}}" for c, t in zip(columns, texts, strict=True)).rstrip(),
-            flush=True,
-        )
-
-
-def summary(works, results):
-    """Geometric means of PyTorch's time over ours, group by group."""
-    groups = {}
-    for work in works:
-        table = results.get(work.id, {})
-        if "best" in table.get("torch", {}) and "best" in table.get("fastconv", {}):
-            groups.setdefault(work.group, []).append(table["torch"]["best"] / table["fastconv"]["best"])
-    return {g: (statistics.geometric_mean(r), min(r), len(r)) for g, r in groups.items()}
-
-
-def main():
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="words, comma separated: run the work whose name holds one of them")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.1, help="time of one side's turn")
-    parser.add_argument(
-        "--sides",
-        default="fastconv,torch",
-        help="also: torch.compile, onnxruntime, book, and any with its own number of threads: fastconv@1",
-    )
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("--only", default="", help="words, comma separated: run the work whose name holds one of them")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    add("--turns", type=int, default=5)
+    add("--seconds", type=float, default=0.1, help="time of one side's turn")
+    add("--quick", action="store_true", help=f"two turns of 0.03 s, of {', '.join(QUICK_SIDES)} alone")
+    add("--sides", help=f"default: {','.join(SIDES)}; any may have its own number of threads, such as torch@1")
+    add("--isa", default="", choices=("avx512", "avx2", "baseline"), help="hold us and PyTorch to an instruction set")
+    add("--backend", default="", help="run our side with FASTCONV_BACKEND set to this")
+    add("--json", type=Path, metavar="FILE", help="write the raw outcome")
+    add("--markdown", action="store_true", help="print the tables in Markdown (progress goes to standard error)")
+    add("--results", action="store_true", help="write both to bench/results/<processor>-<threads>t")
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve, options.threads)
-        return
-    sys.path.insert(0, str(HERE))
-    from work import all_work
+    if options.quick:
+        options.turns, options.seconds = 2, 0.03
+        options.sides = options.sides or ",".join(QUICK_SIDES)
+    return options
 
-    words = [w for w in options.only.split(",") if w]
+
+def machine(settings: Settings) -> dict[str, Any]:
+    """What the figures depend on."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.M)
+    isa = _python(settings, "-c", "from fastconv.kernels._cpu import engine; print(engine.isa())").strip()
+    versions = {name: _version(name) for name in PACKAGES}
+    processor = found[1].strip() if found else platform.machine()
+    about = {"processor": processor, "isa": isa, "threads": settings.threads, **versions}
+    return about | ({"backend": settings.backend} if settings.backend else {})
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _python(settings: Settings, *args: str) -> str:
+    """What a program prints, with the settings of our side."""
+    env = settings.environment(settings.threads)
+    return subprocess.run([sys.executable, *args], env=env, text=True, check=True, stdout=subprocess.PIPE).stdout
+
+
+def ceiling(settings: Settings) -> dict[str, Any]:
+    return json.loads(_python(settings, "-m", "fastconv._ceiling"))
+
+
+def chosen_targets(settings: Settings) -> dict[str, Target]:
+    """All of them for two threads; those without the step from one thread to two for other numbers."""
+    if settings.isa:
+        return restricted(settings.isa)
+    return {key: t for key, t in TARGETS.items() if key != "two threads" or settings.threads == 2}
+
+
+def sides_of(work: Work, targets: dict[str, Target], wanted: list[str]) -> list[str]:
+    """The sides that can do the work: those wanted, or by default all, and ourselves otherwise where a target asks."""
+    if wanted:
+        return [side for side in wanted if library(side) in work.sides]
+    asked = {targets[row].side for row in work.rows if row in targets}
+    return [side for side in SIDES if library(side) in work.sides and ("@" not in side or side in asked)]
+
+
+class Run:
+    """The sides' processes, started when first needed, and the work that they are given."""
+
+    def __init__(self, settings: Settings, turns: int) -> None:
+        self.settings, self.turns = settings, turns
+        self.processes: dict[str, Side] = {}
+
+    def times(self, number: int, sides: list[str]) -> dict[str, dict[str, Any]]:
+        """{side: {"best", "median"}} or {side: {"error"}}, turn by turn."""
+        seen: dict[str, list[Any]] = {side: [] for side in sides}
+        for _ in range(self.turns):
+            for side, answers in seen.items():
+                if side not in self.processes:
+                    self.processes[side] = Side(side, self.settings)
+                answers.append(self.processes[side].time(number, self.settings.seconds))
+        return {side: _together(answers) for side, answers in seen.items()}
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.close()
+
+
+def _together(answers: list[Any]) -> dict[str, Any]:
+    good = [answer for answer in answers if isinstance(answer, list)]
+    if not good:
+        return {"error": answers[0] if answers else "not run"}
+    return {"best": min(best for best, _ in good), "median": statistics.median(median for _, median in good)}
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """The outcome; a line for each piece of work is shown as it comes."""
+    settings = Settings(options.threads, options.seconds, options.isa, options.backend)
+    targets = chosen_targets(settings)
+    outcome: dict[str, Any] = {
+        "machine": machine(settings),
+        "ceiling": ceiling(settings),
+        "targets": {key: asdict(target) for key, target in targets.items()},
+        "works": [],
+    }
+    wanted = [side for side in (options.sides or "").split(",") if side]
+    words = [word for word in options.only.split(",") if word]
     works = [(i, w) for i, w in enumerate(all_work()) if not words or any(word in w.id for word in words)]
-    names = options.sides.split(",")
-    wanted = [n for n in names if any(n.split("@")[0] in w.sides for _, w in works)]
-    sides = {name: Side(name, options.threads) for name in wanted}
-    columns = ["work", "ours", "rate", *(n for n in sides if n != "fastconv"), "target"]
-    print_row({c: c for c in columns}, columns, options.markdown)
-    if options.markdown:
-        print("|" + "---|" * len(columns))
-    results = {}
-    for number, work in works:
-        results[work.id] = compare(work, number, sides, options.turns, options.seconds)
-        print_row(row(work, results[work.id]), columns, options.markdown)
-    for side in sides.values():
-        side.close()
-    print()
-    for group, (mean, least, count) in summary([w for _, w in works], results).items():
-        print(f"{group}: geometric mean {mean:.2f}, least {least:.2f}, of {count} (PyTorch's best time over ours)")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+    plans = {number: sides_of(work, targets, wanted) for number, work in works}
+    others = dict.fromkeys(side for sides in plans.values() for side in sides if side != "fastconv")
+    names = ["work", "ours", "rate", "of ceiling", *others, "wanted"]
+    stream = sys.stderr if options.markdown else sys.stdout
+    print(report.text_line({name: name for name in names}, names), file=stream, flush=True)
+    run = Run(settings, options.turns)
+    try:
+        for number, work in works:
+            line = {key: value for key, value in vars(work).items() if key != "sides"}
+            line = {"id": work.id, **line, "times": run.times(number, plans[number])}
+            outcome["works"].append(line)
+            print(report.text_line(report.cells(line, outcome, others), names), file=stream, flush=True)
+    finally:
+        run.close()
+    return outcome
+
+
+def main() -> None:
+    options = arguments()
+    outcome = compare(options)
+    text = report.markdown(outcome)
+    print(text if options.markdown else report.summary(outcome))
+    about = outcome["machine"]
+    name = re.sub(r"[^a-z0-9]+", "-", str(about["processor"]).lower()).strip("-") + f"-{about['threads']}t"
+    name += "".join(f"-{extra}" for extra in (options.isa, options.backend) if extra)
+    files = {options.json: json.dumps(outcome, indent=1)} if options.json else {}
+    if options.results:
+        RESULTS.mkdir(exist_ok=True)
+        files |= {RESULTS / f"{name}.json": json.dumps(outcome, indent=1), RESULTS / f"{name}.md": text}
+    for path, content in files.items():
+        path.write_text(content + "\n" * (not content.endswith("\n")))
 
 
 if __name__ == "__main__":

@@ -231,6 +231,11 @@ SPEED: dict[str, list[Any]] = {
         ConvCase(8, 256, 56, 56, 512, (1, 1), stride=2),
     ],
     "conv2d_batch1": [
+        ConvCase(1, 3, 32, 32, 6, (5, 5)),
+        ConvCase(1, 6, 14, 14, 16, (5, 5)),
+        ConvCase(1, 16, 28, 28, 16, padding=1),
+        ConvCase(1, 32, 14, 14, 32, padding=2),
+        ConvCase(1, 64, 8, 8, 64, padding=1),
         ConvCase(1, 1, 28, 28, 32, padding=1),
         ConvCase(1, 32, 14, 14, 64),
         ConvCase(1, 64, 56, 56, 64, padding=1),
@@ -242,7 +247,7 @@ SPEED: dict[str, list[Any]] = {
         ConvCase(1, 256, 56, 56, 512, (1, 1), stride=2),
     ],
     "depthwise": [
-        ConvCase(8, c, h, h, c, padding=1, groups=c) for c, h in ((64, 112), (128, 56), (256, 28), (512, 14))
+        ConvCase(8, c, h, h, c, padding=1, groups=c) for c, h in ((64, 112), (64, 14), (128, 56), (256, 28), (512, 28), (512, 14))
     ],
     "pool2d": [
         PoolCase(100, 30, 24, 24),

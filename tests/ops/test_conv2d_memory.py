@@ -49,7 +49,7 @@ def known(case):
     return pytest.param(case, marks=pytest.mark.xfail(reason=MISSED[case], strict=False)) if case in MISSED else case
 
 
-@pytest.mark.parametrize("case", map(known, CASES), ids=str)
+@pytest.mark.parametrize("case", [known(case) for case in CASES], ids=str)
 def test_temporary_memory(case, two_threads):
     x, w, b = case.arrays(np.float32)
     y = fc.conv2d(x, w, b, **case.options)

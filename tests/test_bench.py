@@ -1,0 +1,209 @@
+"""The benches' machinery: everything that is to be timed is, the book's formulas are right, and what is printed is true."""
+
+import re
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastconv import ops
+from fastconv.optim import SGD
+from fastconv.testing import SPEED
+
+BENCH = Path(__file__).parents[1] / "bench"
+sys.path.insert(0, str(BENCH))
+
+import compare  # noqa: E402
+import report  # noqa: E402
+from sides import Settings, Side, measure  # noqa: E402
+from targets import TARGETS, Target  # noqa: E402
+from work import Work, all_work, sizes, times  # noqa: E402
+from work_conv import flops, shape_text  # noqa: E402
+from work_steps import NETS, book_net, data, our_net, torch_net  # noqa: E402
+
+WORKS = {work.id: work for work in all_work()}
+
+
+@pytest.mark.parametrize("op", SPEED)
+def test_every_shape_is_timed_in_both_directions(op):
+    groups = {
+        "conv2d_batch1": ("conv2d forward", "conv2d backward"),
+        "pool2d": ("max_pool2d forward", "max_pool2d backward", "avg_pool2d forward", "avg_pool2d backward"),
+        "affine": ("affine forward", "affine dx", "affine dW, db"),
+        "elementwise": ("relu forward", "relu backward"),
+        "softmax": ("softmax + cross entropy with gradient",),
+    }.get(op, (f"{op} forward", f"{op} backward"))
+    for case in SPEED[op]:
+        if op in ("conv2d", "conv2d_batch1", "depthwise"):
+            name = shape_text(case)
+        elif op == "pool2d":
+            name = f"{case.N}x{case.C}x{case.H}x{case.W} {case.kernel}x{case.kernel}" + f" s{case.stride}" * bool(
+                case.stride
+            )
+        elif op == "affine":
+            name = times(case.N, case.K, case.M)
+        else:
+            name = times(*case.shape)
+        if (op, name) == ("elementwise", "10"):
+            assert "call/relu of 10 numbers" in WORKS
+            continue
+        for group in groups:
+            assert {"fastconv", "torch"} <= set(WORKS[f"{group}/{name}"].sides)
+
+
+def test_works_and_targets_name_each_other():
+    works = all_work()
+    assert len(works) == len(WORKS)
+    assert {row for work in works for row in work.rows} == set(TARGETS)
+    for work in works:
+        for row in work.rows:
+            side = TARGETS[row].side.split("@")[0]
+            assert side in work.sides, (work.id, row)
+
+
+def test_operations_counted():
+    case = SPEED["conv2d"][0]
+    work = WORKS[f"conv2d forward/{shape_text(case)}"]
+    assert work.flops == flops(case) == 2 * 100 * 30 * 24 * 24 * 25
+    assert work.bytes == sizes((100, 1, 28, 28), (30, 1, 5, 5), (100, 30, 24, 24))
+    assert WORKS[f"conv2d backward/{shape_text(case)}"].flops == 2 * work.flops
+
+
+@pytest.mark.parametrize(
+    "work", [w for w in WORKS.values() if w.group in ("call", "Adam") or "10x10" in w.id], ids=lambda w: w.id
+)
+def test_builders_build(work):
+    for side in work.sides:
+        for call in work.sides[side]():
+            call()
+
+
+@pytest.mark.parametrize("net", ["SimpleConvNet", "LeNet"])
+def test_a_step_by_the_books_formulas_is_ours(net):
+    theirs, ours = book_net(net, np.float64), our_net(net, np.float64)
+    for (key, value), own in zip(ours.params.items(), _parameters(theirs), strict=True):
+        assert value.shape == own.shape, key
+        value[...] = own
+    x, t = data(net, 3, np.float64)
+    SGD(0.01).update(ours.params, ours.gradient(x, t))
+    theirs.step(x, t)
+    for value, own in zip(ours.params.values(), _parameters(theirs), strict=True):
+        np.testing.assert_allclose(value, own, rtol=1e-9, atol=1e-12)
+
+
+def _parameters(net):
+    return [array for layer in net.layers if hasattr(layer, "W") for array in (layer.W, layer.b)]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_networks_are_the_same_three_times(net):
+    def count(arrays):
+        return sorted(int(np.prod(a.shape)) for a in arrays)
+
+    ours = count(our_net(net, np.float32).params.values())
+    assert ours == count(_parameters(book_net(net, np.float32))) == count(torch_net(net).parameters())
+
+
+def test_every_operation_has_a_bench():
+    text = "".join(path.read_text() for path in BENCH.glob("bench_*.py"))
+    named = set(re.findall(r"\w+", text))
+    named |= {f"{name}_backward" for name in ("relu", "leaky_relu", "sigmoid", "tanh")}  # f"{name}_backward" there
+    assert set(ops.__all__) <= named
+
+
+def test_measure_takes_the_fastest_variant():
+    def call(ms):
+        sum(range(ms * 20_000))
+
+    best, median = measure([partial(call, 30), partial(call, 1)], 0.01)
+    alone, _ = measure([partial(call, 30)], 0.01)
+    assert 0 < best <= median
+    assert best < alone
+
+
+def test_a_side_answers_from_a_process_of_its_own():
+    numbers = {work.id: i for i, work in enumerate(all_work())}
+    side = Side("fastconv@1", Settings(threads=2, seconds=0.001))
+    try:
+        best, median = side.time(numbers["call/relu of 10 numbers"], 0.001)
+        assert 0 < best <= median
+        assert "KeyError" in Side("book64", Settings(1, 0.001)).time(numbers["call/relu of 10 numbers"], 0.001)
+    finally:
+        side.close()
+    assert side.process.returncode == 0
+
+
+def test_an_instruction_set_binds_both_sides():
+    env = Settings(3, 0.1, isa="avx2", backend="numba").environment(2)
+    assert (env["FASTCONV_ISA"], env["ONEDNN_MAX_CPU_ISA"], env["ATEN_CPU_CAPABILITY"]) == ("avx2", "AVX2", "avx2")
+    assert (env["FASTCONV_BACKEND"], env["FASTCONV_NUM_THREADS"], env["OMP_NUM_THREADS"]) == ("numba", "2", "2")
+    assert set(compare.chosen_targets(Settings(2, 0.1, isa="avx2"))) == {"conv forward", "conv backward"}
+    assert "two threads" not in compare.chosen_targets(Settings(4, 0.1))
+
+
+def test_sides_of_a_work():
+    work = Work("g", "n", ("two threads",), dict.fromkeys(("fastconv", "torch", "book32"), list))
+    assert compare.sides_of(work, TARGETS, []) == ["fastconv", "fastconv@1", "torch", "book32"]
+    assert compare.sides_of(work, {}, []) == ["fastconv", "torch", "book32"]
+    assert compare.sides_of(work, TARGETS, ["torch@1", "onnxruntime"]) == ["torch@1"]
+
+
+def _outcome():
+    def work(name, ours, theirs, **rest):
+        shown = {
+            "id": f"conv/{name}",
+            "group": "conv",
+            "name": name,
+            "rows": ["a", "b"],
+            "flops": 1e9,
+            "bytes": 1e6,
+            "pause": 0.0,
+        }
+        sides = {"fastconv": ours, "torch": theirs, **rest}
+        return shown | {"times": {s: {"best": t, "median": 2 * t} if t else {"error": "no"} for s, t in sides.items()}}
+
+    targets = {"a": Target("every shape", 1.5, mean=3.0), "b": Target("threads", 1.8, "fastconv@1", above=0.05)}
+    return {
+        "machine": {"processor": "P", "threads": 2},
+        "ceiling": {"flops": 200e9, "copy": [10e9] * 7, "triad": [5e9] * 7},
+        "targets": {key: asdict(target) for key, target in targets.items()},
+        "works": [
+            work("one", 0.01, 0.02, **{"fastconv@1": 0.04}),
+            work("two", 0.1, 0.125, **{"fastconv@1": 0.2}),
+            work("lost", None, 0.1),
+        ],
+    }
+
+
+def test_table_of_targets():
+    every, threads = report.table(_outcome())
+    assert every.ratios == {"conv/one": pytest.approx(2.0), "conv/two": pytest.approx(1.25)}
+    assert every.misses == ["conv/two"] and not every.met
+    assert every.mean == pytest.approx(2.5**0.5)
+    assert list(threads.ratios) == ["conv/two"] and threads.met  # the other took no 50 ms
+
+
+def test_markdown_tables():
+    lines = report.markdown(_outcome()).splitlines()
+    assert lines[0] == "processor P, threads 2"
+    assert "| every shape | 1.5, mean 3 | 1.25 | 1.58 | 1 of 2 | **missed** |" in lines
+    assert "| threads | 1.8 | 2.00 | 2.00 | 1 of 1 |  |" in lines
+    assert "- every shape: conv/two 1.25; geometric mean 1.58" in lines
+    assert "| work | ours | rate | of ceiling | torch | fastconv@1 | wanted |" in lines
+    assert "| conv/one | 10 ms | 100 GF/s | 50 % | 2.00 (2.00) | 4.00 (4.00) | 1.5 |" in lines
+    assert "| conv/two | 100 ms | 10 GF/s | 5 % | 1.25 (1.25) | 2.00 (2.00) | 1.5 **missed**, 1.8 fastconv@1 |" in lines
+    assert "| conv/lost | no |  |  |  |  |  |" in lines
+
+
+def test_memory_bound_work_is_rated_in_bytes():
+    outcome = _outcome()
+    outcome["works"][0] |= {"flops": 0.0, "bytes": 50e6}
+    line = report.cells(outcome["works"][0], outcome, ["torch"])
+    assert (line["rate"], line["of ceiling"]) == ("5.0 GB/s", "50 %")
+
+
+def test_summary_for_a_terminal():
+    assert "every shape: least 1.25, geometric mean 1.58 of 2 MISSED" in report.summary(_outcome()).splitlines()
