@@ -32,3 +32,27 @@ def bench_affine_backward(timed, case):
         return lambda: (td @ tw.T, tx.T @ td, td.sum(0))
 
     timed(lambda: fc.affine_backward(dout, x, w), theirs)
+
+
+@pytest.mark.parametrize("case", SPEED["affine"], ids=str)
+def bench_linear_forward(timed, case):
+    x, w, b = setup(case)
+    weight = np.ascontiguousarray(w.T)
+
+    def theirs(torch):
+        tx, tw, tb = (torch.tensor(a) for a in (x, weight, b))
+        return lambda: torch.nn.functional.linear(tx, tw, tb)
+
+    timed(lambda: fc.linear(x, weight, b), theirs)
+
+
+@pytest.mark.parametrize("case", SPEED["affine"], ids=str)
+def bench_linear_backward(timed, case):
+    x, w, _ = setup(case)
+    weight, dout = np.ascontiguousarray(w.T), normal((case.N, case.M), np.float32, 3)
+
+    def theirs(torch):
+        td, tx, tw = (torch.tensor(a) for a in (dout, x, weight))
+        return lambda: (td @ tw, td.T @ tx, td.sum(0))
+
+    timed(lambda: fc.linear_backward(dout, x, weight), theirs)

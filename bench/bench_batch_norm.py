@@ -37,3 +37,15 @@ def bench_batch_norm_backward(timed, case):
         return lambda: backward(ty, tx, tg, mean, var, m, i, True, 1e-5, [True, True, True])
 
     timed(lambda: fc.batch_norm_backward(y, cache), theirs)
+
+
+@pytest.mark.parametrize("case", SPEED["batch_norm"], ids=str)
+def bench_batch_norm_inference(timed, case):
+    C = case.shape[1]
+    x, ones, zeros = normal(case.shape, np.float32), np.ones(C, np.float32), np.zeros(C, np.float32)
+
+    def theirs(torch):
+        args = [torch.tensor(a) for a in (x, zeros, ones, ones, zeros)]
+        return lambda: torch.nn.functional.batch_norm(*args)
+
+    timed(lambda: fc.batch_norm(x, ones, zeros, zeros, ones), theirs)

@@ -9,8 +9,9 @@ from fastconv.testing import normal
 SHAPES = [((100, 1, 28, 28), 5, 1, 0), ((100, 16, 28, 28), 3, 1, 1), ((8, 64, 56, 56), 3, 1, 1)]
 
 
-@pytest.mark.parametrize("shape, k, s, p", SHAPES, ids=str)
-def bench_im2col(timed, shape, k, s, p):
+@pytest.mark.parametrize("case", SHAPES, ids=str)
+def bench_im2col(timed, case):
+    shape, k, s, p = case
     x = normal(shape, np.float32)
 
     def theirs(torch):
@@ -20,8 +21,9 @@ def bench_im2col(timed, shape, k, s, p):
     timed(lambda: fc.im2col(x, k, k, s, p), theirs)
 
 
-@pytest.mark.parametrize("shape, k, s, p", SHAPES, ids=str)
-def bench_col2im(timed, shape, k, s, p):
+@pytest.mark.parametrize("case", SHAPES, ids=str)
+def bench_col2im(timed, case):
+    shape, k, s, p = case
     col = fc.im2col(normal(shape, np.float32), k, k, s, p)
 
     def theirs(torch):

@@ -1,0 +1,88 @@
+"""Draw what `bench/compare.py --json` wrote: the ratio of every shape, and the roofline.
+
+    python bench/pictures.py bench/results/X.json [--side torch] [--format svg]
+
+writes X-ratio.svg and X-roofline.svg beside it. Needs matplotlib.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from report import ratio
+
+from fastconv._ceiling import SIZES, Ceiling
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+
+OURS, THEIRS, LINE = "#1f6fb4", "#c8553d", "#444444"
+
+
+def ratios(outcome: dict[str, Any], side: str) -> Any:
+    """A bar for each piece of work: the side's best time over ours, on a logarithmic axis."""
+    found = {work["id"]: ratio(work, side) for work in outcome["works"]}
+    bars = {name: value for name, value in found.items() if value is not None}
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.16 * len(bars)), layout="constrained")
+    colours = [OURS if value >= 1 else THEIRS for value in bars.values()]
+    values = np.array(list(bars.values()))
+    axes.barh(range(len(bars)), values - 1, left=1, color=colours, height=0.7)
+    axes.set_yticks(range(len(bars)), bars, fontsize=6)
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(0.9 * min(0.8, *values), 1.1 * max(2.0, *values))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.axvline(1, color=LINE, linewidth=1)
+    axes.grid(axis="x", which="both", linewidth=0.3)
+    axes.set_title(f"time of {side} / time of fastconv\n{_machine(outcome)}", fontsize=9)
+    return figure
+
+
+def roofline(outcome: dict[str, Any]) -> Any:
+    """Rates over arithmetic intensity, under the ceilings that were measured on the same machine."""
+    ceiling = Ceiling(**outcome["ceiling"])
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    intensity = np.logspace(-2, 4, 200)
+    for size, style in ((SIZES[-1], "-"), (SIZES[2], "--")):
+        roof = np.minimum(ceiling.flops, intensity * ceiling.bandwidth(size)) / 1e9
+        axes.plot(intensity, roof, style, color=LINE, linewidth=1, label=f"ceiling, {size >> 20} MiB")
+    for side, colour in (("torch", THEIRS), ("fastconv", OURS)):
+        points = [
+            (work["flops"] / work["bytes"], work["flops"] / work["times"][side]["best"] / 1e9)
+            for work in outcome["works"]
+            if work["flops"] and not work["pause"] and "best" in work["times"].get(side, {})
+        ]
+        axes.scatter(*zip(*points, strict=True), s=10, color=colour, label=side, zorder=3) if points else None
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte of operands and results", ylabel="GFLOP/s")
+    axes.set_xlim(0.3, 2000)
+    axes.set_ylim(1, 4 * ceiling.flops / 1e9)
+    axes.grid(which="both", linewidth=0.2)
+    axes.legend(fontsize=8)
+    note = "operations of the direct formula: Winograd's points may pass the ceiling"
+    axes.set_title(f"{_machine(outcome)}\n{note}", fontsize=9)
+    return figure
+
+
+def _machine(outcome: dict[str, Any]) -> str:
+    about = outcome["machine"]
+    return f"{about['processor']}, {about['isa']}, {about['threads']} threads, PyTorch {about['torch']}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("outcome", type=Path)
+    parser.add_argument("--side", default="torch")
+    parser.add_argument("--format", choices=("svg", "png"), default="svg")
+    options = parser.parse_args()
+    outcome = json.loads(options.outcome.read_text())
+    for name, figure in (("ratio", ratios(outcome, options.side)), ("roofline", roofline(outcome))):
+        path = options.outcome.with_name(f"{options.outcome.stem}-{name}.{options.format}")
+        figure.savefig(path, dpi=110)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
