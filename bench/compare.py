@@ -5,7 +5,7 @@
 Every side runs in a process of its own, in turns, the idle ones asleep on a pipe. Within a turn a call is repeated for about
 a tenth of a second. Reported are the best and the median over the turns; on a machine that others share, the best is the
 steadier. Before all, the machine's own ceilings are measured: multiply-adds, and memory by size. A rate is of the
-direct formula, so Winograd's may pass the ceiling.
+direct formula, so Winograd's may pass the ceiling. PyTorch is timed in both of its memory formats; the faster counts.
 """
 
 import argparse
@@ -40,7 +40,11 @@ def arguments() -> argparse.Namespace:
     add("--turns", type=int, default=5)
     add("--seconds", type=float, default=0.1, help="time of one side's turn")
     add("--quick", action="store_true", help=f"two turns of 0.03 s, of {', '.join(QUICK_SIDES)} alone")
-    add("--sides", help=f"default: {','.join(SIDES)}; any may have its own number of threads, such as torch@1")
+    add(
+        "--sides",
+        help=f"default: {','.join(SIDES)}; torch.contiguous is PyTorch without its channels-last "
+        "format; any side may have its own number of threads, such as torch@1",
+    )
     add("--isa", default="", choices=("avx512", "avx2", "baseline"), help="hold us and PyTorch to an instruction set")
     add("--backend", default="", help="run our side with FASTCONV_BACKEND set to this")
     add("--json", type=Path, metavar="FILE", help="write the raw outcome")
@@ -54,12 +58,12 @@ def arguments() -> argparse.Namespace:
 
 
 def machine(settings: Settings) -> dict[str, Any]:
-    """What the figures depend on."""
+    """What the figures depend on; `load` is what others took of the machine before the run."""
     found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.M)
     isa = _python(settings, "-c", "from fastconv.kernels._cpu import engine; print(engine.isa())").strip()
     versions = {name: _version(name) for name in PACKAGES}
     processor = found[1].strip() if found else platform.machine()
-    about = {"processor": processor, "isa": isa, "threads": settings.threads, **versions}
+    about = {"processor": processor, "isa": isa, "threads": settings.threads, "load": os.getloadavg()[0], **versions}
     return about | ({"backend": settings.backend} if settings.backend else {})
 
 

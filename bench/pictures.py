@@ -55,7 +55,8 @@ def roofline(outcome: dict[str, Any]) -> Any:
             for work in outcome["works"]
             if work["flops"] and not work["pause"] and "best" in work["times"].get(side, {})
         ]
-        axes.scatter(*zip(*points, strict=True), s=10, color=colour, label=side, zorder=3) if points else None
+        if points:
+            axes.scatter(*zip(*points, strict=True), s=10, color=colour, label=side, zorder=3)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte of operands and results", ylabel="GFLOP/s")
     axes.set_xlim(0.3, 2000)
     axes.set_ylim(1, 4 * ceiling.flops / 1e9)

@@ -151,5 +151,5 @@ def _list_lines(outcome: dict[str, Any]) -> Iterable[str]:
 
 def text_line(line: dict[str, str], names: list[str]) -> str:
     """A line of the list for a terminal."""
-    texts = (f"{line.get(name, ''):{52 if name == 'work' else 14}}" for name in names)
+    texts = (f"{line.get(name, ''):{52 if name == 'work' else 16}}" for name in names)
     return "  ".join(texts).replace("**", "").rstrip()

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+FIRST = ".contiguous"  # of a side's variants, only the first: PyTorch's contiguous format
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -37,8 +39,8 @@ class Settings:
 
 
 def library(side: str) -> str:
-    """The builder's name of a side: "fastconv@1" is built as "fastconv" is."""
-    return side.split("@")[0]
+    """The builder's name of a side: "fastconv@1" and "torch.contiguous" are built as "fastconv" and "torch" are."""
+    return side.split("@")[0].removesuffix(FIRST)
 
 
 def measure(calls: list[Callable[[], Any]], seconds: float, pause: float = 0.0) -> tuple[float, float]:
@@ -68,7 +70,7 @@ class Side:
     def __init__(self, name: str, settings: Settings) -> None:
         threads = int(name.split("@")[1]) if "@" in name else settings.threads
         self.process = subprocess.Popen(
-            [sys.executable, __file__, library(name), str(threads)],
+            [sys.executable, __file__, name.split("@")[0], str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=settings.environment(threads),
         )  # fmt: skip
@@ -98,7 +100,8 @@ def serve(side: str, threads: int) -> None:
     """The life of a side: read the number of a piece of work, answer with its times."""
     import fastconv as fc
 
-    if side in ("torch", "torch.compile", "onnxruntime"):
+    name = library(side)
+    if name in ("torch", "torch.compile", "onnxruntime"):
         import torch
 
         torch.set_num_threads(threads)
@@ -114,7 +117,7 @@ def serve(side: str, threads: int) -> None:
             if number != ready:
                 calls = []  # the memory of the last piece of work is given back
                 fc.set_float32_conv_precision("high")
-                calls = work.sides[side]()
+                calls = work.sides[name]()[: 1 if side.endswith(FIRST) else None]
                 measure(calls, seconds)
                 ready = number
             answer = measure(calls, seconds, pause)

@@ -1,5 +1,6 @@
 """The benches' machinery: everything that is to be timed is, the book's formulas are right, and what is printed is true."""
 
+import json
 import re
 import sys
 from dataclasses import asdict
@@ -9,16 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastconv as fc
 from fastconv import ops
 from fastconv.optim import SGD
-from fastconv.testing import SPEED
+from fastconv.testing import SPEED, ConvCase
 
 BENCH = Path(__file__).parents[1] / "bench"
 sys.path.insert(0, str(BENCH))
 
+import accuracy  # noqa: E402
 import compare  # noqa: E402
+import pictures  # noqa: E402
 import report  # noqa: E402
-from sides import Settings, Side, measure  # noqa: E402
+from sides import Settings, Side, library, measure  # noqa: E402
 from targets import TARGETS, Target  # noqa: E402
 from work import Work, all_work, sizes, times  # noqa: E402
 from work_conv import flops, shape_text  # noqa: E402
@@ -157,6 +161,12 @@ def test_an_instruction_set_binds_both_sides():
     assert "two threads" not in compare.chosen_targets(Settings(4, 0.1))
 
 
+def test_names_of_sides():
+    assert [library(side) for side in ("fastconv@1", "hot@1", "torch", "torch.contiguous", "torch.compile")] == [
+        *("fastconv", "hot", "torch", "torch", "torch.compile")
+    ]
+
+
 def test_sides_of_a_work():
     work = Work("g", "n", ("two threads",), dict.fromkeys(("fastconv", "torch", "book32"), list))
     assert compare.sides_of(work, TARGETS, []) == ["fastconv", "fastconv@1", "torch", "book32"]
@@ -220,3 +230,27 @@ def test_memory_bound_work_is_rated_in_bytes():
 
 def test_summary_for_a_terminal():
     assert "every shape: least 1.25, geometric mean 1.58 of 2 MISSED" in report.summary(_outcome()).splitlines()
+
+
+def test_pictures(tmp_path, monkeypatch):
+    path = tmp_path / "made-up.json"
+    path.write_text(json.dumps(_outcome() | {"machine": {"processor": "P", "isa": "I", "threads": 2, "torch": "T"}}))
+    monkeypatch.setattr(sys, "argv", ["pictures.py", str(path), "--format", "png"])
+    pictures.main()
+    for name in ("ratio", "roofline"):
+        assert (tmp_path / f"made-up-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_errors_are_those_of_float32():
+    before = fc.get_float32_conv_precision()
+    try:
+        rows = list(accuracy.errors(ConvCase(1, 64, 12, 12, 64, padding=1)))
+    finally:
+        fc.set_float32_conv_precision(before)
+    assert [row["result"] for row in rows] == ["forward", "dx", "dw"]
+    for row in rows:
+        for side in accuracy.SIDES:
+            rms, largest = row[side]
+            assert 1e-8 < rms < 3e-6
+            assert rms < largest < 100 * rms
+        assert row["high"] != row["highest"]  # this shape is one of Winograd's
