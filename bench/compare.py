@@ -103,6 +103,13 @@ def sides_of(work: Work, targets: dict[str, Target], wanted: list[str]) -> list[
     return [side for side in SIDES if library(side) in work.sides and ("@" not in side or side in asked)]
 
 
+def chosen(work: Work, options: argparse.Namespace, targets: dict[str, Target]) -> bool:
+    """By --only's words; without them all, or under --isa what has a target there."""
+    if options.only:
+        return any(word in work.id for word in options.only.split(",") if word)
+    return not options.isa or not targets.keys().isdisjoint(work.rows)
+
+
 class Run:
     """The sides' processes, started when first needed, and the work that they are given."""
 
@@ -143,8 +150,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "works": [],
     }
     wanted = [side for side in (options.sides or "").split(",") if side]
-    words = [word for word in options.only.split(",") if word]
-    works = [(i, w) for i, w in enumerate(all_work()) if not words or any(word in w.id for word in words)]
+    works = [(i, work) for i, work in enumerate(all_work()) if chosen(work, options, targets)]
     plans = {number: sides_of(work, targets, wanted) for number, work in works}
     others = dict.fromkeys(side for sides in plans.values() for side in sides if side != "fastconv")
     names = ["work", "ours", "rate", "of ceiling", *others, "wanted"]
