@@ -60,10 +60,19 @@ def arguments() -> argparse.Namespace:
 def machine(settings: Settings) -> dict[str, Any]:
     """What the figures depend on; `load` is what others took of the machine before the run."""
     found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.M)
-    isa = _python(settings, "-c", "from fastconv.kernels._cpu import engine; print(engine.isa())").strip()
+    code = "import json; from fastconv import diagnostics; print(json.dumps(diagnostics.config(), default=str))"
+    ours = json.loads(_python(settings, "-c", code))
+    if settings.backend and ours["forced backend"] != settings.backend:
+        raise SystemExit(f"--backend {settings.backend}: fastconv runs with {ours['forced backend']}")
     versions = {name: _version(name) for name in PACKAGES}
     processor = found[1].strip() if found else platform.machine()
-    about = {"processor": processor, "isa": isa, "threads": settings.threads, "load": os.getloadavg()[0], **versions}
+    about = {
+        "processor": processor,
+        "isa": ours["isa"],
+        "threads": settings.threads,
+        "load": os.getloadavg()[0],
+        **versions,
+    }
     return about | ({"backend": settings.backend} if settings.backend else {})
 
 

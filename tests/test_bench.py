@@ -161,6 +161,11 @@ def test_an_instruction_set_binds_both_sides():
     assert "two threads" not in compare.chosen_targets(Settings(4, 0.1))
 
 
+def test_the_machine_is_described_as_our_side_sees_it():
+    about = compare.machine(Settings(2, 0.1, isa="baseline"))
+    assert (about["isa"], about["threads"], about["numpy"]) == ("baseline", 2, np.__version__)
+
+
 def test_names_of_sides():
     assert [library(side) for side in ("fastconv@1", "hot@1", "torch", "torch.contiguous", "torch.compile")] == [
         *("fastconv", "hot", "torch", "torch", "torch.compile")
