@@ -29,6 +29,7 @@ from work import Work, all_work
 RESULTS = Path(__file__).parent / "results"
 SIDES = ("fastconv", "fastconv@1", "hot@1", "torch", "torch.compile", "onnxruntime", "book32", "book64")
 QUICK_SIDES = ("fastconv", "torch", "onnxruntime")
+BUSY = 0.5  # load above which the ratios are not to be believed
 PACKAGES = ("fastconv", "numpy", "torch", "onnxruntime")
 
 
@@ -179,6 +180,12 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     options = arguments()
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        print(
+            f"The machine is busy (load {load:.1f}): sides whose threads wait for each other lose most.",
+            file=sys.stderr,
+        )
     outcome = compare(options)
     text = report.markdown(outcome)
     print(text if options.markdown else report.summary(outcome))
