@@ -19,6 +19,7 @@ namespace fc::conv {
 
 constexpr int64_t kWeightBytes = 256 << 10;  // of a panel, for the input channels of one pass
 constexpr int64_t kChunkPixels = 112;
+constexpr int64_t kTerms = 1024;  // of a sum, before it is added to the sum of such sums: rounding grows with length
 
 template <class T>
 class Direct {
@@ -184,7 +185,8 @@ private:
         const T* weights = packed + order.phases[r * c.columns.size() + s] * panel_width;
         Reduction<T> sum{};
         sum.weights_stride = taps * panel_width;
-        const int64_t pass = std::max<int64_t>(kWeightBytes / int64_t(sizeof(T)) / sum.weights_stride, 1);
+        const int64_t terms = std::min(kTerms, kWeightBytes / int64_t(sizeof(T)) / panel_width);
+        const int64_t pass = std::max<int64_t>(terms / taps, 1);
         for (int64_t channel = 0; channel < c.Cin; channel += pass) {
             sum.channels = std::min(pass, c.Cin - channel);
             sum.weights = weights + channel * sum.weights_stride;

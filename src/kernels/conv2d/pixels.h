@@ -165,7 +165,7 @@ private:
             compute_pixels(sum, channels, source.data[s], d.dense ? d.start : strip, d.dense ? d.plane : strip_plane,
                            out.rows() * std::max<int64_t>(layout.cols, 0));
         }
-        if (!d.dense) merge(d, out, channels, strips);
+        if (!d.dense) merge_columns(c, d, out, channels, strips, kMaxPixelChannels * strip_plane, strip_plane);
     }
 
     static void compute_pixels(const PixelSum<T>& sum, int64_t channels, const T* x, T* out, int64_t plane,
@@ -177,26 +177,6 @@ private:
             const int64_t last = std::min<int64_t>(lanes<T>, pixels - (end - 1) * lanes<T>);
             table[end - begin - 1](sum, x + begin * lanes<T>, out + begin * lanes<T>, plane, last);
         }
-    }
-
-    // The strips of all classes of columns into the result's rows.
-    void merge(const Destination<T>& d, const Rectangle& out, int64_t channels, const T* strips) const {
-        for (int64_t m = 0; m < channels; ++m)
-            for (int64_t i = 0; i < out.rows(); ++i) {
-                T* result = d.start + m * d.plane + i * d.row_step;
-                const auto columns_of = [&](size_t s) { return std::min(c.columns[s].out, out.col_end) - out.col; };
-                const auto row_of = [&](size_t s) {
-                    return strips + (int64_t(s) * kMaxPixelChannels + m) * strip_plane + i * columns_of(s);
-                };
-                if (d.step == 1)
-                    copy(result, row_of(0), out.cols());
-                else if (d.step == 2 && c.columns.size() == 2)
-                    alternate(result, row_of(0), row_of(1), columns_of(0) + columns_of(1));
-                else
-                    for (size_t s = 0; s < c.columns.size(); ++s)
-                        for (int64_t j = 0; j < columns_of(s); ++j)
-                            result[c.columns[s].dst + j * d.step] = row_of(s)[j];
-            }
     }
 };
 

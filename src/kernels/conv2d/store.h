@@ -109,4 +109,23 @@ void store_scattered(const T* strip, int64_t width, int64_t pixels, int64_t chan
         });
 }
 
+// The rows of all classes of columns into the result's: strips[class*strip + m*plane + row*columns + column].
+template <class T>
+void merge_columns(const Correlation<T>& c, const Destination<T>& d, const Rectangle& out, int64_t channels,
+                   const T* strips, int64_t strip, int64_t plane) {
+    for (int64_t m = 0; m < channels; ++m)
+        for (int64_t i = 0; i < out.rows(); ++i) {
+            T* result = d.start + m * d.plane + i * d.row_step;
+            const auto columns_of = [&](size_t s) { return std::min(c.columns[s].out, out.col_end) - out.col; };
+            const auto row_of = [&](size_t s) { return strips + int64_t(s) * strip + m * plane + i * columns_of(s); };
+            if (d.step == 1)
+                copy(result, row_of(0), out.cols());
+            else if (d.step == 2 && c.columns.size() == 2)
+                alternate(result, row_of(0), row_of(1), columns_of(0) + columns_of(1));
+            else
+                for (size_t s = 0; s < c.columns.size(); ++s)
+                    for (int64_t j = 0; j < columns_of(s); ++j) result[c.columns[s].dst + j * d.step] = row_of(s)[j];
+        }
+}
+
 }  // namespace fc::conv

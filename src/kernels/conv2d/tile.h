@@ -80,9 +80,6 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     const Reduction<T> s = sum;  // a copy, or every barrier would have it read again
 
     Vec<T> acc[PIXELS][NV] = {};
-    if (s.accumulate)
-        FC_UNROLL for (int j = 0; j < PIXELS; ++j)
-            FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] = load(strip + j * kLanes + v * lanes<T>);
     const T* weights = s.weights;
     for (int64_t c = 0; c < s.channels; ++c, x += s.channel_stride, weights += s.weights_stride) {
         prefetch(next_source);
@@ -99,6 +96,9 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
         }
     }
 
+    if (s.accumulate)
+        FC_UNROLL for (int j = 0; j < PIXELS; ++j)
+            FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] += load(strip + j * kLanes + v * lanes<T>);
     FC_UNROLL for (int j = 0; j < PIXELS; ++j)
         FC_UNROLL for (int v = 0; v < NV; ++v) store(strip + j * kLanes + v * lanes<T>, acc[j][v]);
 }
