@@ -139,6 +139,7 @@ TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right
         return tile_table<T, NV, STEP, FW, LEFT, RIGHT, FEWEST>();
     FC_TILES(0, 1, 0, 0, 1)
     FC_TILES(1, 1, 0, 0, 1)
+    FC_TILES(1, 2, 0, 0, 1)
     FC_TILES(3, 1, 0, 0, 1)
     FC_TILES(5, 1, 0, 0, kHalf)
     if constexpr (sizeof(T) == 4) {
