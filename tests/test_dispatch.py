@@ -163,3 +163,16 @@ def test_calls_from_many_threads_agree():
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_reshaped_input_is_remembered_and_read_anew():
+    """The second call with images for an affine map goes straight to the kernel, and reads the array it is given."""
+    x, w = normal((2, 3, 4, 4), np.float32), normal((48, 5), np.float32, 1)
+    for images in (x, x + 1, x - 1):
+        np.testing.assert_allclose(fc.affine(images, w), images.reshape(2, 48) @ w, rtol=1e-4, atol=1e-5)
+
+
+def test_calls_without_a_straight_way_stay_right():
+    x = normal((4, 9, 9), np.float32)  # unbatched
+    for image in (x, x + 1, x - 1):
+        np.testing.assert_array_equal(fc.conv2d(image, W), fc.conv2d(image[None], W)[0])

@@ -1,4 +1,5 @@
 # What `straight` shares with `remember`.
+cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 cdef enum:
@@ -13,3 +14,6 @@ cdef int slot_of(const int64_t* words, int n) noexcept
 
 # Have `forget` call check.forget().
 cdef watch(check)
+
+# Whether item is the array a, or a's numbers in another shape.
+cdef bint same_numbers(cnp.ndarray item, a)

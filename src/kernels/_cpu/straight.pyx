@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
 
 from fastconv.kernels._cpu.engine cimport forced_backends, new_array
-from fastconv.kernels._cpu.remember cimport MOST_WORDS, SLOTS, encode, slot_of, watch
+from fastconv.kernels._cpu.remember cimport MOST_WORDS, SLOTS, encode, same_numbers, slot_of, watch
 
 cnp.import_array()
 
@@ -29,8 +29,8 @@ cdef class Way:
     cdef int64_t words[MOST_WORDS]
     cdef cnp.npy_intp dims[8]
     cdef int places[8]  # of the argument that is the kernel's i-th, or -1: a constant
-    cdef tuple constants
-    cdef object kernel, alive
+    cdef tuple constants, shapes  # shapes: in which the kernel takes an argument, None for its own
+    cdef object kernel, alive  # kernel None: a call that takes the road
 
 
 def straight(road, check, choose):
@@ -99,6 +99,8 @@ cdef class Ways:
         if known is not None:
             way = <Way>known
             if way.n == n and memcmp(way.words, words, n * sizeof(int64_t)) == 0:
+                if way.kernel is None:
+                    return self.road(*args, **kwargs)
                 y = new_array(way.ndim, way.dims, way.kind)
                 count = PyTuple_GET_SIZE(way.constants)
                 passed = PyTuple_New(count)
@@ -109,6 +111,9 @@ cdef class Ways:
                         item = <object>PyTuple_GET_ITEM(way.constants, i)
                     else:
                         item = <object>PyTuple_GET_ITEM(args, way.places[i])
+                        shape = <object>PyTuple_GET_ITEM(way.shapes, i)
+                        if shape is not None:
+                            item = item.reshape(shape)
                     Py_INCREF(item)
                     PyTuple_SET_ITEM(passed, i, item)
                 way.kernel(*<tuple>passed)
@@ -118,33 +123,45 @@ cdef class Ways:
         return y
 
     cdef Way way(self, y, tuple args, dict kwargs, int64_t* words, int n):
-        """The way of a call, or None when it is not that simple."""
+        """The way of a call; one without a kernel when it is not that simple."""
         cdef Way way = Way()
-        cdef int i, j
+        cdef int i
+        way.n = n
+        memcpy(way.words, words, n * sizeof(int64_t))
+        way.alive = tuple(a for a in (*args, *kwargs, *kwargs.values()) if type(a) is not cnp.ndarray)
         bound = inspect.signature(self.road).bind(*args, **kwargs)
         bound.apply_defaults()
         if bound.arguments.get("out") is not None or type(y) is not cnp.ndarray or cnp.PyArray_NDIM(y) > 7:
-            return None
+            return way
         problem, *arrays = self.check(*(bound.arguments[name] for name in self.names))
-        if y.dtype != problem.dtype or problem.unbatched:
-            return None
         constants = [None, *arrays, problem]
-        if len(constants) > 8:
-            return None
-        for i in range(len(constants)):
-            way.places[i] = -1
-            for j in range(len(args)):
-                if type(args[j]) is cnp.ndarray and constants[i] is args[j]:
-                    way.places[i] = j
-                    constants[i] = None
-                    break
-            if type(constants[i]) is cnp.ndarray:
-                return None  # a copy that the check made, or an array given by name
-        way.n, way.ndim, way.kind = n, cnp.PyArray_NDIM(y), cnp.PyArray_TYPE(y)
-        memcpy(way.words, words, n * sizeof(int64_t))
+        if y.dtype != problem.dtype or problem.unbatched or len(constants) > 8 or not find(constants, args, way):
+            return way
+        way.ndim, way.kind = cnp.PyArray_NDIM(y), cnp.PyArray_TYPE(y)
         for i in range(way.ndim):
             way.dims[i] = cnp.PyArray_DIM(y, i)
         way.constants = tuple(constants)
         way.kernel = self.choose(problem)
-        way.alive = tuple(a for a in (*args, *kwargs, *kwargs.values()) if type(a) is not cnp.ndarray)
         return way
+
+
+cdef bint find(list constants, tuple args, Way way):
+    """Replace the arguments among the constants by their places; whether no other array is left: a copy that the check
+    made, or an array given by name."""
+    cdef int i, j
+    shapes = [None] * len(constants)
+    for i in range(len(constants)):
+        item = constants[i]
+        way.places[i] = -1
+        if type(item) is not cnp.ndarray:
+            continue
+        for j in range(len(args)):
+            if same_numbers(item, args[j]):
+                way.places[i] = j
+                constants[i] = None
+                shapes[i] = None if item.shape == args[j].shape else item.shape
+                break
+        if way.places[i] < 0:
+            return False
+    way.shapes = tuple(shapes)
+    return True
