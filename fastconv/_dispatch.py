@@ -70,6 +70,15 @@ def kernel(op: str, p: Problem) -> Callable[..., Any]:
     return chosen
 
 
+def prepare(op: str, p: Problem) -> Callable[..., Any] | None:
+    """What makes the prepared form of the kernel that computes `op` for this Problem, or None if it has none."""
+    for row, outcome in candidates(op, p):
+        if not isinstance(outcome, str):
+            made = load(row.prepare) if row.prepare else None
+            return None if isinstance(made, str) else made
+    return None
+
+
 def straight(check: Callable[..., Any], op: str) -> Callable[[Road], Road]:
     """For an operation that makes one array by one kernel: a call like an earlier one goes straight to that kernel.
 

@@ -2,7 +2,8 @@
 
 A row names a backend, a "folder.module:function" below `fastconv.kernels`, and a function that takes the Problem and
 returns "" or the reason for refusing it. The last CPU row of every operation is the NumPy reference, which takes
-everything. Thresholds live in the `accepts` functions, each citing the measurement that set it.
+everything. Thresholds live in the `accepts` functions, each citing the measurement that set it. A forward kernel may have
+a prepared form for prediction, `prepare`: a function of its weights, the Problem and what else its Step needs.
 
 Arguments of the kernels (results first, sizes last; arrays dense, of the Problem's dtype, already checked):
 
@@ -91,15 +92,16 @@ class Row:
     backend: str
     kernel: str
     accepts: Callable[..., str]
+    prepare: str | None = None
 
     def __str__(self) -> str:
         return f"{self.backend} {self.kernel}"
 
 
-def _rows(folder: str, function: str) -> list[Row]:
+def _rows(folder: str, function: str, prepare: str | None = None) -> list[Row]:
     """The usual list: the compiled kernel, then the reference, both under one function name."""
     return [
-        Row("cython", f"{folder}.cy:{function}", floats),
+        Row("cython", f"{folder}.cy:{function}", floats, prepare and f"{folder}.cy:{prepare}"),
         Row("numpy", f"{folder}.ref:{function}", anything),
     ]
 
@@ -107,8 +109,8 @@ def _rows(folder: str, function: str) -> list[Row]:
 TABLE: dict[str, list[Row]] = {
     "conv2d_forward": [
         Row("cython", "depthwise.cy:forward", depthwise),
-        Row("cython", "winograd.cy:forward", winograd),
-        *_rows("conv2d", "forward"),
+        Row("cython", "winograd.cy:forward", winograd, "winograd.cy:prepare"),
+        *_rows("conv2d", "forward", "prepare"),
     ],
     "conv2d_backward_data": [
         Row("cython", "depthwise.cy:backward_data", depthwise),
@@ -123,7 +125,7 @@ TABLE: dict[str, list[Row]] = {
     ],
     "im2col": _rows("im2col", "im2col"),
     "col2im": _rows("im2col", "col2im"),
-    "max_pool2d_forward": _rows("pool2d", "max_forward"),
+    "max_pool2d_forward": _rows("pool2d", "max_forward", "prepare_max"),
     "max_pool2d_backward": _rows("pool2d", "max_backward"),
     "avg_pool2d_forward": _rows("pool2d", "avg_forward"),
     "avg_pool2d_backward": _rows("pool2d", "avg_backward"),
@@ -131,14 +133,16 @@ TABLE: dict[str, list[Row]] = {
     "adaptive_avg_pool2d_backward": _rows("pool2d", "adaptive_avg_backward"),
     "stochastic_pool2d_forward": _rows("pool2d", "stochastic_forward"),
     "stochastic_pool2d_inference": _rows("pool2d", "stochastic_inference"),
-    "affine_forward": _rows("affine", "forward"),
+    "affine_forward": _rows("affine", "forward", "prepare"),
     "affine_backward_data": _rows("affine", "backward_data"),
     "affine_backward_weights": _rows("affine", "backward_weights"),
     "batch_norm_training": _rows("batch_norm", "training"),
     "batch_norm_inference": _rows("batch_norm", "inference"),
     "batch_norm_backward": _rows("batch_norm", "backward"),
     **{
-        f"{name}_{direction}": _rows("activations", f"{name}_{direction}")
+        f"{name}_{direction}": _rows(
+            "activations", f"{name}_{direction}", f"prepare_{name}" if direction == "forward" else None
+        )
         for name in ("relu", "leaky_relu", "sigmoid", "tanh")
         for direction in ("forward", "backward")
     },

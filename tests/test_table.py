@@ -86,7 +86,7 @@ LAYERS = [
     {"_problem", "_settings", "_version", "_extras", "_random", "_unpickle", "kernels"},
     {"_table", "_check", "_memory", "_threads", "_ceiling"},
     {"_dispatch"},
-    {"ops"},
+    {"ops", "_prepare"},
     {"diagnostics", "testing", "functions", "gradient", "init", "layers", "hooks", "plots", "optim", "_fast"},
     {"networks", "trainer", "datasets"},
     {"book", "cli", "__main__", "_bench"},

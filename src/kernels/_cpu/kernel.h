@@ -53,6 +53,18 @@ static inline void parallel(int64_t ntasks, int nthreads, Body&& body) {
 // Which task is claimed next, by whom ever; any number when there is none. Only good for asking for memory early.
 static inline int64_t next_task() { return runtime->next_task(); }
 
+// While it lives, kernels that this thread calls use one thread: for tasks that are kernels themselves.
+class Alone {
+public:
+    explicit Alone(bool alone) : before_(runtime->set_alone(alone)) {}
+    ~Alone() { runtime->set_alone(before_); }
+    Alone(const Alone&) = delete;
+    Alone& operator=(const Alone&) = delete;
+
+private:
+    const bool before_;
+};
+
 // body(begin, end) over [0, count) in blocks of at most `block` items; for element-wise work.
 template <class Body>
 static inline void parallel_blocks(int64_t count, int64_t block, double nanoseconds_per_item, Body&& body) {

@@ -7,7 +7,7 @@
 
 namespace fc {
 
-const Runtime services = {parallel, next_task, threads_for, acquire, release};
+const Runtime services = {parallel, next_task, threads_for, acquire, release, set_alone};
 
 // Both the processor's and the operating system's support are needed; __builtin_cpu_supports asks for both. It does not
 // know F16C in every compiler; processors had it before they had AVX2.

@@ -16,6 +16,7 @@ struct Runtime {
     int (*threads_for)(double nanoseconds);
     void* (*acquire)(size_t bytes);
     void (*release)(void* block);
+    bool (*set_alone)(bool alone);  // returns what it was
 };
 
 struct Entry {

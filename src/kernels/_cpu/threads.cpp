@@ -29,6 +29,7 @@
 #include <algorithm>
 #include <atomic>
 #include <new>
+#include <utility>
 
 namespace fc {
 namespace {
@@ -57,6 +58,7 @@ Slot slot;
 Helper helpers[kMaxThreads];  // helpers[tid]; the caller is tid 0
 int created = 1;              // threads so far, the caller included; guarded by slot.taken
 std::atomic<int> limit{1};
+thread_local bool alone = false;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -188,9 +190,12 @@ void parallel(int64_t ntasks, int nthreads, Task run, void* context) {
 int64_t next_task() { return int64_t(slot.claim.load(std::memory_order_relaxed) & kClosed); }
 
 int threads_for(double nanoseconds) {
+    if (alone) return 1;
     const int most = limit.load(std::memory_order_relaxed);
     return nanoseconds >= most * kNanosecondsPerThread ? most : std::max(1, int(nanoseconds / kNanosecondsPerThread));
 }
+
+bool set_alone(bool value) { return std::exchange(alone, value); }
 
 void set_thread_limit(int n) { limit.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
 

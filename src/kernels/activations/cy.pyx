@@ -6,14 +6,17 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport forced_backends, lookup_floats, new_array, precision
+from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
 
 ctypedef void (*Forward)(void* out, const void* x, int64_t count, double slope) except + nogil
 ctypedef void (*Backward)(void* dx, const void* dout, const void* x, int64_t count, double slope) except + nogil
+ctypedef CStep* (*Prepare)(Forward kernel, int64_t size, double slope) except + nogil
 
 cdef Forward[2] _relu_forward, _leaky_relu_forward, _sigmoid_forward, _tanh_forward
 cdef Backward[2] _relu_backward, _leaky_relu_backward, _sigmoid_backward, _tanh_backward
+cdef Prepare[2] _prepare
 
 lookup_floats("activations", "relu_forward", <void**>_relu_forward)
 lookup_floats("activations", "relu_backward", <void**>_relu_backward)
@@ -23,6 +26,7 @@ lookup_floats("activations", "sigmoid_forward", <void**>_sigmoid_forward)
 lookup_floats("activations", "sigmoid_backward", <void**>_sigmoid_backward)
 lookup_floats("activations", "tanh_forward", <void**>_tanh_forward)
 lookup_floats("activations", "tanh_backward", <void**>_tanh_backward)
+lookup_floats("activations", "prepare", <void**>_prepare)
 
 
 cdef _forward(Forward* kernels, cnp.ndarray out, cnp.ndarray x, double slope=0):
@@ -74,6 +78,28 @@ def tanh_forward(out, x, p):
 
 def tanh_backward(dx, dout, y, p):
     _backward(_tanh_backward, dx, dout, y)
+
+
+cdef _step(Forward* kernels, p, int64_t size, double slope=0):
+    cdef bint double_precision = p.dtype == "float64"
+    return prepared(_prepare[double_precision](kernels[double_precision], size, slope), (), size, size)
+
+
+def prepare_relu(p, size):
+    """Forward, for images of `size` numbers; so are the others."""
+    return _step(_relu_forward, p, size)
+
+
+def prepare_leaky_relu(p, size):
+    return _step(_leaky_relu_forward, p, size, p.negative_slope)
+
+
+def prepare_sigmoid(p, size):
+    return _step(_sigmoid_forward, p, size)
+
+
+def prepare_tanh(p, size):
+    return _step(_tanh_forward, p, size)
 
 
 def straight_unary(road):

@@ -9,6 +9,7 @@
 // ref.py is the truth; exp and tanh are simd_math.h's.
 #include "kernel.h"
 #include "simd_math.h"
+#include "step.h"
 
 namespace {
 
@@ -75,8 +76,32 @@ void tanh_backward(T* dx, const T* dout, const T* y, int64_t count, double) {
     map(kCopy, count, [](Vec<T> g, Vec<T> v) { return g * (T(1) - v * v); }, dx, dout, y);
 }
 
+// Any of the forward kernels, for images of `size` numbers.
+template <class T>
+class Prepared final : public fc::Step {
+public:
+    using Kernel = void (*)(T* out, const T* x, int64_t count, double slope);
+
+    Prepared(Kernel kernel, int64_t size, double slope) : kernel(kernel), size(size), slope(slope) {}
+
+    void run(void* out, const void* x, int64_t images) const override {
+        kernel(static_cast<T*>(out), static_cast<const T*>(x), images * size, slope);
+    }
+    double nanoseconds() const override { return kExponential * sizeof(T) * double(size); }
+
+private:
+    const Kernel kernel;
+    const int64_t size;
+    const double slope;
+};
+
+template <class T>
+fc::Step* prepare(typename Prepared<T>::Kernel kernel, int64_t size, double slope) {
+    return new Prepared<T>(kernel, size, slope);
+}
+
 }  // namespace
 
 FC_KERNELS(FC_FLOATS(relu_forward), FC_FLOATS(relu_backward), FC_FLOATS(leaky_relu_forward),
            FC_FLOATS(leaky_relu_backward), FC_FLOATS(sigmoid_forward), FC_FLOATS(sigmoid_backward),
-           FC_FLOATS(tanh_forward), FC_FLOATS(tanh_backward))
+           FC_FLOATS(tanh_forward), FC_FLOATS(tanh_backward), FC_FLOATS(prepare))

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from libcpp cimport bool
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
 
@@ -16,14 +17,17 @@ ctypedef void (*Forward)(void* out, const void* x, const void* w, const void* b,
 ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const Sizes& sizes) except + nogil
 ctypedef void (*BackwardWeights)(
     void* dw, void* db, const void* dout, const void* x, const Sizes& sizes) except + nogil
+ctypedef CStep* (*Prepare)(const void* w, const void* b, const Sizes& sizes, double scale) except + nogil
 
 cdef Forward _forward[2]
 cdef BackwardData _backward_data[2]
 cdef BackwardWeights _backward_weights[2]
+cdef Prepare _prepare[2]
 
 lookup_floats("affine", "forward", <void**>_forward)
 lookup_floats("affine", "backward_data", <void**>_backward_data)
 lookup_floats("affine", "backward_weights", <void**>_backward_weights)
+lookup_floats("affine", "prepare", <void**>_prepare)
 
 
 cdef Sizes _sizes(p) except *:
@@ -56,3 +60,8 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
     cdef void *dw_data = _data(dw), *db_data = _data(db), *dout_data = _data(dout), *x_data = _data(x)
     with nogil:
         kernel(dw_data, db_data, dout_data, x_data, sizes)
+
+
+def prepare(cnp.ndarray w, cnp.ndarray b, p, double scale=1):
+    """Forward, times a scale; w and b are read in place."""
+    return prepared(_prepare[precision(w)](_data(w), _data(b), _sizes(p), scale), (w, b), p.K, p.M)

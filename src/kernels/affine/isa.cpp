@@ -6,6 +6,7 @@
 //
 // gemm.h does the work; ref.py is the truth.
 #include "gemm.h"
+#include "step.h"
 
 namespace {
 
@@ -35,6 +36,35 @@ Matrix<T> weights(const T* w, const Sizes& s) {
 template <class T>
 void forward(T* out, const T* x, const T* w, const T* b, const Sizes& s) {
     fc::gemm(fc::Product<T>{s.N, s.M, s.K, dense(x, s.K), weights(w, s), out, s.M, b, s.relu});
+}
+
+// Forward, times a scale. W and b are read in place: a product of few rows reads W once, and for many rows the copies
+// that gemm makes of blocks cost little.
+template <class T>
+class Prepared final : public fc::Step {
+public:
+    Prepared(const T* w, const T* b, const Sizes& sizes, double scale) : w(w), b(b), sizes(sizes), scale(T(scale)) {}
+
+    void run(void* out, const void* x, int64_t images) const override {
+        Sizes s = sizes;
+        s.N = images;
+        T* y = static_cast<T*>(out);
+        forward(y, static_cast<const T*>(x), w, b, s);
+        if (scale != T(1))
+            for (int64_t i = 0; i < images * s.M; ++i) y[i] *= scale;
+    }
+    double nanoseconds() const override { return double(sizes.K) * double(sizes.M) / (3.0 * fc::lanes<T>); }
+    bool takes_all() const override { return true; }
+
+private:
+    const T *w, *b;
+    const Sizes sizes;
+    const T scale;
+};
+
+template <class T>
+fc::Step* prepare(const T* w, const T* b, const Sizes& s, double scale) {
+    return new Prepared<T>(w, b, s, scale);
 }
 
 template <class T>
@@ -78,4 +108,4 @@ void backward_weights(T* dw, T* db, const T* dout, const T* x, const Sizes& s) {
 
 }  // namespace
 
-FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(backward_weights))
+FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(backward_weights), FC_FLOATS(prepare))

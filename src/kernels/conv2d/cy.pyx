@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
 
@@ -14,12 +15,17 @@ ctypedef void (*Forward)(
 ctypedef void (*BackwardData)(
     void* dx, const void* dout, const void* w, const Window* p, int64_t FN, int64_t groups
 ) except + nogil
+ctypedef CStep* (*Prepare)(
+    const void* w, const void* b, const Window* p, int64_t FN, int64_t groups, bint relu
+) except + nogil
 
 cdef Forward _forward[2]
 cdef BackwardData _backward_data[2]
+cdef Prepare _prepare[2]
 
 lookup_floats("conv2d", "forward", <void**>_forward)
 lookup_floats("conv2d", "backward_data", <void**>_backward_data)
+lookup_floats("conv2d", "prepare", <void**>_prepare)
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -44,3 +50,17 @@ def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
     cdef void* w_data = cnp.PyArray_DATA(w)
     with nogil:
         kernel(dx_data, dout_data, w_data, &sizes, FN, groups)
+
+
+def prepare(cnp.ndarray w, cnp.ndarray b, p):
+    """Forward with the filters packed; the bias is read in place."""
+    cdef Prepare kernel = _prepare[precision(w)]
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN, groups = p.groups
+    cdef bint relu = p.activation == "relu"
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
+    cdef CStep* step
+    with nogil:
+        step = kernel(w_data, b_data, &sizes, FN, groups, relu)
+    return prepared(step, (b,), sizes.C * sizes.H * sizes.W, FN * sizes.OH * sizes.OW)

@@ -28,7 +28,16 @@ public:
         : c(correlation), order(c), vectors(c.Cout > lanes<T> ? 2 : 1), width(vectors * lanes<T>),
           panels(divide_up(c.Cout, width)), unfolds(needs_unfolding()), blocks(c, copies_per_column()) {}
 
-    void run() {
+    // Of the packed filters. Their layout must not depend on the number of images: they may be packed once for any.
+    int64_t packed_size() const { return c.groups * panels * order.size * width; }
+
+    void pack(T* packed) const {
+        const int64_t panel_size = order.size * width;
+        parallel(c.groups * panels, threads_for(double(packed_size()) * 0.3),
+                 [&](int64_t task, int) { pack_panel(task / panels, task % panels, packed + task * panel_size); });
+    }
+
+    void run(const T* packed) {
         const int nthreads = threads_for(c.multiplications() / (3.0 * lanes<T>));
         blocks.split_for(nthreads, panels);
         const Rectangle largest = blocks.largest();
@@ -38,10 +47,6 @@ public:
         copies = !unfolds && needs_copy();
 
         const int64_t panel_size = order.size * width;
-        const Scratch<T> packed(c.groups * panels * panel_size);
-        parallel(c.groups * panels, threads_for(double(c.groups * panels * panel_size) * 0.3),
-                 [&](int64_t task, int) { pack_panel(task / panels, task % panels, packed + task * panel_size); });
-
         const int64_t strips_size = strip_size * int64_t(c.columns.size());
         const int64_t source_size = unfolds  ? UnfoldedBlock<T>::size(c, largest)
                                     : copies ? Band<T>::size(c, source_rectangle(c, largest))

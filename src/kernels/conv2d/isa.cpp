@@ -15,6 +15,7 @@
 #include "direct.h"
 #include "pixels.h"
 #include "sliding.h"
+#include "step.h"
 
 namespace fc::conv {
 
@@ -30,22 +31,70 @@ bool few_channels(const Correlation<T>& c) {
     return pixels < direct;
 }
 
+// f(the algorithm for a correlation), which is the same for any number of images.
+template <class T, class F>
+void with_algorithm(const Correlation<T>& c, F f) {
+    if (Sliding<T>::can(c))
+        f(Sliding<T>(c));
+    else if (few_channels(c))
+        f(Pixels<T>(c));
+    else
+        f(Direct<T>(c));
+}
+
 template <class T>
 void run(Correlation<T>& c) {
     if (c.N == 0) return;
     fold_pointwise(c);
-    if (Sliding<T>::can(c))
-        Sliding<T>(c).run();
-    else if (few_channels(c))
-        Pixels<T>(c).run();
-    else
-        Direct<T>(c).run();
+    with_algorithm(c, [](auto&& algorithm) {
+        const Scratch<T> packed(algorithm.packed_size());
+        algorithm.pack(packed);
+        algorithm.run(packed);
+    });
 }
+
+// Forward with filters packed once.
+template <class T>
+class Prepared final : public Step {
+public:
+    explicit Prepared(Correlation<T>&& correlation) : c(std::move(correlation)), packed(size()) {
+        with_algorithm(c, [this](auto&& algorithm) { algorithm.pack(packed); });
+    }
+
+    void run(void* out, const void* x, int64_t images) const override {
+        if (images == 0) return;
+        Correlation<T> now = c;
+        now.N = images;
+        now.source = static_cast<const T*>(x);
+        now.result = static_cast<T*>(out);
+        with_algorithm(now, [this](auto&& algorithm) { algorithm.run(packed); });
+    }
+    double nanoseconds() const override { return c.multiplications() / double(c.N) / (3.0 * lanes<T>); }
+    bool copies() const override { return true; }
+
+private:
+    const Correlation<T> c;
+    const Scratch<T> packed;
+
+    int64_t size() const {
+        int64_t size = 0;
+        with_algorithm(c, [&size](auto&& algorithm) { size = algorithm.packed_size(); });
+        return size;
+    }
+};
 
 template <class T>
 void forward(T* out, const T* x, const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, bool relu) {
     auto correlation = forward_correlation(out, x, w, b, *p, FN, groups, relu);
     run(correlation);
+}
+
+template <class T>
+Step* prepare(const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, bool relu) {
+    auto correlation = forward_correlation<T>(nullptr, nullptr, w, b, *p, FN, groups, relu);
+    correlation.N = 1;
+    fold_pointwise(correlation);
+    return new Prepared<T>(std::move(correlation));
 }
 
 template <class T>
@@ -58,5 +107,6 @@ void backward_data(T* dx, const T* dout, const T* w, const Window* p, int64_t FN
 
 using fc::conv::backward_data;
 using fc::conv::forward;
+using fc::conv::prepare;
 
-FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data))
+FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(prepare))

@@ -92,18 +92,22 @@ public:
     explicit Pixels(const Correlation<T>& correlation)
         : c(correlation), order(c), panels(divide_up(c.Cout, kMaxPixelChannels)), blocks(c, copies_per_column()) {}
 
-    void run() {
-        const int nthreads = threads_for(c.multiplications() / (2.0 * lanes<T>));
-        blocks.split_for(nthreads, panels);
-        const Rectangle largest = blocks.largest();
-        strip_plane = largest.rows() * largest.cols() + lanes<T>;
+    // Of the packed filters; as in direct.h, whatever the number of images.
+    int64_t packed_size() const { return c.groups * c.Cout * order.size; }
 
-        const Scratch<T> packed(c.groups * c.Cout * order.size);
+    void pack(T* packed) const {
         for (int64_t group = 0; group < c.groups; ++group)
             for (int64_t panel = 0; panel < panels; ++panel) {
                 const int64_t first = first_of(panel), m = first_of(panel + 1) - first;
                 pack_lanes(c, order, group, first, m, m, m, packed + (group * c.Cout + first) * order.size);
             }
+    }
+
+    void run(const T* packed) {
+        const int nthreads = threads_for(c.multiplications() / (2.0 * lanes<T>));
+        blocks.split_for(nthreads, panels);
+        const Rectangle largest = blocks.largest();
+        strip_plane = largest.rows() * largest.cols() + lanes<T>;
 
         const int64_t strips_size = kMaxPixelChannels * strip_plane * int64_t(c.columns.size());
         const int64_t size = strips_size + UnfoldedBlock<T>::size(c, largest);

@@ -104,14 +104,18 @@ public:
         return c.Cout <= kSlidingChannels && c.columns.size() <= 2;
     }
 
-    void run() {
+    // Of the packed filters; as in direct.h, whatever the number of images.
+    int64_t packed_size() const { return c.groups * c.Cout * order.size; }
+
+    void pack(T* packed) const {
+        for (int64_t group = 0; group < c.groups; ++group) pack(group, packed + group * c.Cout * order.size);
+    }
+
+    void run(const T* packed) {
         const int nthreads = threads_for(c.multiplications() / (2.0 * lanes<T>));
         blocks.split_for(nthreads, 1);
         const Rectangle largest = blocks.largest();
         strip_plane = largest.rows() * largest.cols() + lanes<T>;
-        const Scratch<T> packed(c.groups * c.Cout * order.size);
-        for (int64_t group = 0; group < c.groups; ++group) pack(group, packed + group * c.Cout * order.size);
-
         const int64_t strips_size = c.columns.front().dst_step > 1 ? c.Cout * strip_plane * int64_t(c.columns.size()) : 0;
         const int64_t size = strips_size + Band<T>::size(c, source_rectangle(c, largest));
         const Scratch<T> scratch(nthreads * size);

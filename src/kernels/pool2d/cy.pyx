@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
 
@@ -19,6 +20,7 @@ ctypedef void (*StochasticForward)(
     void* out, void* indices, const void* x, const void* u, const Window* p
 ) except + nogil
 ctypedef void (*StochasticInference)(void* out, const void* x, const Window* p) except + nogil
+ctypedef CStep* (*PrepareMax)(const Window* p) except + nogil
 
 cdef MaxForward _max_forward[2]
 cdef MaxBackward _max_backward[2]
@@ -28,6 +30,7 @@ cdef AdaptiveAverage _adaptive_avg_forward[2]
 cdef AdaptiveAverage _adaptive_avg_backward[2]
 cdef StochasticForward _stochastic_forward[2]
 cdef StochasticInference _stochastic_inference[2]
+cdef PrepareMax _prepare_max[2]
 
 lookup_floats("pool2d", "max_forward", <void**>_max_forward)
 lookup_floats("pool2d", "max_backward", <void**>_max_backward)
@@ -37,6 +40,7 @@ lookup_floats("pool2d", "adaptive_avg_forward", <void**>_adaptive_avg_forward)
 lookup_floats("pool2d", "adaptive_avg_backward", <void**>_adaptive_avg_backward)
 lookup_floats("pool2d", "stochastic_forward", <void**>_stochastic_forward)
 lookup_floats("pool2d", "stochastic_inference", <void**>_stochastic_inference)
+lookup_floats("pool2d", "prepare_max", <void**>_prepare_max)
 
 
 def max_forward(cnp.ndarray out, cnp.ndarray indices, cnp.ndarray x, p):
@@ -115,3 +119,11 @@ def stochastic_inference(cnp.ndarray out, cnp.ndarray x, p):
     cdef void* x_data = cnp.PyArray_DATA(x)
     with nogil:
         kernel(out_data, x_data, &sizes)
+
+
+def prepare_max(p):
+    """Maxima without their indices."""
+    cdef Window sizes = window(p)
+    return prepared(
+        _prepare_max[p.dtype == "float64"](&sizes), (), sizes.C * sizes.H * sizes.W, sizes.C * sizes.OH * sizes.OW
+    )

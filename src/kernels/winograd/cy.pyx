@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport lookup
 from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
 
@@ -15,10 +16,12 @@ ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const W
 ctypedef void (*BackwardWeights)(
     void* dw, void* db, const void* dout, const void* x, const Window* p, int64_t FN
 ) except + nogil
+ctypedef CStep* (*Prepare)(const void* w, const void* b, const Window* p, int64_t FN, bint relu) except + nogil
 
 cdef Forward _forward = <Forward>lookup("winograd", "forward")
 cdef BackwardData _backward_data = <BackwardData>lookup("winograd", "backward_data")
 cdef BackwardWeights _backward_weights = <BackwardWeights>lookup("winograd", "backward_weights")
+cdef Prepare _prepare = <Prepare>lookup("winograd", "prepare")
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -52,3 +55,16 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
     cdef void* x_data = cnp.PyArray_DATA(x)
     with nogil:
         _backward_weights(dw_data, db_data, dout_data, x_data, &sizes, FN)
+
+
+def prepare(cnp.ndarray w, cnp.ndarray b, p):
+    """Forward with the filters transformed, or read in place where that would be too large; the bias is read in place."""
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef bint relu = p.activation == "relu"
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
+    cdef CStep* step
+    with nogil:
+        step = _prepare(w_data, b_data, &sizes, FN, relu)
+    return prepared(step, (w, b), sizes.C * sizes.H * sizes.W, FN * sizes.OH * sizes.OW)

@@ -16,10 +16,11 @@ namespace fc::winograd {
 
 class Fused {
 public:
-    explicit Fused(const Correlation& correlation)
-        : c(correlation), grid(tiles_of(correlation)), tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)),
+    // ready: the filters as `transform` leaves them, or null.
+    explicit Fused(const Correlation& correlation, const float* ready = nullptr)
+        : c(correlation), ready(ready), grid(tiles_of(correlation)), tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)),
           nthreads(threads_for(double(tiles * kPositions) * double(c.Cin * c.Cout) / (2.2 * L))),
-          shares_filters(tiles > kBlockTiles && panels * all_filters().bytes() <= kSharedBytes) {
+          shares_filters(ready || (tiles > kBlockTiles && transformed_size() * sizeof(float) <= kSharedBytes)) {
         if (shares_filters) {
             const int64_t fitting = kSourceBytes / Matrices{c.Cin, 1}.bytes();
             blocks = divide_up(tiles, std::clamp(fitting, 2 * L, kSharingTiles));
@@ -39,21 +40,28 @@ public:
         }
     }
 
+    static constexpr int64_t kSharedBytes = 4 << 20;  // of all transformed filters, at most, if they are shared
+
+    int64_t transformed_size() const { return panels * all_filters().size(); }
+
+    void transform(float* filters) const {
+        parallel(panels, threads_for(double(c.Cin * c.Cout) * kFilterNanoseconds), [&](int64_t index, int) {
+            const Panel panel(index, c.Cout);
+            transform_filters(c, panel, {0, c.Cin}, of(panel, all_filters()), filters + index * all_filters().size());
+        });
+    }
+
     void run() const {
-        const Scratch<float> shared(shares_filters ? panels * all_filters().size() : 0);
-        if (shares_filters)
-            parallel(panels, threads_for(double(c.Cin * c.Cout) * kFilterNanoseconds), [&](int64_t index, int) {
-                const Panel panel(index, c.Cout);
-                float* filters = shared + index * all_filters().size();
-                transform_filters(c, panel, {0, c.Cin}, of(panel, all_filters()), filters);
-            });
+        const bool transforms = shares_filters && !ready;
+        const Scratch<float> own(transforms ? transformed_size() : 0);
+        if (transforms) transform(own);
+        const float* shared = ready ? ready : own.get();
         parallel(blocks * ranges, nthreads, [&](int64_t task, int) {
             compute(piece(tiles, blocks, task / ranges, L), piece(panels, ranges, task % ranges), shared);
         });
     }
 
 private:
-    static constexpr int64_t kSharedBytes = 4 << 20;    // of all transformed filters, at most, if they are shared
     static constexpr int64_t kSourceBytes = 512 << 10;  // then, of a block's source: half of an L2 cache of 1 MB
     static constexpr int64_t kSharingTiles = 48;
     static constexpr int64_t kBlockTiles = 64;          // else: enough to pay for transforming the filters
@@ -62,6 +70,7 @@ private:
     static constexpr double kFilterNanoseconds = 5;     // to transform one filter of one channel
 
     const Correlation& c;
+    const float* const ready;
     const Grid grid;
     const int64_t tiles, panels;
     const int nthreads;

@@ -14,12 +14,49 @@
 // conv2d/ref.py is the truth for everything else.
 #include "fused.h"
 #include "gradient.h"
+#include "step.h"
 
 namespace fc::winograd {
 
 void forward(float* out, const float* x, const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
     const auto correlation = forward_correlation(out, x, w, b, *p, FN, relu);
     if (p->N > 0) Fused(correlation).run();
+}
+
+// Forward with filters transformed once; where they would be too large for the caches, each call does it anew.
+class Prepared final : public Step {
+public:
+    explicit Prepared(const Correlation& correlation) : c(correlation), filters(copied_size()) {
+        if (copies()) Fused(c).transform(filters);
+    }
+
+    void run(void* out, const void* x, int64_t images) const override {
+        if (images == 0) return;
+        Correlation now = c;
+        now.N = images;
+        now.source = static_cast<const float*>(x);
+        now.result = static_cast<float*>(out);
+        Fused(now, copies() ? filters.get() : nullptr).run();
+    }
+    double nanoseconds() const override {
+        return double(divide_up(c.DH, kOutputs) * divide_up(c.DW, kOutputs) * kPositions) * double(c.Cin * c.Cout) / (2.2 * L);
+    }
+    bool copies() const override { return copied_size() > 0; }
+
+private:
+    const Correlation c;
+    const Scratch<float> filters;
+
+    int64_t copied_size() const {
+        const int64_t size = Fused(c).transformed_size();
+        return size * int64_t(sizeof(float)) <= Fused::kSharedBytes ? size : 0;
+    }
+};
+
+Step* prepare(const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
+    auto correlation = forward_correlation(nullptr, nullptr, w, b, *p, FN, relu);
+    correlation.N = 1;
+    return new Prepared(correlation);
 }
 
 void backward_data(float* dx, const float* dout, const float* w, const Window* p, int64_t FN) {
@@ -36,6 +73,7 @@ void backward_weights(float* dw, float* db, const float* dout, const float* x, c
 using fc::winograd::backward_data;
 using fc::winograd::backward_weights;
 using fc::winograd::forward;
+using fc::winograd::prepare;
 
 FC_KERNELS(fc::fc_entry("forward", &forward), fc::fc_entry("backward_data", &backward_data),
-           fc::fc_entry("backward_weights", &backward_weights))
+           fc::fc_entry("backward_weights", &backward_weights), fc::fc_entry("prepare", &prepare))

@@ -1,0 +1,17 @@
+# What a kernel's entry points need to hand out a prepared step.
+from libc.stdint cimport int64_t
+
+cdef extern from "step.h" namespace "fc":
+    cppclass CStep "fc::Step":
+        void run(void* out, const void* x, int64_t images) except + nogil
+        bint takes_all()
+        bint copies()
+
+cdef class Step:
+    cdef CStep* step
+    cdef tuple arrays         # that it reads in place
+    cdef int64_t input_size   # numbers of an image
+    cdef int64_t result_size
+
+# Takes the step over.
+cdef Step prepared(CStep* step, tuple arrays, int64_t input_size, int64_t result_size)

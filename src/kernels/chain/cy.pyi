@@ -1,0 +1,18 @@
+"""Prepared steps run in a row, and a watch over what they were prepared from."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+class Step:
+    @property
+    def copies(self) -> bool: ...
+
+class Chain:
+    def __init__(self, steps: Sequence[Step], x: npt.NDArray[Any], shape: tuple[int, ...]) -> None: ...
+    def __call__(self, x: Any) -> npt.NDArray[Any] | None: ...
+
+class Watch:
+    def __init__(self, bindings: Iterable[tuple[dict[str, Any], str]], arrays: Iterable[npt.NDArray[Any]]) -> None: ...
+    def unchanged(self) -> bool: ...

@@ -1,0 +1,143 @@
+"""Prepared steps run in a row, and a watch over what they were prepared from: see isa.cpp."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from fastconv.kernels._cpu.engine cimport lookup, new_array
+
+cnp.import_array()
+
+cdef struct Link:
+    const CStep* step
+    int64_t input_bytes, result_bytes
+
+ctypedef void (*Run)(void* out, const void* x, const Link* links, int64_t count, int64_t N) except + nogil
+ctypedef uint64_t (*Fingerprint)(const void* data, int64_t bytes) noexcept nogil
+
+cdef Run _run = <Run>lookup("chain", "run")
+cdef Fingerprint _fingerprint = <Fingerprint>lookup("chain", "fingerprint")
+
+
+cdef class Step:
+    """An operation of which everything is decided and packed but its input and the number of images."""
+
+    def __dealloc__(self):
+        del self.step
+
+    @property
+    def copies(self):
+        """Whether it keeps a copy of its weights; else it reads them in place."""
+        return self.step.copies()
+
+
+cdef Step prepared(CStep* step, tuple arrays, int64_t input_size, int64_t result_size):
+    cdef Step self = Step.__new__(Step)
+    self.step = step
+    self.arrays = arrays
+    self.input_size, self.result_size = input_size, result_size
+    return self
+
+
+cdef class Chain:
+    """Steps in a row, for arrays of one shape and type.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+    x : ndarray
+        An input like those to come.
+    shape : tuple of int
+        Of the result.
+    """
+
+    cdef tuple steps
+    cdef Link* links
+    cdef int64_t N
+    cdef int ndim, result_ndim, kind
+    cdef cnp.npy_intp dims[8]
+    cdef cnp.npy_intp result_dims[8]
+
+    def __init__(self, steps, cnp.ndarray x, tuple shape):
+        cdef Step step
+        cdef int64_t itemsize = cnp.PyArray_ITEMSIZE(x)
+        cdef int i
+        self.steps = tuple(steps)
+        self.links = <Link*>malloc(len(self.steps) * sizeof(Link))
+        if self.links == NULL:
+            raise MemoryError
+        for i, item in enumerate(self.steps):
+            step = item
+            self.links[i] = Link(step.step, step.input_size * itemsize, step.result_size * itemsize)
+        self.N, self.kind = x.shape[0], cnp.PyArray_TYPE(x)
+        self.ndim, self.result_ndim = cnp.PyArray_NDIM(x), len(shape)
+        for i in range(self.ndim):
+            self.dims[i] = cnp.PyArray_DIM(x, i)
+        for i in range(self.result_ndim):
+            self.result_dims[i] = shape[i]
+
+    def __dealloc__(self):
+        free(self.links)
+
+    def __call__(self, x):
+        """The result, or None for an array unlike the one that the chain was made for."""
+        cdef cnp.ndarray source, result
+        cdef int i
+        cdef void* result_data
+        cdef void* source_data
+        cdef int64_t count = len(self.steps)
+        if type(x) is not cnp.ndarray:
+            return None
+        source = <cnp.ndarray>x
+        if (
+            not cnp.PyArray_ISCARRAY_RO(source) or cnp.PyArray_TYPE(source) != self.kind
+            or cnp.PyArray_NDIM(source) != self.ndim
+        ):
+            return None
+        for i in range(self.ndim):
+            if cnp.PyArray_DIM(source, i) != self.dims[i]:
+                return None
+        result = new_array(self.result_ndim, self.result_dims, self.kind)
+        result_data, source_data = cnp.PyArray_DATA(result), cnp.PyArray_DATA(source)
+        with nogil:
+            _run(result_data, source_data, self.links, count, self.N)
+        return result
+
+
+cdef class Watch:
+    """Notices changes of attributes, by identity, and of numbers in arrays, by fingerprint.
+
+    Parameters
+    ----------
+    bindings : sequence of (dict, name)
+        Entries of dicts, there or not, that must stay as they are.
+    arrays : sequence of ndarray
+        Dense arrays whose numbers must stay as they are.
+    """
+
+    cdef list bindings, arrays, prints
+
+    def __init__(self, bindings, arrays):
+        self.bindings = [(where, name, where.get(name, Watch)) for where, name in bindings]
+        self.arrays = list(arrays)
+        self.prints = [_print(a) for a in self.arrays]
+
+    def unchanged(self):
+        """Whether nothing has changed."""
+        cdef Py_ssize_t i
+        for where, name, value in self.bindings:
+            if (<dict>where).get(name, Watch) is not value:
+                return False
+        for i in range(len(self.arrays)):
+            if _print(<cnp.ndarray>self.arrays[i]) != <uint64_t>self.prints[i]:
+                return False
+        return True
+
+
+cdef uint64_t _print(cnp.ndarray array):
+    cdef const void* data = cnp.PyArray_DATA(array)
+    cdef int64_t size = cnp.PyArray_NBYTES(array)
+    if size < 4096:  # giving the GIL away costs more
+        return _fingerprint(data, size)
+    with nogil:
+        return _fingerprint(data, size)

@@ -1,0 +1,123 @@
+// Prepared steps in a row, and fingerprints of the arrays of which they keep copies.
+//
+// Steps that work image by image are run for some images at a time, as many as fit a core's cache with all that lies
+// between the steps: what a convolution writes is still there when its pooling reads it. Each such run of steps, a
+// stage, shares the images among the threads, and no step inside waits for another thread. A stage ends where planes
+// have become so small that twice as many images fit, before a step that takes all images at once, and behind it.
+// Few images are not shared; then each step shares its own work.
+#include <cstring>
+#include <vector>
+
+#include "kernel.h"
+#include "simd.h"
+#include "step.h"
+
+namespace {
+
+using fc::Scratch;
+using fc::Step;
+using fc::Vec;
+
+struct Link {
+    const Step* step;
+    int64_t in, out;  // bytes of an image
+};
+
+constexpr int64_t kCacheBytes = 384 << 10;  // of a step's input and result: well inside of an L2 cache of 1 MB
+constexpr int64_t kFewImages = 4;           // a thread: with fewer, the last one makes the others wait too long
+
+struct Stage {
+    const Link *begin, *end;
+    int64_t footprint = 0;  // bytes of an image, in the step that needs most
+    double nanoseconds = 0;
+
+    explicit Stage(const Link* first, const Link* last) : begin(first), end(first) {
+        do {
+            footprint = std::max(footprint, end->in + end->out);
+            nanoseconds += end->step->nanoseconds();
+            ++end;
+        } while (end != last && !begin->step->takes_all() && !end->step->takes_all() &&
+                 2 * (end->in + end->out) > footprint);
+    }
+
+    int64_t between() const {  // bytes of an image, between two steps
+        int64_t most = 0;
+        for (const Link* link = begin; link + 1 < end; ++link) most = std::max(most, link->out);
+        return most;
+    }
+
+    void run(char* out, const char* x, int64_t N) const {
+        const int nthreads = fc::threads_for(nanoseconds * double(N));
+        const bool divides = !begin->step->takes_all() && N > 1 && (nthreads == 1 || N >= kFewImages * nthreads);
+        int64_t pieces = divides ? std::max((N * footprint + kCacheBytes - 1) / kCacheBytes, int64_t(nthreads)) : 1;
+        if (divides) pieces = std::min((pieces + nthreads - 1) / nthreads * nthreads, N);
+        fc::parallel(pieces, nthreads, [&](int64_t piece, int) {
+            const fc::Alone alone(pieces > 1);
+            const int64_t first = N * piece / pieces, images = N * (piece + 1) / pieces - first;
+            const Scratch<char> strips(2 * images * between());
+            const char* source = x + first * begin->in;
+            for (const Link* link = begin; link != end; ++link) {
+                char* result = link + 1 == end ? out + first * link->out
+                                               : strips + (link - begin) % 2 * images * between();
+                link->step->run(result, source, images);
+                source = result;
+            }
+        });
+    }
+};
+
+void run(void* out, const void* x, const Link* links, int64_t count, int64_t N) {
+    const Link* const last = links + count;
+    std::vector<Stage> stages;
+    int64_t most = 0;  // bytes between two stages
+    for (const Link* next = links; next != last; next = stages.back().end) {
+        stages.emplace_back(next, last);
+        if (stages.back().end != last) most = std::max(most, N * stages.back().end[-1].out);
+    }
+    const Scratch<char> first(most), second(stages.size() > 2 ? most : 0);
+    const char* source = static_cast<const char*>(x);
+    for (size_t i = 0; i < stages.size(); ++i) {
+        char* result = i + 1 == stages.size() ? static_cast<char*>(out) : i % 2 ? second.get() : first.get();
+        stages[i].run(result, source, N);
+        source = result;
+    }
+}
+
+// A number that changes with any of the words. Every lane of every chain is a sequence of invertible maps of its state,
+// so that one changed word is always seen, and several are missed once in 2^32 times or less.
+uint64_t fingerprint(const void* data, int64_t bytes) {
+    using Words = Vec<uint32_t>;
+    constexpr int kChains = 4;
+    constexpr int64_t kVector = sizeof(Words), kBlock = kChains * kVector;
+    const auto mix = [](auto state, auto word) {
+        state = (state ^ word) * 0x9E3779B1u;
+        return state ^ (state >> 15);
+    };
+    const char* p = static_cast<const char*>(data);
+    Words chain[kChains];
+    for (int k = 0; k < kChains; ++k) chain[k] = Words{} + uint32_t(k + 1);
+    int64_t i = 0;
+    for (; i + kBlock <= bytes; i += kBlock)
+        FC_UNROLL for (int k = 0; k < kChains; ++k) {
+            Words words;
+            memcpy(&words, p + i + k * kVector, sizeof(words));
+            chain[k] = mix(chain[k], words);
+        }
+    uint64_t result = uint64_t(bytes);
+    const auto add = [&](uint32_t word) {
+        result = (result ^ word) * 0x9E3779B97F4A7C15u;
+        result ^= result >> 29;
+    };
+    for (const Words& words : chain)
+        for (int lane = 0; lane < int(kVector / 4); ++lane) add(words[lane]);
+    for (; i + 4 <= bytes; i += 4) {
+        uint32_t word;
+        memcpy(&word, p + i, 4);
+        add(word);
+    }
+    return result;
+}
+
+}  // namespace
+
+FC_KERNELS(fc::fc_entry("run", &run), fc::fc_entry("fingerprint", &fingerprint))
