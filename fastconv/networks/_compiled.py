@@ -23,12 +23,10 @@ from ..layers import (
 )
 from ..layers._layer import run
 
-Chain: Any
-Watch: Any
 try:
-    from ..kernels.chain.cy import Chain, Watch
+    from ..kernels.chain import cy as chains
 except ImportError:  # a build without the compiled kernels: no layer has a prepared form
-    Chain = Watch = None
+    chains = None  # type: ignore[assignment]
 
 Array = npt.NDArray[Any]
 
@@ -68,7 +66,7 @@ class Predictor:
 
     def __call__(self, x: Array) -> Array:
         """The scores of x, as `network.predict(x)`."""
-        if Chain is None or type(x) is not np.ndarray or settings.backend is not None:
+        if chains is None or type(x) is not np.ndarray or settings.backend is not None:
             return self.network.predict(x)
         key = x.shape, x.dtype, settings.float32_conv_precision
         plan = self._plans.get(key)
@@ -112,7 +110,7 @@ class _Plan:
             chain = _Links(self._layers[at:], x)
             part: Any
             if chain.steps:
-                part = Chain(chain.steps, x, chain.shape)
+                part = chains.Chain(chain.steps, x, chain.shape)
                 at += chain.count
             else:
                 part = _AsItIs(self._layers[at])
@@ -122,7 +120,7 @@ class _Plan:
             self._bindings += chain.bindings
             self._copied += chain.copied
             x = part(x)
-        self._watch = Watch(self._bindings, self._copied)
+        self._watch = chains.Watch(self._bindings, self._copied)
         return x
 
 
@@ -230,7 +228,7 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _normalization(norm: Any, layer: Any, dtype: np.dtype) -> tuple[Array, Array] | None:
-    """The scale and the shift of each of a layer's outputs by a batch normalisation behind it; None if it has others."""
+    """The scale and the shift of each of a layer's outputs by a batch normalisation; None if that has others."""
     outputs = len(layer.W) if isinstance(layer, Convolution) else layer.W.shape[1]
     per_output = isinstance(norm, BatchNorm2d) or (isinstance(norm, BatchNormalization) and isinstance(layer, Affine))
     if not per_output or norm.running_mean is None or norm.running_var is None:
