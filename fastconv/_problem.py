@@ -156,11 +156,13 @@ class Softmax(Problem):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEntropy(Problem):
-    """N rows of C scores against labels (N,) int64, or against targets (N, C) of the same dtype."""
+    """N rows of C scores against labels (N,) int64, or against targets (N, C) of the same dtype; `offset` is added to
+    the probabilities before their logarithm."""
 
     N: int
     C: int
     labels: bool
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

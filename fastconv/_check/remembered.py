@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["all_below", "dense_lists", "remembered"]
+__all__ = ["all_below", "dense_lists", "is_dense_int64", "remembered"]
 
 try:
     from ..kernels._cpu.remember import Remembered as remembered
-    from ..kernels._cpu.remember import all_below, dense_lists
+    from ..kernels._cpu.remember import all_below, dense_lists, is_dense_int64
 except ImportError:
 
     def remembered(check: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,3 +20,6 @@ except ImportError:
 
     def dense_lists(lists: list[list[Any]]) -> np.dtype | None:
         return None
+
+    def is_dense_int64(a: Any) -> bool:
+        return isinstance(a, np.ndarray) and a.dtype == np.int64 and bool(a.flags.c_contiguous and a.flags.aligned)

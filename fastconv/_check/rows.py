@@ -8,7 +8,7 @@ import numpy as np
 
 from .._problem import Affine, BatchNorm, CrossEntropy, Dropout, Elementwise, Softmax, Update
 from . import arguments as arg
-from .remembered import all_below, dense_lists, remembered
+from .remembered import all_below, dense_lists, is_dense_int64, remembered
 from .windows import activation_of, images, needs_of, not_empty, vector
 
 
@@ -132,7 +132,10 @@ def softmax_backward(dout, y, axis=-1):
 
 
 @remembered
-def softmax_cross_entropy(x, t, name="x"):
+def softmax_cross_entropy(x, t, name="x", offset=0.0):
+    if is_dense_int64(t) and t.ndim == 1 and np.shape(x)[:-1] == t.shape:  # labels, as a training loop has them
+        p, x = _labelled_scores(x, name, offset)
+        return p, x, _classes(t, p.C)
     x = arg.array(name, x, (1, 2))
     unbatched = x.ndim == 1
     x = x[None] if unbatched else x
@@ -141,10 +144,32 @@ def softmax_cross_entropy(x, t, name="x"):
         raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
     t = arg.array("t", t)
     dtype, result = arg.dtypes(x)
-    common: dict[str, Any] = {"dtype": dtype, "result_dtype": result, "unbatched": unbatched, "N": N, "C": C}
+    common: dict[str, Any] = {
+        "dtype": dtype, "result_dtype": result, "unbatched": unbatched, "N": N, "C": C,
+        "offset": arg.real("offset", offset, 0),
+    }  # fmt: skip
     if t.size == x.size and t.shape in (x.shape, (C,)) and not (t.shape == (N,) and t.dtype.kind in "iu" and C == 1):
         return CrossEntropy(labels=False, **common), *arg.dense(dtype, x, t.reshape(N, C))
     return CrossEntropy(labels=True, **common), *arg.dense(dtype, x), labels(t, N, C)
+
+
+@remembered
+def _labelled_scores(x, name, offset):
+    """Scores (N, C) whose labels are known to be (N,)."""
+    x = arg.array(name, x, (2,))
+    if x.shape[1] == 0:
+        raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
+    dtype, result = arg.dtypes(x)
+    offset = arg.real("offset", offset, 0)
+    p = CrossEntropy(dtype=dtype, result_dtype=result, N=x.shape[0], C=x.shape[1], labels=True, offset=offset)
+    return p, *arg.dense(dtype, x)
+
+
+def _classes(t: np.ndarray, C: int) -> np.ndarray:
+    """Dense labels, each of them in [0, C)."""
+    if not all_below(t, C):
+        raise ValueError(f"t: expected labels from 0 to {C - 1}, got {t.min()} to {t.max()}")
+    return t
 
 
 def labels(t: np.ndarray, N: int, C: int) -> np.ndarray:
@@ -156,10 +181,7 @@ def labels(t: np.ndarray, N: int, C: int) -> np.ndarray:
         )
     if t.shape not in ((N,), (N, 1)) and not (N == 1 and t.ndim == 0):
         raise ValueError(f"t: expected labels of shape {(N,)} or targets of shape {(N, C)}, got shape {t.shape}")
-    t = np.require(t.reshape(N), np.int64, ("C", "A"))
-    if not all_below(t, C):
-        raise ValueError(f"t: expected labels from 0 to {C - 1}, got {t.min()} to {t.max()}")
-    return t
+    return _classes(np.require(t.reshape(N), np.int64, ("C", "A")), C)
 
 
 def nll_loss(log_y, t):

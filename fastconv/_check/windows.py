@@ -8,7 +8,7 @@ import numpy as np
 from .._problem import AdaptivePool2d, Conv2d, Pool2d, Window
 from .._settings import settings
 from . import arguments as arg
-from .remembered import remembered
+from .remembered import is_dense_int64, remembered
 
 IMAGES = "(N, C, H, W), or (C, H, W)"
 
@@ -226,16 +226,24 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
 
 
 def max_pool2d_backward(dout, indices, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    p, dout = _max_pool2d_dout(dout, input_shape, kernel_size, stride, padding, dilation, ceil_mode)
+    if is_dense_int64(indices) and indices.shape == p.out_shape:  # as max_pool2d gave them
+        return p, dout, indices
+    indices = np.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices: expected integers as max_pool2d gives them, got dtype {indices.dtype}")
+    indices = indices[None] if p.unbatched and indices.ndim == 3 else indices
+    arg.shape("indices", indices, p.out_shape, "the shape of dout")
+    return p, dout, np.require(indices, np.int64, ("C", "A"))
+
+
+@remembered
+def _max_pool2d_dout(dout, input_shape, kernel_size, stride, padding, dilation, ceil_mode):
     dout, unbatched = images("dout", dout)
     shape = _shape4("input_shape", input_shape, unbatched)
     p = _pool(shape, unbatched, arg.dtypes(dout), kernel_size, stride, padding, dilation, ceil_mode)
     arg.shape("dout", dout, p.out_shape, "(N, C, OH, OW)")
-    indices = np.asarray(indices)
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"indices: expected integers as max_pool2d gives them, got dtype {indices.dtype}")
-    indices = indices[None] if unbatched and indices.ndim == 3 else indices
-    arg.shape("indices", indices, p.out_shape, "the shape of dout")
-    return p, *arg.dense(p.dtype, dout), np.require(indices, np.int64, ("C", "A"))
+    return p, *arg.dense(p.dtype, dout)
 
 
 def max_pool2d_indices(inside, indices, p):

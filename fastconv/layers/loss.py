@@ -1,5 +1,7 @@
 """Loss layers: `forward(x, t)` gives a number, `backward()` the gradient with respect to x."""
 
+import numpy as np
+
 from .. import ops
 from ..functions import cross_entropy_error
 from ._layer import Array, Layer, Saved
@@ -24,14 +26,16 @@ class SoftmaxWithLoss(Layer):
         self.t: Saved = None
 
     def forward(self, x: Array, t: Array) -> float:
-        _, self.y = ops.softmax_cross_entropy(x, t)
+        self.loss, self.y = ops.softmax_cross_entropy(x, t, offset=1e-7)
         self.t = t
-        self.loss = cross_entropy_error(self.y, t)
+        if np.ndim(t) > 1:  # the book takes the largest target for the class, one-hot or not
+            self.loss = cross_entropy_error(self.y, t)
         return self.loss
 
     def backward(self, dout: float = 1) -> Array:
         """dout * (y - onehot(t)) / N."""
-        return dout * ops.softmax_cross_entropy_backward(self.y, self.t)
+        dx = ops.softmax_cross_entropy_backward(self.y, self.t)
+        return dx if dout == 1 else dout * dx
 
 
 class IdentityWithLoss(Layer):

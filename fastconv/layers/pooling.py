@@ -38,19 +38,29 @@ class Pooling(_Window):
     ----------
     indices : ndarray (N, C, OH, OW), int64
         Where each maximum was, flat in H*W.
+    out : ndarray (N, C, OH, OW)
+        The last result.
     """
 
     _pool = staticmethod(ops.max_pool2d)
     _gradient = staticmethod(ops.max_pool2d_backward)
     indices: Saved = None
+    out: Saved = None
 
     def forward(self, x: Array) -> Array:
         """x (N, C, H, W) -> (N, C, OH, OW)."""
-        y, self.indices = self._pool(x, *self._window, ceil_mode=self.ceil_mode)
+        self.out, self.indices = self._pool(x, *self._window, ceil_mode=self.ceil_mode)
         self.input_shape = x.shape
-        return y
+        return self.out
 
-    def backward(self, dout: Array) -> Array:
+    def backward(self, dout: Array, *, through_relu: bool = False) -> Array:
+        """The gradient in x's shape.
+
+        through_relu: x was a ReLU's result, and the gradient is wanted before that. It passes where x > 0, and at a
+        maximum x is the result: so it is stopped here, where there are fewer numbers than in x.
+        """
+        if through_relu:
+            dout = ops.relu_backward(dout, self.out)
         return self._gradient(dout, self.indices, self.input_shape, *self._window, ceil_mode=self.ceil_mode)
 
 

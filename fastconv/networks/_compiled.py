@@ -24,9 +24,11 @@ from ..layers import (
 from ..layers._layer import run
 
 try:
-    from ..kernels.chain import cy as chains
+    from ..kernels.chain.cy import Chain, Watch
+
+    _PREPARES = True
 except ImportError:  # a build without the compiled kernels: no layer has a prepared form
-    chains = None  # type: ignore[assignment]
+    _PREPARES = False
 
 Array = npt.NDArray[Any]
 
@@ -66,7 +68,7 @@ class Predictor:
 
     def __call__(self, x: Array) -> Array:
         """The scores of x, as `network.predict(x)`."""
-        if chains is None or type(x) is not np.ndarray or settings.backend is not None:
+        if not _PREPARES or type(x) is not np.ndarray or settings.backend is not None:
             return self.network.predict(x)
         key = x.shape, x.dtype, settings.float32_conv_precision
         plan = self._plans.get(key)
@@ -110,7 +112,7 @@ class _Plan:
             chain = _Links(self._layers[at:], x)
             part: Any
             if chain.steps:
-                part = chains.Chain(chain.steps, x, chain.shape)
+                part = Chain(chain.steps, x, chain.shape)
                 at += chain.count
             else:
                 part = _AsItIs(self._layers[at])
@@ -120,7 +122,7 @@ class _Plan:
             self._bindings += chain.bindings
             self._copied += chain.copied
             x = part(x)
-        self._watch = chains.Watch(self._bindings, self._copied)
+        self._watch = Watch(self._bindings, self._copied)
         return x
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..gradient import numerical_gradient
-from ..layers import Affine, Convolution, Dropout, Relu, SoftmaxWithLoss
+from ..layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
 from ..layers._layer import Layer, run
 from . import _files
 from ._compiled import Predictor
@@ -165,14 +165,18 @@ class Network:
         t : ndarray (N,) of int, or (N, classes) one-hot
         """
         self.last_loss = self.loss(x, t, train_flg=True)
-        first, *others = self._layers()
-        dout = self.last_layer.backward()
-        for layer in reversed(others):
-            dout = layer.backward(dout)
-        if isinstance(first, (Affine, Convolution)):
-            first.backward(dout, needs_dx=False)
-        else:
-            first.backward(dout)
+        dout: Any = self.last_layer.backward()
+        done: Any = None
+        layer: Any
+        before: Any
+        for layer, before in pairwise([*reversed(self._layers()), None]):
+            if before is None and isinstance(layer, (Affine, Convolution)):
+                layer.backward(dout, needs_dx=False)
+            elif _goes_through(layer, before):
+                dout = layer.backward(dout, through_relu=True)
+                done = before
+            elif layer is not done:
+                dout = layer.backward(dout)
         return {key: self._gradient_of(key) for key in self.params}
 
     def _gradient_of(self, key: str) -> Array:
@@ -255,6 +259,15 @@ class Network:
                 raise ValueError(f"path: expected {key} of shape {present[key].shape} in {path}, got {a.shape}")
         self._set(owners, {key: a.astype(present[key].dtype, order="C") for key, a in arrays.items()})
         self._collect()
+
+
+def _goes_through(layer: Any, before: Any) -> bool:
+    """Whether a pooling's gradient can go through the ReLU before it on the way; as `_fuses`, for both directions."""
+    return (
+        type(layer) is Pooling
+        and type(before) is Relu
+        and not {"forward", "backward"} & (vars(layer).keys() | vars(before).keys())
+    )
 
 
 def _fuses(layer: Any, follower: Any) -> bool:

@@ -93,7 +93,7 @@ def log_softmax_backward(dout: ArrayLike, y: ArrayLike, axis: int = -1) -> NDArr
     return _backward("log_softmax", dout, y, axis)
 
 
-def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[float, NDArray]:
+def softmax_cross_entropy(x: ArrayLike, t: ArrayLike, *, offset: float = 0.0) -> tuple[float, NDArray]:
     """Mean over the rows of ``-sum of t * log(softmax(x))``, and softmax(x).
 
     The loss comes from the logarithm of the sum of exponentials: no log(0), nothing added to it.
@@ -104,6 +104,8 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[float, NDArray]:
         Scores.
     t : array_like
         Labels (N,) of int, or targets (N, C), one-hot or soft.
+    offset : float
+        Added to the probabilities before their logarithm; the book has 1e-7. The loss alone depends on it.
 
     Returns
     -------
@@ -116,7 +118,7 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike) -> tuple[float, NDArray]:
     ValueError, TypeError
         When t does not fit x, or a label is not a class.
     """
-    p, x, t = check.softmax_cross_entropy(x, t)
+    p, x, t = check.softmax_cross_entropy(x, t, "x", offset)
     y = memory.empty(x.shape, p.dtype)
     loss = kernel("cross_entropy_forward", p)(y, x, t, p)
     return float(loss), p.finish(y)

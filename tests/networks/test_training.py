@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fastconv.datasets import load_digits
-from fastconv.layers import Affine, IdentityWithLoss, Relu
-from fastconv.networks import DeepConvNet, MultiLayerNetExtend, SimpleConvNet, ThreeLayerNet, TwoLayerNet
+from fastconv.layers import Affine, Convolution, IdentityWithLoss, Pooling, Relu
+from fastconv.networks import DeepConvNet, MultiLayerNetExtend, Network, SimpleConvNet, ThreeLayerNet, TwoLayerNet
 from fastconv.optim import SGD
 from fastconv.trainer import Trainer
 
@@ -69,3 +69,54 @@ def test_two_layer_regression_by_layers():
         first.backward(relu.backward(second.backward(loss.backward())), needs_dx=False)
         optimizer.update(params, {"W1": first.dW, "W2": second.dW})
     assert losses[-1] < 1e-3 * losses[0]
+
+
+def layer_by_layer(net, x, t):
+    """The gradients by the layers' own methods, none of them fused with another."""
+    layers = net.layers if isinstance(net.layers, list) else list(net.layers.values())
+    for layer in layers:
+        x = layer.forward(x, True) if layer.takes_train_flg else layer.forward(x)
+    loss = net.last_layer.forward(x, t)
+    dout = net.last_layer.backward()
+    for layer in reversed(layers):
+        dout = layer.backward(dout)
+    return loss, {key: getattr(layer, f"d{name}") for key, (layer, name) in net._owners.items()}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize("pool", [(2, 2, 0), (3, 2, 1), (3, 1, 0)])
+def test_gradients_through_a_pooled_relu_are_the_layers_own(pool, pad, dtype):
+    """Bit for bit, also where NaN, zeros and equal maxima meet the ReLU, and windows overlap."""
+    rng = np.random.default_rng(0)
+    conv = Convolution(rng.standard_normal((5, 2, 3, 3)).astype(dtype), np.zeros(5, dtype), 1, pad)
+    size, stride, pool_pad = pool
+    out = (8 + 2 * pad + 2 * pool_pad - size) // stride + 1
+    layers = {
+        "c": conv, "r": Relu(), "p": Pooling(size, size, stride, pool_pad),
+        "a": Affine(rng.standard_normal((5 * out * out, 3)).astype(dtype), np.zeros(3, dtype)),
+    }  # fmt: skip
+    net = Network(layers)
+    x, t = rng.integers(-1, 2, (4, 2, 10, 10)).astype(dtype), np.array([0, 2, 1, 1])
+    x[0, 0, 2:6, 2:6], conv.b[2] = 0, -2
+    for worst in (0.0, np.nan):
+        x[1, 1, 4, 4] += dtype(worst)
+        with np.errstate(invalid="ignore"):
+            gradients = net.gradient(x, t)
+            loss, expected = layer_by_layer(net, x, t)
+        np.testing.assert_equal(net.last_loss, loss)
+        for key, gradient in gradients.items():
+            np.testing.assert_array_equal(gradient, expected[key])
+
+
+def test_a_replaced_backward_of_a_pooled_relu_is_called():
+    net = SimpleConvNet((1, 12, 12), {"filter_num": 3, "filter_size": 3, "pad": 0, "stride": 1}, 8, dtype=np.float32, rng=0)
+    x, t = np.random.default_rng(0).standard_normal((4, 1, 12, 12)).astype(np.float32), np.arange(4)
+    expected = net.gradient(x, t)
+    relu, shapes = net.layers["Relu1"], []
+    own = relu.backward
+    relu.backward = lambda dout: (shapes.append(dout.shape), own(dout))[1]
+    again = net.gradient(x, t)
+    assert shapes == [(4, 3, 10, 10)]
+    for key, gradient in again.items():
+        np.testing.assert_array_equal(gradient, expected[key])

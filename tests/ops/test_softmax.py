@@ -105,3 +105,24 @@ def test_one_hot_equals_labels_and_single_rows():
 def test_no_logarithm_of_zero():
     loss, _ = fc.softmax_cross_entropy(np.array([[1000.0, 0.0]], np.float32), np.array([1]))
     assert loss == 1000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", kernels("cross_entropy_forward"), ids=str)
+@pytest.mark.parametrize("soft", [False, True])
+def test_cross_entropy_with_an_offset(kernel, soft, dtype):
+    x, t = normal((6, 5), dtype) * 4, np.array([0, 4, 2, 2, 1, 3])
+    x[0, 0] = -300  # a probability of 0: the loss is the logarithm of the offset
+    targets = np.eye(5, dtype=dtype)[t] if soft else t
+    p, x, targets = check.softmax_cross_entropy(x, targets, "x", 1e-7)
+    y = np.full(x.shape, np.nan, dtype)
+    loss = kernel(y, x, targets, p)
+    exact = torch.softmax(torch.tensor(x, dtype=torch.float64), 1).numpy()[np.arange(6), t]
+    np.testing.assert_allclose(loss, -np.log(exact + 1e-7).mean(), rtol=1e-5 if dtype == np.float32 else 1e-12)
+    assert fc.softmax_cross_entropy(x, targets, offset=1e-7)[0] == pytest.approx(loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("offset", [-1.0, "a", None])
+def test_a_wrong_offset(offset):
+    with pytest.raises((ValueError, TypeError), match="offset"):
+        fc.softmax_cross_entropy(np.ones((2, 3)), np.array([0, 1]), offset=offset)

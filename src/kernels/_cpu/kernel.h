@@ -53,7 +53,7 @@ static inline void parallel(int64_t ntasks, int nthreads, Body&& body) {
 // Which task is claimed next, by whom ever; any number when there is none. Only good for asking for memory early.
 static inline int64_t next_task() { return runtime->next_task(); }
 
-// While it lives, kernels that this thread calls use one thread: for tasks that are kernels themselves.
+// While it lives, kernels that this thread calls use one thread: for tasks that are made of kernels.
 class Alone {
 public:
     explicit Alone(bool alone) : before_(runtime->set_alone(alone)) {}

@@ -187,13 +187,22 @@ cdef bint same_numbers(cnp.ndarray item, a):
     ))
 
 
-def all_below(cnp.ndarray[int64_t, ndim=1, mode="c"] numbers, int64_t limit):
-    """Whether every number is in [0, limit)."""
+def all_below(cnp.ndarray numbers, int64_t limit):
+    """Whether every number of a dense array of int64 is in [0, limit)."""
+    cdef const int64_t* data = <const int64_t*>cnp.PyArray_DATA(numbers)
     cdef Py_ssize_t i
     cdef bint outside = False
-    for i in range(numbers.shape[0]):
-        outside |= <uint64_t>numbers[i] >= <uint64_t>limit
+    for i in range(cnp.PyArray_SIZE(numbers)):
+        outside |= <uint64_t>data[i] >= <uint64_t>limit
     return not outside
+
+
+def is_dense_int64(a):
+    """Whether it is a dense array of int64 in the machine's byte order."""
+    return (
+        type(a) is cnp.ndarray and cnp.PyArray_TYPE(<cnp.ndarray>a) in (cnp.NPY_LONG, cnp.NPY_LONGLONG)
+        and cnp.PyArray_ITEMSIZE(<cnp.ndarray>a) == 8 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>a)
+    )
 
 
 def dense_lists(list lists):

@@ -9,7 +9,7 @@ constexpr int kMaxThreads = 256;
 void parallel(int64_t ntasks, int nthreads, Task run, void* context);
 int64_t next_task();
 int threads_for(double nanoseconds);
-bool set_alone(bool alone);        // this thread's problems are worth one thread from now on; what it was before
+bool set_alone(bool alone);        // whether nothing that this thread calls is worth a second one; what it was before
 void set_thread_limit(int limit);  // 1 .. kMaxThreads
 int thread_limit();
 

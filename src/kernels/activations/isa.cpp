@@ -87,7 +87,7 @@ public:
     void run(void* out, const void* x, int64_t images) const override {
         kernel(static_cast<T*>(out), static_cast<const T*>(x), images * size, slope);
     }
-    double nanoseconds() const override { return kExponential * sizeof(T) * double(size); }
+    double nanoseconds(int64_t images) const override { return kExponential * sizeof(T) * double(images * size); }
 
 private:
     const Kernel kernel;

@@ -53,7 +53,11 @@ public:
         if (scale != T(1))
             for (int64_t i = 0; i < images * s.M; ++i) y[i] *= scale;
     }
-    double nanoseconds() const override { return double(sizes.K) * double(sizes.M) / (3.0 * fc::lanes<T>); }
+    double nanoseconds(int64_t images) const override {
+        constexpr double bytes_per_nanosecond = 40;
+        const double weights = double(sizes.K) * double(sizes.M);
+        return std::max(weights * double(images) / (3.0 * fc::lanes<T>), weights * sizeof(T) / bytes_per_nanosecond);
+    }
     bool takes_all() const override { return true; }
 
 private:

@@ -4,7 +4,8 @@
 // between the steps: what a convolution writes is still there when its pooling reads it. Each such run of steps, a
 // stage, shares the images among the threads, and no step inside waits for another thread. A stage ends where planes
 // have become so small that twice as many images fit, before a step that takes all images at once, and behind it.
-// Few images are not shared; then each step shares its own work.
+// Few images are not shared; then each step shares its own work where that is worth it by itself. (Sharing smaller
+// parts, as the threads are awake, made single images a fifth slower: what one core writes, the other must fetch.)
 #include <cstring>
 #include <vector>
 
@@ -29,12 +30,12 @@ constexpr int64_t kFewImages = 4;           // a thread: with fewer, the last on
 struct Stage {
     const Link *begin, *end;
     int64_t footprint = 0;  // bytes of an image, in the step that needs most
-    double nanoseconds = 0;
+    double nanoseconds = 0;  // of all images
 
-    explicit Stage(const Link* first, const Link* last) : begin(first), end(first) {
+    Stage(const Link* first, const Link* last, int64_t N) : begin(first), end(first) {
         do {
             footprint = std::max(footprint, end->in + end->out);
-            nanoseconds += end->step->nanoseconds();
+            nanoseconds += end->step->nanoseconds(N);
             ++end;
         } while (end != last && !begin->step->takes_all() && !end->step->takes_all() &&
                  2 * (end->in + end->out) > footprint);
@@ -47,7 +48,7 @@ struct Stage {
     }
 
     void run(char* out, const char* x, int64_t N) const {
-        const int nthreads = fc::threads_for(nanoseconds * double(N));
+        const int nthreads = fc::threads_for(nanoseconds);
         const bool divides = !begin->step->takes_all() && N > 1 && (nthreads == 1 || N >= kFewImages * nthreads);
         int64_t pieces = divides ? std::max((N * footprint + kCacheBytes - 1) / kCacheBytes, int64_t(nthreads)) : 1;
         if (divides) pieces = std::min((pieces + nthreads - 1) / nthreads * nthreads, N);
@@ -71,7 +72,7 @@ void run(void* out, const void* x, const Link* links, int64_t count, int64_t N) 
     std::vector<Stage> stages;
     int64_t most = 0;  // bytes between two stages
     for (const Link* next = links; next != last; next = stages.back().end) {
-        stages.emplace_back(next, last);
+        stages.emplace_back(next, last, N);
         if (stages.back().end != last) most = std::max(most, N * stages.back().end[-1].out);
     }
     const Scratch<char> first(most), second(stages.size() > 2 ? most : 0);
@@ -103,13 +104,13 @@ uint64_t fingerprint(const void* data, int64_t bytes) {
             memcpy(&words, p + i + k * kVector, sizeof(words));
             chain[k] = mix(chain[k], words);
         }
+    for (int k = 1; k < kChains; ++k) chain[0] = mix(chain[0], chain[k]);
     uint64_t result = uint64_t(bytes);
     const auto add = [&](uint32_t word) {
         result = (result ^ word) * 0x9E3779B97F4A7C15u;
         result ^= result >> 29;
     };
-    for (const Words& words : chain)
-        for (int lane = 0; lane < int(kVector / 4); ++lane) add(words[lane]);
+    for (int lane = 0; lane < int(kVector / 4); ++lane) add(chain[0][lane]);
     for (; i + 4 <= bytes; i += 4) {
         uint32_t word;
         memcpy(&word, p + i, 4);

@@ -69,7 +69,9 @@ public:
         now.result = static_cast<T*>(out);
         with_algorithm(now, [this](auto&& algorithm) { algorithm.run(packed); });
     }
-    double nanoseconds() const override { return c.multiplications() / double(c.N) / (3.0 * lanes<T>); }
+    double nanoseconds(int64_t images) const override {
+        return c.multiplications() * double(images) / (3.0 * lanes<T>);  // c has one image
+    }
     bool copies() const override { return true; }
 
 private:

@@ -40,7 +40,7 @@ public:
         const T* const source = static_cast<const T*>(x);
         const int64_t planes = images * p.C, results = p.OH * p.OW;
         if (is_stride2(p, 2, 0) && p.stride_h == 2 && p.pad_top == 0 && 2 * p.OH <= p.H && 2 * p.OW <= p.W)
-            return over_planes(planes, 1, nanoseconds() * double(images), [&](const Part& part) {
+            return over_planes(planes, 1, nanoseconds(images), [&](const Part& part) {
                 for (int64_t n = part.plane_begin; n < part.plane_end; ++n)
                     max_2x2(y + n * results, source + n * p.H * p.W, p);
             });
@@ -49,7 +49,9 @@ public:
         const Scratch<int64_t> indices(planes * results);
         max_forward(y, indices.get(), source, &now);
     }
-    double nanoseconds() const override { return 0.05 * double(p.C * p.OH * p.OW) * double(p.FH * p.FW); }
+    double nanoseconds(int64_t images) const override {
+        return 0.05 * double(images * p.C * p.OH * p.OW) * double(p.FH * p.FW);
+    }
 
 private:
     const Window p;

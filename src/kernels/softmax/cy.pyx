@@ -1,6 +1,7 @@
 """Softmax, log-softmax and softmax with cross entropy, compiled: see isa.cpp."""
 
 cimport numpy as cnp
+from libc.math cimport log
 from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
@@ -75,7 +76,30 @@ def cross_entropy_forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray t, p):
     cdef double loss
     with nogil:
         loss = kernel(_data(out), _data(x), labels, targets, N, C)
+    if p.offset and N > 0:
+        return _offset_loss(out, t, p)
     return loss
+
+
+cdef double _offset_loss(cnp.ndarray y, cnp.ndarray t, p):
+    """-mean(sum(t * log(y + offset))) from probabilities: a logarithm for each label or target that is not zero."""
+    cdef int64_t N = p.N, C = p.C, n, at
+    cdef double offset = p.offset, total = 0, target
+    cdef bint labels = p.labels, double_precision = precision(y)
+    for n in range(N):
+        if labels:
+            at = n * C + (<int64_t*>_data(t))[n]
+            total += log(number(y, at, double_precision) + offset)
+        else:
+            for at in range(n * C, (n + 1) * C):
+                target = number(t, at, double_precision)
+                if target != 0:
+                    total += target * log(number(y, at, double_precision) + offset)
+    return -total / N
+
+
+cdef inline double number(cnp.ndarray a, int64_t at, bint double_precision) noexcept:
+    return (<double*>_data(a))[at] if double_precision else (<float*>_data(a))[at]
 
 
 def cross_entropy_backward(cnp.ndarray dx, cnp.ndarray y, cnp.ndarray t, p):

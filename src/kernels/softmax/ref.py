@@ -51,6 +51,8 @@ def cross_entropy_forward(out: Array, x: Array, t: npt.NDArray, p: CrossEntropy)
     np.exp(log_y, out=out)
     if p.N == 0:
         return float("nan")
+    if p.offset:
+        log_y = np.log(out + p.offset)
     picked = log_y[np.arange(p.N), t] if p.labels else np.where(t == 0, 0, t * log_y)
     return float(-picked.sum(dtype=np.float64) / p.N)
 

@@ -20,6 +20,7 @@ public:
     explicit Fused(const Correlation& correlation, const float* ready = nullptr)
         : c(correlation), ready(ready), grid(tiles_of(correlation)), tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)),
           nthreads(threads_for(double(tiles * kPositions) * double(c.Cin * c.Cout) / (2.2 * L))),
+          step(ready && tiles < nthreads * L ? 4 : L),
           shares_filters(ready || (tiles > kBlockTiles && transformed_size() * sizeof(float) <= kSharedBytes)) {
         if (shares_filters) {
             const int64_t fitting = kSourceBytes / Matrices{c.Cin, 1}.bytes();
@@ -33,7 +34,7 @@ public:
         while (blocks * ranges % nthreads != 0 && blocks * ranges < 4 * nthreads) {
             if (c.Cout >= tiles && ranges < panels)
                 ++ranges;
-            else if (blocks < divide_up(tiles, L))
+            else if (blocks < divide_up(tiles, step))
                 ++blocks;
             else
                 break;
@@ -57,7 +58,7 @@ public:
         if (transforms) transform(own);
         const float* shared = ready ? ready : own.get();
         parallel(blocks * ranges, nthreads, [&](int64_t task, int) {
-            compute(piece(tiles, blocks, task / ranges, L), piece(panels, ranges, task % ranges), shared);
+            compute(piece(tiles, blocks, task / ranges, step), piece(panels, ranges, task % ranges), shared);
         });
     }
 
@@ -74,6 +75,7 @@ private:
     const Grid grid;
     const int64_t tiles, panels;
     const int nthreads;
+    const int64_t step;  // blocks have multiples of so many tiles: part of a vector where they are few
     const bool shares_filters;
     int64_t blocks, ranges = 1, chunks = 1;  // of tiles, of panels, of channels
 

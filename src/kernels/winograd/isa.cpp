@@ -38,8 +38,9 @@ public:
         now.result = static_cast<float*>(out);
         Fused(now, copies() ? filters.get() : nullptr).run();
     }
-    double nanoseconds() const override {
-        return double(divide_up(c.DH, kOutputs) * divide_up(c.DW, kOutputs) * kPositions) * double(c.Cin * c.Cout) / (2.2 * L);
+    double nanoseconds(int64_t images) const override {
+        const int64_t tiles = images * divide_up(c.DH, kOutputs) * divide_up(c.DW, kOutputs);
+        return double(tiles * kPositions) * double(c.Cin * c.Cout) / (2.2 * L);
     }
     bool copies() const override { return copied_size() > 0; }
 
