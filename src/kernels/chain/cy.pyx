@@ -1,6 +1,8 @@
 """Prepared steps run in a row, and a watch over what they were prepared from: see isa.cpp."""
 
 cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -104,6 +106,9 @@ cdef class Chain:
         return result
 
 
+_NOTHING = object()  # where a dict has no such entry
+
+
 cdef class Watch:
     """Notices changes of attributes, by identity, and of numbers in arrays, by fingerprint.
 
@@ -115,18 +120,22 @@ cdef class Watch:
         Dense arrays whose numbers must stay as they are.
     """
 
-    cdef list bindings, arrays, prints
+    cdef list wheres, names, values, arrays, prints
 
     def __init__(self, bindings, arrays):
-        self.bindings = [(where, name, where.get(name, Watch)) for where, name in bindings]
+        self.wheres = [where for where, _ in bindings]
+        self.names = [name for _, name in bindings]
+        self.values = [where.get(name, _NOTHING) for where, name in bindings]
         self.arrays = list(arrays)
         self.prints = [_print(a) for a in self.arrays]
 
     def unchanged(self):
         """Whether nothing has changed."""
         cdef Py_ssize_t i
-        for where, name, value in self.bindings:
-            if (<dict>where).get(name, Watch) is not value:
+        cdef PyObject* value
+        for i in range(len(self.names)):
+            value = PyDict_GetItemWithError(self.wheres[i], self.names[i])
+            if value != <PyObject*>self.values[i] and (value != NULL or self.values[i] is not _NOTHING):
                 return False
         for i in range(len(self.arrays)):
             if _print(<cnp.ndarray>self.arrays[i]) != <uint64_t>self.prints[i]:

@@ -88,19 +88,26 @@ private:
     int64_t block_tiles() const { return std::min(tiles, round_up(divide_up(tiles, blocks), L)); }
     Matrices all_filters() const { return {c.Cin, kPanel}; }
     Matrices chunk_filters() const { return {divide_up(c.Cin, chunks), kPanel}; }
-    Matrices chunk_source() const { return {divide_up(c.Cin, chunks), round_up(block_tiles(), L)}; }
     Matrices block_sums() const { return {block_tiles(), kPanel}; }
+
+    // The channels whose few tiles fill a vector together: as many in every chunk, or each by itself.
+    int64_t sharing_channels(int64_t count) const {
+        const int64_t sharing = Bands::sharing(count);
+        return c.Cin % (sharing * chunks) == 0 ? sharing : 1;
+    }
 
     static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
 
     void compute(Range block, Range range, const float* shared) const {
-        const Bands bands(grid, block);
-        const Scratch<float> band(Bands::size(grid, block.size())), strip(kStrip);
-        const Scratch<float> source(chunk_source().size()), filters(shares_filters ? 0 : chunk_filters().size());
+        const int64_t sharing = sharing_channels(block.size());
+        const Matrices src{divide_up(c.Cin, chunks), sharing > 1 ? block.size() : round_up(block_tiles(), L)};
+        const Bands bands(grid, block, sharing);
+        const Scratch<float> band(sharing * Bands::size(grid, block.size())), strip(kStrip);
+        const Scratch<float> source(src.size()), filters(shares_filters ? 0 : chunk_filters().size());
         const Scratch<float> sums((chunks == 1 ? 1 : range.size()) * block_sums().size());
         for (int64_t chunk = 0; chunk < chunks; ++chunk) {
             const Range channels = piece(c.Cin, chunks, chunk);
-            transform_source(c, bands, channels, band, chunk_source(), source);
+            transform_source(c, bands, channels, band, src, source);
             for (int64_t index = range.begin; index < range.end; ++index) {
                 const Panel panel(index, c.Cout);
                 const Matrices s = of(panel, block_sums());
@@ -108,7 +115,7 @@ private:
                 if (!shares_filters) transform_filters(c, panel, channels, f, filters);
                 const float* panel_filters = shares_filters ? shared + index * all_filters().size() : filters.get();
                 float* panel_sums = sums + (chunks == 1 ? 0 : index - range.begin) * block_sums().size();
-                multiply(channels.size(), block.size(), source, chunk_source(), panel_filters, f, panel_sums, s,
+                multiply(channels.size(), block.size(), source, src, panel_filters, f, panel_sums, s,
                          chunk > 0);
                 if (chunk == chunks - 1) store_result(c, grid, block, panel, panel_sums, s, strip);
             }

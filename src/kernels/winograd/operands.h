@@ -37,9 +37,9 @@ inline Correlation backward_correlation(float* dx, const float* dout, const floa
 inline void transform_source(const Correlation& c, const Bands& bands, Range channels, float* band, Matrices m,
                              float* source) {
     const int64_t pitch = bands.pitch(), step = m.step();
-    for (int64_t k = 0; k < channels.size(); ++k) {
+    for (int64_t k = 0; k < channels.size(); k += bands.channels()) {
         bands.copy(c.source + (channels.begin + k) * c.SH * c.SW, band);
-        for (int64_t tile = 0; tile < bands.tiles(); tile += L) {
+        for (int64_t tile = 0; tile < bands.lanes(); tile += L) {
             const int64_t* offsets = bands.offsets() + tile;
             float* dst = source + k * m.width + tile;
             transform_2d<6, 6>(

@@ -32,22 +32,30 @@ struct Grid {
     int64_t per_image() const { return rows * cols; }
 };
 
-// What the tiles [begin, end) read of one channel, copied with zeros around: a band for each row of tiles.
+// What the tiles [begin, end) read of one channel, copied with zeros around: a band for each row of tiles. Where few
+// tiles would leave lanes of a vector empty, the bands of several channels follow each other, and share the vector.
 class Bands {
 public:
-    Bands(const Grid& grid, Range tiles)
-        : g(grid), tiles_(tiles), pitch_(pitch(g, tiles.size())), offsets_(size_t(round_up(tiles.size(), L))) {
+    Bands(const Grid& grid, Range tiles, int64_t channels = 1)
+        : g(grid), tiles_(tiles), pitch_(pitch(g, tiles.size())), size_(size(g, tiles.size())), channels_(channels),
+          offsets_(size_t(round_up(channels * tiles.size(), L))) {
         const int64_t first = tiles.begin / g.cols;
         for (int64_t i = 0; i < round_up(tiles.size(), L); ++i) {
             const int64_t tile = tiles.begin + std::min(i, tiles.size() - 1), row = tile / g.cols;
             const int64_t col = tile % g.cols - (row == first ? tiles.begin % g.cols : 0);
             offsets_[size_t(i)] = (row - first) * g.extent * pitch_ + col * kOutputs;
         }
+        for (int64_t i = tiles.size(); i < channels * tiles.size(); ++i)
+            offsets_[size_t(i)] = offsets_[size_t(i - tiles.size())] + size_;
     }
 
-    int64_t tiles() const { return tiles_.size(); }
+    // How many channels of so many tiles fill a vector; 1 if not exactly.
+    static int64_t sharing(int64_t tiles) { return tiles < L && L % tiles == 0 ? L / tiles : 1; }
+
+    int64_t channels() const { return channels_; }
+    int64_t lanes() const { return channels_ * tiles_.size(); }
     int64_t pitch() const { return pitch_; }
-    // Where each tile begins; the last one is repeated up to a whole number of vectors.
+    // Where each tile begins, channel by channel; the last one is repeated up to a whole number of vectors.
     const int64_t* offsets() const { return offsets_.data(); }
 
     // The most numbers that the bands of `count` tiles take.
@@ -56,8 +64,18 @@ public:
         return rows * g.extent * pitch(g, count);
     }
 
-    // plane: the channel's in image 0.
+    // plane: the first channel's in image 0.
     void copy(const float* plane, float* bands) const {
+        for (int64_t c = 0; c < channels_; ++c) copy_channel(plane + c * g.H * g.W, bands + c * size_);
+    }
+
+private:
+    const Grid& g;
+    const Range tiles_;
+    const int64_t pitch_, size_, channels_;
+    std::vector<int64_t> offsets_;
+
+    void copy_channel(const float* plane, float* bands) const {
         for (int64_t tile = tiles_.begin, count; tile < tiles_.end; tile += count) {
             const int64_t row = tile / g.cols, col = tile % g.cols;
             count = std::min(g.cols - col, tiles_.end - tile);
@@ -67,12 +85,6 @@ public:
             bands += g.extent * pitch_;
         }
     }
-
-private:
-    const Grid& g;
-    const Range tiles_;
-    const int64_t pitch_;
-    std::vector<int64_t> offsets_;
 
     // The rows of one band, from row `top` and column `left` of the plane on. The next channel's are asked for.
     void copy_rows(const float* src, int64_t top, int64_t left, int64_t cols, float* band) const {
