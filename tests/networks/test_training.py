@@ -110,7 +110,9 @@ def test_gradients_through_a_pooled_relu_are_the_layers_own(pool, pad, dtype):
 
 
 def test_a_replaced_backward_of_a_pooled_relu_is_called():
-    net = SimpleConvNet((1, 12, 12), {"filter_num": 3, "filter_size": 3, "pad": 0, "stride": 1}, 8, dtype=np.float32, rng=0)
+    net = SimpleConvNet(
+        (1, 12, 12), {"filter_num": 3, "filter_size": 3, "pad": 0, "stride": 1}, 8, dtype=np.float32, rng=0
+    )
     x, t = np.random.default_rng(0).standard_normal((4, 1, 12, 12)).astype(np.float32), np.arange(4)
     expected = net.gradient(x, t)
     relu, shapes = net.layers["Relu1"], []
