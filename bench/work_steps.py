@@ -144,7 +144,7 @@ def _torch_step(net: str, batch: int, prepare: Any, memory: Any) -> Any:
 
 def our_prediction(net: str, batch: int) -> Calls:
     network = our_net(net, F32)
-    return [partial(network.predict, data(net, batch)[0])]
+    return [partial(network.compile(), data(net, batch)[0])]
 
 
 def torch_prediction(net: str, batch: int) -> Calls:

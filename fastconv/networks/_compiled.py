@@ -57,9 +57,10 @@ class Predictor:
     prepares a plan for it; later ones run that plan.
 
     Parameters changed in place, replaced arrays and layers, changed strides, paddings, ratios and hooks are all noticed
-    in the next call, which prepares anew: no result is computed from old parameters. For that, weights of which a plan
-    keeps a packed copy are read once a call (matrices of affine layers are used in place). An array must not change
-    *during* a call.
+    in the next call, which prepares anew: no result is computed from old parameters. Biases and the matrices of affine
+    layers are read where they are. Of filters, and of what is folded with a batch normalisation, a plan keeps packed
+    copies; the originals are read once a call and a fingerprint of theirs compared: one number changed is always seen,
+    and that a change of several is not has a chance below 1 in 4 billion. Nothing may change *during* a call.
     """
 
     def __init__(self, network: Any) -> None:
@@ -70,6 +71,8 @@ class Predictor:
         """The scores of x, as `network.predict(x)`."""
         if not _PREPARES or type(x) is not np.ndarray or settings.backend is not None:
             return self.network.predict(x)
+        if not _is_dense(x):
+            x = np.require(x, requirements=("C", "A"))
         key = x.shape, x.dtype, settings.float32_conv_precision
         plan = self._plans.get(key)
         y = plan(x) if plan is not None and plan.holds(self.network) else None
@@ -91,6 +94,7 @@ class _Plan:
         self._parts: list[Callable[[Array], Array | None]] = []
         self._bindings: list[tuple[dict[str, Any], str]] = []
         self._copied: list[Array] = []
+        self._in_place: list[Array] = []
 
     def holds(self, network: Any) -> bool:
         """Whether the network is still the one that was prepared."""
@@ -116,13 +120,14 @@ class _Plan:
                 at += chain.count
             else:
                 part = _AsItIs(self._layers[at])
-                chain.bindings = [(vars(self._layers[at]), "forward")]
+                chain.bindings = [(getattr(self._layers[at], "__dict__", {}), "forward")]
                 at += 1
             self._parts.append(part)
             self._bindings += chain.bindings
             self._copied += chain.copied
+            self._in_place += chain.in_place
             x = part(x)
-        self._watch = Watch(self._bindings, self._copied)
+        self._watch = Watch(self._bindings, self._copied, self._in_place)
         return x
 
 
@@ -150,14 +155,17 @@ class _Links:
         The attributes that the steps depend on.
     copied : list of ndarray
         Arrays of which they keep copies.
+    in_place : list of ndarray
+        The weights, most of which they read where they are.
     """
 
     def __init__(self, layers: list[Any], x: Array) -> None:
         self.steps: list[Any] = []
         self.bindings: list[tuple[dict[str, Any], str]] = []
         self.copied: list[Array] = []
+        self.in_place: list[Array] = []
         self.count, self.shape, self.dtype = 0, x.shape, x.dtype
-        able = x.flags.carray and x.ndim in (2, 4) and len(x) > 0 and x.dtype in (np.float32, np.float64)
+        able = _is_dense(x) and x.ndim in (2, 4) and len(x) > 0 and x.dtype in (np.float32, np.float64)
         while able and self.count < len(layers):
             taken = self._take(layers[self.count :])
             if not taken:
@@ -211,6 +219,7 @@ class _Links:
             made = prepare.affine(self.shape, W, b, activation, scale)
         if not self._add(made):
             return 0
+        self.in_place += [a for a in (layer.W, layer.b) if a is not None]
         self.copied += read if W is not layer.W or self.steps[-1].copies else []
         return taken
 
@@ -222,6 +231,10 @@ class _Links:
         self.steps.append(step)
         self.shape = shape
         return 1
+
+
+def _is_dense(x: Array) -> bool:
+    return x.flags.c_contiguous and x.flags.aligned
 
 
 def _is_plain(layer: Any) -> bool:
@@ -244,7 +257,7 @@ def _normalization(norm: Any, layer: Any, dtype: np.dtype) -> tuple[Array, Array
 
 
 def _is_vector(a: Any, size: int, dtype: np.dtype) -> bool:
-    return type(a) is np.ndarray and a.shape == (size,) and a.dtype == dtype and a.flags.carray
+    return type(a) is np.ndarray and a.shape == (size,) and a.dtype == dtype and _is_dense(a)
 
 
 def _folded(layer: Any, scale: Array, shift: Array) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from fastconv.kernels.chain.cy import Watch
 
 import fastconv as fc
 from fastconv.hooks import on_forward
@@ -322,6 +323,49 @@ def test_a_network_with_a_predict_of_its_own_is_refused():
 
     with pytest.raises(TypeError, match="predict"):
         Centred(ONE).compile()
+
+
+def test_prepared_layers_are_chained():
+    """One chain for the whole network, also for read-only and strided input, which leaves the plan in place."""
+    net = NETS["SimpleConvNet with BatchNorm"](np.float32)
+    predict = net.compile()
+    frozen, strided = IMAGES.copy(), np.repeat(IMAGES, 2, axis=0)[::2]
+    frozen.flags.writeable = False
+    for x in (frozen, strided, IMAGES):
+        close(predict(x), net.predict(x))
+    (plan,) = predict._plans.values()
+    assert [type(part).__name__ for part in plan._parts] == ["Chain"]
+
+
+def test_arrays_that_move_are_noticed():
+    where, numbers, place = {"a": 1}, np.arange(8.0), np.arange(4.0)
+    watch = Watch([(where, "a"), (where, "missing")], [numbers], [place])
+    assert watch.unchanged()
+    place[2] = 7  # read in place: no matter
+    assert watch.unchanged()
+    place.resize(4000, refcheck=False)
+    assert not watch.unchanged()
+    watch = Watch([(where, "a"), (where, "missing")], [numbers], [])
+    numbers[3] += 1
+    assert not watch.unchanged()
+    numbers[3] -= 1
+    assert watch.unchanged()
+    where["missing"] = None
+    assert not watch.unchanged()
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 1000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_number_counts_in_a_fingerprint(size, dtype):
+    numbers = normal(size, dtype)
+    watch = Watch([], [numbers], [])
+    for i in range(size):
+        before = numbers[i]
+        for value in (-before, np.nextafter(before, dtype(9)), dtype(0)):
+            numbers[i] = value
+            assert not watch.unchanged()
+        numbers[i] = before
+        assert watch.unchanged()
 
 
 def test_many_shapes():

@@ -116,18 +116,21 @@ cdef class Watch:
     ----------
     bindings : sequence of (dict, name)
         Entries of dicts, there or not, that must stay as they are.
-    arrays : sequence of ndarray
+    copied : sequence of ndarray
         Dense arrays whose numbers must stay as they are.
+    in_place : sequence of ndarray
+        Arrays that must stay where they are in memory, and as large.
     """
 
-    cdef list wheres, names, values, arrays, prints
+    cdef list wheres, names, values, copied, prints, in_place, places
 
-    def __init__(self, bindings, arrays):
+    def __init__(self, bindings, copied, in_place):
         self.wheres = [where for where, _ in bindings]
         self.names = [name for _, name in bindings]
         self.values = [where.get(name, _NOTHING) for where, name in bindings]
-        self.arrays = list(arrays)
-        self.prints = [_print(a) for a in self.arrays]
+        self.copied, self.in_place = list(copied), list(in_place)
+        self.prints = [_print(a) for a in self.copied]
+        self.places = [_place(a) for a in self.in_place]
 
     def unchanged(self):
         """Whether nothing has changed."""
@@ -137,10 +140,20 @@ cdef class Watch:
             value = PyDict_GetItemWithError(self.wheres[i], self.names[i])
             if value != <PyObject*>self.values[i] and (value != NULL or self.values[i] is not _NOTHING):
                 return False
-        for i in range(len(self.arrays)):
-            if _print(<cnp.ndarray>self.arrays[i]) != <uint64_t>self.prints[i]:
+        for i in range(len(self.places)):
+            if _place(<cnp.ndarray>self.in_place[i]) != <uint64_t>self.places[i]:
+                return False
+        for i in range(len(self.prints)):
+            if _print(<cnp.ndarray>self.copied[i]) != <uint64_t>self.prints[i]:
                 return False
         return True
+
+
+cdef uint64_t _place(cnp.ndarray array):
+    """Where the array is and how large; 0 for one that is not dense any more."""
+    if not cnp.PyArray_ISCARRAY_RO(array):
+        return 0
+    return <uint64_t>cnp.PyArray_DATA(array) ^ <uint64_t>cnp.PyArray_NBYTES(array) << 48 ^ <uint64_t>array.shape[0] << 32
 
 
 cdef uint64_t _print(cnp.ndarray array):
