@@ -1,6 +1,6 @@
 """Prediction compiled: the layers of a network as chains of prepared steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,20 +69,25 @@ class Predictor:
 
     def __call__(self, x: Array) -> Array:
         """The scores of x, as `network.predict(x)`."""
-        if not _PREPARES or type(x) is not np.ndarray or settings.backend is not None:
+        if type(x) is not np.ndarray:
             return self.network.predict(x)
-        if not _is_dense(x):
-            x = np.require(x, requirements=("C", "A"))
-        key = x.shape, x.dtype, settings.float32_conv_precision
+        key = x.shape, x.dtype, settings.float32_conv_precision, settings.backend
         plan = self._plans.get(key)
         y = plan(x) if plan is not None and plan.holds(self.network) else None
-        if y is None:
-            plan = _Plan(self.network)
-            y = plan.prepare(x)
-            self._plans.pop(key, None)
-            self._plans[key] = plan
-            if len(self._plans) > _MOST_PLANS:
-                del self._plans[next(iter(self._plans))]
+        return self._prepare(key, x) if y is None else y
+
+    def _prepare(self, key: tuple[Any, ...], x: Array) -> Array:
+        """Make a plan for arrays like x; its scores."""
+        if not _PREPARES or settings.backend is not None:
+            return self.network.predict(x)
+        if not _is_dense(x):
+            return self(np.require(x, requirements=("C", "A")))
+        plan = _Plan(self.network)
+        y = plan.prepare(x)
+        self._plans.pop(key, None)
+        self._plans[key] = plan
+        if len(self._plans) > _MOST_PLANS:
+            del self._plans[next(iter(self._plans))]
         return y
 
 
@@ -90,6 +95,8 @@ class _Plan:
     """Chains of prepared steps, and layers that run as they are between them, for one shape and dtype of x."""
 
     def __init__(self, network: Any) -> None:
+        self._container = network.layers
+        self._present = self._container.values if isinstance(self._container, Mapping) else self._container.__iter__
         self._layers = network._layers()
         self._parts: list[Callable[[Array], Array | None]] = []
         self._bindings: list[tuple[dict[str, Any], str]] = []
@@ -98,7 +105,8 @@ class _Plan:
 
     def holds(self, network: Any) -> bool:
         """Whether the network is still the one that was prepared."""
-        return network._layers() == self._layers and self._watch.unchanged()
+        same = network.layers is self._container and [*self._present()] == self._layers
+        return same and self._watch.unchanged()
 
     def __call__(self, x: Array) -> Array | None:
         """The scores, or None when a layer that runs as it is gave another shape than before."""

@@ -19,7 +19,7 @@ public:
     // ready: the filters as `transform` leaves them, or null.
     explicit Fused(const Correlation& correlation, const float* ready = nullptr)
         : c(correlation), ready(ready), grid(tiles_of(correlation)), tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)),
-          nthreads(threads_for(double(tiles * kPositions) * double(c.Cin * c.Cout) / (2.2 * L))),
+          nthreads(threads_for(nanoseconds())),
           step(ready && tiles < nthreads * L ? 4 : L),
           shares_filters(ready || (tiles > kBlockTiles && transformed_size() * sizeof(float) <= kSharedBytes)) {
         if (shares_filters) {
@@ -78,6 +78,13 @@ private:
     const int64_t step;  // blocks have multiples of so many tiles: part of a vector where they are few
     const bool shares_filters;
     int64_t blocks, ranges = 1, chunks = 1;  // of tiles, of panels, of channels
+
+    // Of one thread: the products, and where filters come ready, reading them from a cache that other layers use too.
+    double nanoseconds() const {
+        constexpr double products_per_nanosecond = 2.2 * L, bytes_per_nanosecond = 20;
+        return double(tiles * kPositions) * double(c.Cin * c.Cout) / products_per_nanosecond +
+               (ready ? double(transformed_size()) * sizeof(float) / bytes_per_nanosecond : 0);
+    }
 
     static Grid tiles_of(const Correlation& c) {
         return {divide_up(c.DH, kOutputs), divide_up(c.DW, kOutputs), c.SH, c.SW, c.top, c.left, kInputs,
