@@ -76,6 +76,10 @@ class Predictor:
         y = plan(x) if plan is not None and plan.holds(self.network) else None
         return self._prepare(key, x) if y is None else y
 
+    def predict(self, x: Array) -> Array:
+        """The same, for code that expects a network."""
+        return self(x)
+
     def _prepare(self, key: tuple[Any, ...], x: Array) -> Array:
         """Make a plan for arrays like x; its scores."""
         if not _PREPARES or settings.backend is not None:
