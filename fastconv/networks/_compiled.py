@@ -131,9 +131,10 @@ class _Plan:
                 part = Chain(chain.steps, x, chain.shape)
                 at += chain.count
             else:
-                part = _AsItIs(self._layers[at])
-                chain.bindings = [(getattr(self._layers[at], "__dict__", {}), "forward")]
-                at += 1
+                part = _AsItIs(*self._layers[at : at + 2])
+                ran = self._layers[at : at + 1 + part.fused]
+                chain.bindings = [(getattr(layer, "__dict__", {}), "forward") for layer in ran]
+                at += len(ran)
             self._parts.append(part)
             self._bindings += chain.bindings
             self._copied += chain.copied
@@ -144,13 +145,15 @@ class _Plan:
 
 
 class _AsItIs:
-    """A layer in prediction."""
+    """A layer in prediction; with the ReLU behind it where its kernel applies that."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, follower: Any = None) -> None:
         self.layer = layer
+        self.fused = isinstance(layer, Convolution | Affine) and isinstance(follower, Relu)
+        self.fused = self.fused and _is_plain(layer) and _is_plain(follower)
 
     def __call__(self, x: Array) -> Array:
-        return run(self.layer, x, False)
+        return self.layer.forward(x, activation="relu") if self.fused else run(self.layer, x, False)
 
 
 class _Links:

@@ -106,6 +106,7 @@ def norm(C, dtype=np.float32, cls=BatchNorm2d):
 OTHERS = {
     "residual": lambda d: [conv(8, 3, pad=1), Relu(), Residual([conv(8, 8, pad=1), Relu()]), Pooling(2, 2), affine(512, 5)],
     "depthwise": lambda d: [conv(6, 3, pad=1), Relu(), conv(6, 6, pad=1, groups=6), norm(6), Relu(), affine(1536, 5)],
+    "depthwise and ReLU": lambda d: [conv(3, 3, groups=3), Relu(), conv(3, 3, groups=3), Relu(), affine(432, 5)],
     "groups and strides": lambda d: [conv(8, 3, 5, stride=2, pad=2), Tanh(), conv(8, 8, groups=2, bias=False), Flatten(),
                                      affine(288, 5), Sigmoid()],
     "poolings": lambda d: [Pooling(3, 3, 2, 1), conv(4, 3), LeakyRelu(0.2), AveragePooling(2, 2), Pooling(2, 3, 1),
