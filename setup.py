@@ -97,7 +97,8 @@ def cython_include_folder():
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.pxd").touch()
     link = package / "kernels"
-    if not link.exists():
+    if not (link.exists() and link.samefile(KERNELS)):
+        link.unlink(missing_ok=True)
         link.symlink_to(KERNELS.resolve(), target_is_directory=True)
     return str(package.parent)
 

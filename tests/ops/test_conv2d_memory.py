@@ -7,7 +7,7 @@ import pytest
 from fastconv.kernels._cpu import engine
 
 import fastconv as fc
-from fastconv.testing import SPEED, ConvCase, normal
+from fastconv.testing import SPEED, normal
 
 MB = 1 << 20
 
@@ -38,18 +38,9 @@ def two_threads():
 
 
 CASES = [*SPEED["conv2d"], *SPEED["conv2d_batch1"], *SPEED["depthwise"]]
-MISSED = {
-    ConvCase(1, 3, 224, 224, 64, (7, 7), stride=2, padding=3): "dx: every thread pads an image; twice what is allowed",
-    ConvCase(1, 64, 56, 56, 64, padding=1): "dw: every thread has sums of its own; 1.1 times what is allowed",
-}
 
 
-def known(case):
-    """The case, marked if it is known to take more."""
-    return pytest.param(case, marks=pytest.mark.xfail(reason=MISSED[case], strict=False)) if case in MISSED else case
-
-
-@pytest.mark.parametrize("case", [known(case) for case in CASES], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_temporary_memory(case, two_threads):
     x, w, b = case.arrays(np.float32)
     y = fc.conv2d(x, w, b, **case.options)

@@ -87,8 +87,11 @@ private:
     int64_t unit_channels() const { return divide_up(p.C, channel_ranges); }
     int64_t unit_size() const { return unit_panels() * panel_sums().size(); }
     Matrices panel_sums() const { return {unit_channels(), kPanel}; }
-    Matrices block_source() const { return {std::min(tiles, kBlockTiles), round_up(unit_channels(), L)}; }
-    Matrices block_result() const { return {std::min(tiles, kBlockTiles), kPanel}; }
+    int64_t part_tiles() const { return divide_up(tiles, parts); }
+    int64_t part_blocks() const { return std::max<int64_t>(divide_up(part_tiles(), kBlockTiles), 1); }
+    int64_t block_tiles() const { return divide_up(part_tiles(), part_blocks()); }
+    Matrices block_source() const { return {block_tiles(), round_up(unit_channels(), L)}; }
+    Matrices block_result() const { return {block_tiles(), kPanel}; }
 
     static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
 
@@ -131,9 +134,8 @@ private:
     // The unit's sums over some tiles; and dout's, if it is the one of all units with the same filters that has to.
     void accumulate(const Unit& u, Range all, float* sums, float* bias) const {
         const Scratch<float> block_source_data(block_source().size()), block_result_data(block_result().size());
-        const int64_t blocks = divide_up(all.size(), kBlockTiles);
-        for (int64_t index = 0; index < blocks; ++index) {
-            Range block = piece(all.size(), blocks, index);
+        for (int64_t index = 0; index < part_blocks(); ++index) {
+            Range block = piece(all.size(), part_blocks(), index);
             block = {all.begin + block.begin, all.begin + block.end};
             transform_planes<6>(source_1d, source, block, x + u.channels.begin * p.H * p.W, u.channels.size(),
                                 block_source(), block_source_data, [](int64_t, const Vector (&)[6]) {});
