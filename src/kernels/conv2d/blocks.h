@@ -63,19 +63,22 @@ public:
     // body(place, next place or null, part, tid)
     template <class Body>
     void for_each(int nthreads, Body body) const {
+        const int64_t blocks = count();
+        const auto compute = [&](int64_t index, int64_t following, int64_t part, int tid) {
+            const Place next = at(following);
+            body(at(index), following < blocks ? &next : nullptr, part, tid);
+        };
+        if (nthreads == 1) {
+            for (int64_t index = 0; index < blocks; ++index) compute(index, index + 1, 0, 0);
+            return;
+        }
         const std::vector<int64_t> begins = runs_for(nthreads);
-        const int64_t blocks = count(), runs = int64_t(begins.size()), tasks = runs * parts;
+        const int64_t runs = int64_t(begins.size()), tasks = runs * parts;
         parallel(tasks, nthreads, [&](int64_t task, int tid) {
-            const int64_t run = task % runs, end = run + 1 < runs ? begins[run + 1] : blocks;
-            for (int64_t index = begins[run]; index < end; ++index) {
-                int64_t following = index + 1;
-                if (following == end) {
-                    const int64_t next = nthreads > 1 ? next_task() : tasks;
-                    following = next < tasks ? begins[next % runs] : blocks;
-                }
-                const Place next = at(following);
-                body(at(index), following < blocks ? &next : nullptr, task / runs, tid);
-            }
+            const int64_t run = task % runs, part = task / runs, end = run + 1 < runs ? begins[run + 1] : blocks;
+            for (int64_t index = begins[run]; index + 1 < end; ++index) compute(index, index + 1, part, tid);
+            const int64_t next = next_task();
+            compute(end - 1, next < tasks ? begins[next % runs] : blocks, part, tid);
         });
     }
 
@@ -86,7 +89,6 @@ private:
     // Where each run begins. Runs become shorter towards the end, so that the threads end together: with runs of one
     // length a thread waited up to 8 % of the whole.
     std::vector<int64_t> runs_for(int nthreads) const {
-        if (nthreads == 1) return {0};
         std::vector<int64_t> begins;
         for (int64_t begin = 0; begin < count(); begin += divide_up(count() - begin, 2 * nthreads))
             begins.push_back(begin);

@@ -94,7 +94,7 @@ const SlidingKernel<T>* find_sliding_kernels(int64_t FH, int64_t channels) {
 template <class T>
 class Sliding {
 public:
-    explicit Sliding(const Correlation<T>& correlation) : c(correlation), order(c), blocks(c, 1) {}
+    explicit Sliding(const Correlation<T>& correlation) : c(correlation), blocks(c, 1) {}
 
     static bool can(const Correlation<T>& c) {
         for (const Axis& h : c.rows)
@@ -105,10 +105,10 @@ public:
     }
 
     // Of the packed filters; as in direct.h, whatever the number of images.
-    int64_t packed_size() const { return c.groups * c.Cout * order.size; }
+    int64_t packed_size() const { return c.groups * c.Cout * filter_size(c.rows.size(), 0); }
 
     void pack(T* packed) const {
-        for (int64_t group = 0; group < c.groups; ++group) pack(group, packed + group * c.Cout * order.size);
+        for (int64_t group = 0; group < c.groups; ++group) pack(group, packed + group * c.Cout * filter_size(c.rows.size(), 0));
     }
 
     void run(const T* packed) {
@@ -124,15 +124,22 @@ public:
             const Band<T> band = Band<T>::copy(c, c.source_plane(place.n, place.group),
                                                source_rectangle(c, place.out), strips + strips_size);
             for (size_t r = 0; r < c.rows.size(); ++r)
-                compute(place, r, band, packed + place.group * c.Cout * order.size, strips);
+                compute(place, r, band, packed + place.group * c.Cout * filter_size(c.rows.size(), 0), strips);
         });
     }
 
 private:
     const Correlation<T>& c;
-    const TapOrder order;
     Blocks<T> blocks;
     int64_t strip_plane;
+
+    // Numbers of one filter before phase (r, s), phases being pairs of row and column classes, rows first.
+    int64_t filter_size(size_t r, size_t s) const {
+        int64_t row_taps = 0, all = 0, before = 0;
+        for (size_t k = 0; k < r; ++k) row_taps += c.rows[k].taps;
+        for (size_t k = 0; k < c.columns.size(); ++k) (k < s ? before : all) += c.columns[k].taps;
+        return c.Cin * (row_taps * (before + all) + (s ? c.rows[r].taps * before : 0));
+    }
 
     // [phase][Cin][columns][rows][Cout]
     void pack(int64_t group, T* packed) const {
@@ -158,7 +165,7 @@ private:
             const int64_t columns = std::min(w.out, out.col_end) - out.col;
             if (columns <= 0) continue;
             const SlidingSum<T> sum{c.Cin, band.channel_stride, band.pitch, w.taps, w.dilation,
-                                    packed + order.phases[r * c.columns.size() + s] * c.Cout,
+                                    packed + filter_size(r, s) * c.Cout,
                                     c.bias ? c.bias + place.group * c.Cout : nullptr, c.relu};
             const SlidingResult<T> result = d.step == 1
                 ? SlidingResult<T>{d.start, d.plane, d.row_step, columns}
