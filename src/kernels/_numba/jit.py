@@ -1,0 +1,133 @@
+"""How the Numba kernels are compiled, and how their threads are launched.
+
+A kernel is one function whose first argument is a number of workers, and whose body is a loop over them:
+
+    @kernel
+    def double(workers, out, x):
+        for worker in prange(workers):
+            begin, end = share(worker, workers, x.size)
+            ...
+
+It is compiled twice, each when first needed: with Numba's threads, and as an ordinary loop. The second serves small
+problems, the child of a process that has used threads before it was forked (GNU OpenMP ends a child that tries to), and
+a caller that finds another one's threads at work: Numba's "workqueue" threads, the only ones that are everywhere, abort
+the process when two callers launch at once. Both do the same work in the same shares: their results are the same bits.
+
+fastmath is "contract" alone: a*b + c may be one FMA. NaN, infinities and the order of sums are left as written.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from .._cpu.thread_count import get_num_threads
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+inline = numba.njit(**OPTIONS)
+"""For functions that kernels call: compiled into them, and cached with them."""
+
+
+@inline
+def share(worker, workers, count):
+    """(begin, end): one worker's part of `count` things."""
+    index, shares = np.int64(worker), np.int64(workers)
+    return index * count // shares, (index + 1) * count // shares
+
+
+class FirstCall(NamedTuple):
+    """What the first call of a kernel for some types of arguments cost."""
+
+    kernel: str
+    threaded: bool
+    seconds: float
+    from_cache: bool
+
+    def __str__(self) -> str:
+        how = "loaded from the cache" if self.from_cache else "compiled"
+        return f"{self.kernel}{' with threads' if self.threaded else ''} {how} in {self.seconds:.2f} s"
+
+
+class _Threads:
+    """Whether Numba's threads can be used at this moment, by this process."""
+
+    def __init__(self) -> None:
+        self.launching = threading.Lock()
+        self.used = False
+        self.lost = False  # in the child of a process that had used them
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forked)
+
+    def forked(self) -> None:
+        self.launching = threading.Lock()
+        self.lost = self.lost or self.used
+
+    def run(self, function: Callable[..., Any], workers: int, *args: Any) -> Any:
+        """Call it on `workers` of Numba's threads; the caller's own setting of their number is put back."""
+        self.used = True
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(workers, numba.config.NUMBA_NUM_THREADS))
+        try:
+            return function(workers, *args)
+        finally:
+            numba.set_num_threads(before)
+
+
+_threads = _Threads()
+
+
+class Kernel:
+    """A function compiled with and without threads; see the head of the module."""
+
+    def __init__(self, function: FunctionType) -> None:
+        # Numba's cache files are named by qualified name and line: without a name of its own, the one compiled without
+        # threads would be taken for the other.
+        alone = FunctionType(function.__code__, function.__globals__, function.__name__)
+        alone.__qualname__ = f"{function.__qualname__}_alone"
+        alone.__module__ = function.__module__
+        self.name = function.__name__
+        self.threaded = numba.njit(parallel=True, cache=True, **OPTIONS)(function)
+        self.alone = numba.njit(cache=True, **OPTIONS)(alone)
+        self.first_calls: list[FirstCall] = []
+        _kernels.setdefault(function.__module__, []).append(self)
+
+    def __call__(self, workers: int, *args: Any) -> Any:
+        if workers > 1 and not _threads.lost and _threads.launching.acquire(blocking=False):
+            try:
+                return self._timed(self.threaded, lambda *a: _threads.run(self.threaded, *a), workers, args)
+            finally:
+                _threads.launching.release()
+        return self._timed(self.alone, self.alone, workers, args)
+
+    def _timed(self, dispatcher: Any, call: Callable[..., Any], workers: int, args: tuple[Any, ...]) -> Any:
+        """The call, with a note of what it cost if it was the first for its types."""
+        known, hits, start = len(dispatcher.overloads), len(dispatcher.stats.cache_hits), time.perf_counter()
+        result = call(workers, *args)
+        if len(dispatcher.overloads) > known:
+            seconds, from_cache = time.perf_counter() - start, len(dispatcher.stats.cache_hits) > hits
+            self.first_calls.append(FirstCall(self.name, dispatcher is self.threaded, seconds, from_cache))
+        return result
+
+
+_kernels: dict[str, list[Kernel]] = {}
+
+
+def kernel(function: Any) -> Kernel:
+    """The decorator: a `Kernel`, cached beside its source or in NUMBA_CACHE_DIR."""
+    return Kernel(function)
+
+
+def first_calls(module: str) -> list[FirstCall]:
+    """What the first calls of this module's kernels have cost in this process."""
+    return [call for kernel in _kernels.get(module, []) for call in kernel.first_calls]
+
+
+def workers_for(nanoseconds: float) -> int:
+    """As many workers as threads are allowed and pay for themselves: one for each 50 us of one thread's work."""
+    return max(1, min(get_num_threads(), int(nanoseconds / 50_000)))
