@@ -1,0 +1,72 @@
+"""im2col and col2im in the book's layout, on Numba; the layout is in ref.py."""
+
+from numba import prange
+
+from .._numba.jit import inline, kernel, share, workers_for
+
+NANOSECONDS = 0.7  # that one thread needs for an element of col
+
+
+@inline
+def inside(start, extent, taps):
+    """(first, last): the taps of a window at `start` that do not lie in the padding of an axis of `extent`."""
+    return max(0, -start), min(taps, extent - start)
+
+
+@kernel
+def _im2col(workers, out, x, stride_h, stride_w, top, left):
+    N, C, H, W = x.shape
+    OH, OW, FH, FW = out.shape[1], out.shape[2], out.shape[4], out.shape[5]
+    for worker in prange(workers):
+        begin, end = share(worker, workers, N * OH)
+        for row in range(begin, end):
+            n, i = row // OH, row % OH
+            first_u, last_u = inside(i * stride_h - top, H, FH)
+            for j in range(OW):
+                start = j * stride_w - left
+                first_v, last_v = inside(start, W, FW)
+                whole = last_u - first_u == FH and last_v - first_v == FW
+                for c in range(C):
+                    window = out[n, i, j, c]
+                    if not whole:
+                        window[:] = 0
+                    for u in range(first_u, last_u):
+                        source, result = x[n, c, i * stride_h - top + u], window[u]
+                        for v in range(first_v, last_v):
+                            result[v] = source[start + v]
+
+
+@kernel
+def _col2im(workers, out, col, stride_h, stride_w, top, left):
+    N, C, H, W = out.shape
+    OH, OW, FH, FW = col.shape[1], col.shape[2], col.shape[4], col.shape[5]
+    for worker in prange(workers):
+        begin, end = share(worker, workers, N * C)
+        for plane in range(begin, end):
+            n, c = plane // C, plane % C
+            image = out[n, c]
+            image[:] = 0
+            for i in range(OH):
+                first_u, last_u = inside(i * stride_h - top, H, FH)
+                for j in range(OW):
+                    start = j * stride_w - left
+                    first_v, last_v = inside(start, W, FW)
+                    window = col[n, i, j, c]
+                    for u in range(first_u, last_u):
+                        source, result = window[u], image[i * stride_h - top + u]
+                        for v in range(first_v, last_v):
+                            result[start + v] += source[v]
+
+
+def _windows(col, p):
+    return col.reshape(p.N, p.OH, p.OW, p.C, p.FH, p.FW)
+
+
+def im2col(out, x, p):
+    workers = workers_for(NANOSECONDS * out.size)
+    _im2col(workers, _windows(out, p), x, p.stride_h, p.stride_w, p.pad_top, p.pad_left)
+
+
+def col2im(out, col, p):
+    workers = workers_for(NANOSECONDS * col.size)
+    _col2im(workers, out, _windows(col, p), p.stride_h, p.stride_w, p.pad_top, p.pad_left)
