@@ -99,9 +99,10 @@ class Row:
 
 
 def _rows(folder: str, function: str, prepare: str | None = None) -> list[Row]:
-    """The usual list: the compiled kernel, then the reference, both under one function name."""
+    """The usual list: the compiled kernel, Numba's, then the reference, all under one function name."""
     return [
         Row("cython", f"{folder}.cy:{function}", floats, prepare and f"{folder}.cy:{prepare}"),
+        Row("numba", f"{folder}.nb:{function}", floats),
         Row("numpy", f"{folder}.ref:{function}", anything),
     ]
 
@@ -121,6 +122,7 @@ TABLE: dict[str, list[Row]] = {
         Row("cython", "depthwise.cy:backward_weights", depthwise),
         Row("cython", "winograd.cy:backward_weights", winograd),
         Row("cython", "conv2d_weights.cy:backward_weights", floats),
+        Row("numba", "conv2d_weights.nb:backward_weights", floats),
         Row("numpy", "conv2d.ref:backward_weights", anything),
     ],
     "im2col": _rows("im2col", "im2col"),
