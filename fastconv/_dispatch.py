@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from . import _table
 from ._problem import Problem
-from ._settings import count_forced_backend, settings
+from ._settings import BACKENDS, count_forced_backend, settings
 
 Road = TypeVar("Road", bound=Callable[..., Any])
 
@@ -100,21 +100,26 @@ def backends() -> dict[str, str]:
     dict of str to str
         Keys "cython", "numba", "cuda" and "numpy".
     """
-    state = dict.fromkeys(_table.BACKENDS, "no kernels in this build")
-    for rows in _table.TABLE.values():
-        for row in rows:
-            if state[row.backend]:
-                loaded = load(row.kernel)
-                state[row.backend] = loaded if isinstance(loaded, str) else ""
-    return state
+    return {name: _why_not(name) for name in BACKENDS}
+
+
+def _why_not(name: str) -> str:
+    """Why a backend cannot be used, or "": it can when one of its kernels loads. No other backend's are imported."""
+    reason = "no kernels in this build"
+    for row in (row for rows in _table.TABLE.values() for row in rows if row.backend == name):
+        loaded = load(row.kernel)
+        if not isinstance(loaded, str):
+            return ""
+        reason = loaded
+    return reason
 
 
 def _usable(name: str | None) -> str | None:
     if name is None:
         return None
-    if name not in _table.BACKENDS:
-        raise ValueError(f"backend: expected one of {_table.BACKENDS} or None, got {name!r}")
-    reason = backends()[name]
+    if name not in BACKENDS:
+        raise ValueError(f"backend: expected one of {BACKENDS} or None, got {name!r}")
+    reason = _why_not(name)
     if reason:
         raise RuntimeError(f"backend {name!r} cannot be used: {reason}")
     return name

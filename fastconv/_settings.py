@@ -1,5 +1,6 @@
 """The process-wide choices a user can make: the forced backend and the precision of float32 convolutions."""
 
+import os
 from contextvars import ContextVar
 
 try:
@@ -14,10 +15,19 @@ except ImportError:  # a build without the compiled engine remembers nothing and
         pass
 
 
+BACKENDS = ("cython", "numba", "cuda", "numpy")
 PRECISIONS = ("highest", "high")
 
 
 _FOLLOW_DEFAULT = ""
+
+
+def _backend_of_environment() -> str | None:
+    """FASTCONV_BACKEND: the backend that is forced from the start."""
+    name = os.environ.get("FASTCONV_BACKEND", "").strip()
+    if name and name not in BACKENDS:
+        raise ValueError(f"FASTCONV_BACKEND: expected one of {BACKENDS}, got {name!r}")
+    return name or None
 
 
 class Settings:
@@ -25,7 +35,8 @@ class Settings:
 
     def __init__(self) -> None:
         self.float32_conv_precision = "high"
-        self.default_backend: str | None = None
+        self.default_backend = _backend_of_environment()
+        count_forced_backend(self.default_backend is not None)
         self.context_backend: ContextVar[str | None] = ContextVar("fastconv_backend", default=_FOLLOW_DEFAULT)
 
     @property

@@ -35,8 +35,6 @@ import numpy as np
 
 from ._problem import Problem
 
-BACKENDS = ("cython", "numba", "cuda", "numpy")
-
 
 def anything(p: Problem) -> str:
     return "" if p.device == "cpu" else f"the arrays are on {p.device}"

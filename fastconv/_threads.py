@@ -1,6 +1,7 @@
 """How many threads kernels may use: one number for the whole process."""
 
 from ._check import arguments as arg
+from .kernels._cpu import thread_count
 
 try:
     from .kernels._cpu import engine
@@ -10,7 +11,7 @@ except ImportError:  # a build without the compiled engine
 
 def get_num_threads() -> int:
     """The most threads a kernel may use."""
-    return engine.get_num_threads() if engine else 1
+    return thread_count.get_num_threads()
 
 
 def set_num_threads(n: int) -> None:
@@ -29,9 +30,7 @@ def set_num_threads(n: int) -> None:
     ValueError, TypeError
         When n is less than 1, or not an int.
     """
-    n = arg.integer("n", n, 1)
-    if engine:
-        engine.set_num_threads(n)
+    thread_count.set_num_threads(arg.integer("n", n, 1))
 
 
 def isa() -> str:

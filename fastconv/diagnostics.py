@@ -3,6 +3,8 @@
 import inspect
 import platform
 import sys
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -64,8 +66,24 @@ def _problem(op: str, arguments: dict[str, Any]) -> Problem:
     return check(*(v for i, (k, v) in enumerate(arguments.items()) if i == 0 or k in accepted))[0]
 
 
+def _first_calls(kernel: Any, dtype: np.dtype, call: Callable[[], Any]) -> list[str]:
+    """What it cost to compile or load a kernel that is compiled when it is first called; `call` calls it if need be."""
+    jit = sys.modules.get("fastconv.kernels._numba.jit")
+    parts = jit.kernels_of(kernel) if jit and inspect.isfunction(kernel) else ()
+
+    def costs() -> list[str]:
+        return [str(first) for part in parts for first in part.first_calls if first.dtype == dtype]
+
+    if parts and not costs():
+        call()
+    return costs()
+
+
 def explain(op: str, *args: Any, **kwargs: Any) -> None:
     """Print which implementation a call would use, and why each one before it in the table was refused.
+
+    A kernel that is compiled when it is first called (backend "numba") is called once, with copies of the arguments, if
+    it has not been yet: what its compilation took, or its loading from Numba's cache, is shown too.
 
     Parameters
     ----------
@@ -91,6 +109,10 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
     bound.apply_defaults()
     problem = _problem(op, bound.arguments)
     print(f"{op}: {problem}")
+
+    def call() -> None:
+        getattr(ops, op)(*deepcopy(bound.args), **deepcopy(bound.kwargs))
+
     for name in _KERNELS[op]:
         print(f"{name}")
         chosen = False
@@ -102,6 +124,8 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
             else:
                 note, chosen = "chosen", True
             print(f"  {'->' if note == 'chosen' else '  '} {row}: {note}")
+            for cost in _first_calls(outcome, problem.dtype, call) if note == "chosen" else ():
+                print(f"       {cost}")
         if not chosen:
             print("  no kernel takes it: the call would raise RuntimeError")
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from fastconv._table import BACKENDS, TABLE
+from fastconv._settings import BACKENDS
+from fastconv._table import TABLE
 from fastconv.testing import Kernel
 
 _passed: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))

@@ -7,7 +7,8 @@ import pytest
 
 import fastconv
 from fastconv import _problem, ops
-from fastconv._table import BACKENDS, TABLE
+from fastconv._settings import BACKENDS
+from fastconv._table import TABLE
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(fastconv.__file__).parent

@@ -45,13 +45,15 @@ class FirstCall(NamedTuple):
     """What the first call of a kernel for some types of arguments cost."""
 
     kernel: str
+    dtype: np.dtype
     threaded: bool
     seconds: float
     from_cache: bool
 
     def __str__(self) -> str:
         how = "loaded from the cache" if self.from_cache else "compiled"
-        return f"{self.kernel}{' with threads' if self.threaded else ''} {how} in {self.seconds:.2f} s"
+        threads = "with" if self.threaded else "without"
+        return f"{self.kernel}, {self.dtype}, {threads} threads: {how} in {self.seconds:.2f} s"
 
 
 class _Threads:
@@ -95,7 +97,6 @@ class Kernel:
         self.threaded = numba.njit(parallel=True, cache=True, **OPTIONS)(function)
         self.alone = numba.njit(cache=True, **OPTIONS)(alone)
         self.first_calls: list[FirstCall] = []
-        _kernels.setdefault(function.__module__, []).append(self)
 
     def __call__(self, workers: int, *args: Any) -> Any:
         if workers > 1 and not _threads.lost and _threads.launching.acquire(blocking=False):
@@ -111,11 +112,10 @@ class Kernel:
         result = call(workers, *args)
         if len(dispatcher.overloads) > known:
             seconds, from_cache = time.perf_counter() - start, len(dispatcher.stats.cache_hits) > hits
-            self.first_calls.append(FirstCall(self.name, dispatcher is self.threaded, seconds, from_cache))
+            self.first_calls.append(
+                FirstCall(self.name, args[0].dtype, dispatcher is self.threaded, seconds, from_cache)
+            )
         return result
-
-
-_kernels: dict[str, list[Kernel]] = {}
 
 
 def kernel(function: Any) -> Kernel:
@@ -123,9 +123,16 @@ def kernel(function: Any) -> Kernel:
     return Kernel(function)
 
 
-def first_calls(module: str) -> list[FirstCall]:
-    """What the first calls of this module's kernels have cost in this process."""
-    return [call for kernel in _kernels.get(module, []) for call in kernel.first_calls]
+def kernels_of(function: FunctionType) -> set[Kernel]:
+    """The kernels that a function of the table calls, directly or through others of its module."""
+    found: set[Kernel] = set()
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, Kernel):
+            found.add(value)
+        elif isinstance(value, FunctionType) and value.__globals__ is function.__globals__ and value is not function:
+            found |= kernels_of(value)
+    return found
 
 
 def workers_for(nanoseconds: float) -> int:

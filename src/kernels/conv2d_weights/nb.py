@@ -1,8 +1,8 @@
 """The gradients of filters and bias on Numba: sums over all positions, vectors along them.
 
-dout is copied with zeros between its rows, at the pitch of the image's copy: then a tap's products lie along one straight
-line. A block of channels, one of filters, and as many images as the cache holds are taken at a time. A NaN or an infinity
-of x would meet the zeros, and make NaN of them where no window sees it: then the sums are taken again, one by one.
+dout is copied with zeros between its rows, at the pitch of the image's copy: then a tap's products lie along a line. A
+block of channels, one of filters, and as many images as the cache holds are taken at a time. A NaN or an infinity of x
+would meet the zeros, and make NaN of them where no window sees it: then the sums are taken again, one by one.
 """
 
 from dataclasses import dataclass
@@ -131,11 +131,10 @@ def _add_parts(workers, dw, parts):
     for worker in prange(workers):
         begin, end = share(worker, workers, dw.size)
         result = dw[begin:end]
-        result[:] = parts[0, begin:end]
-        for k in range(1, parts.shape[0]):
+        for k in range(parts.shape[0]):
             part = parts[k, begin:end]
             for i in range(result.size):
-                result[i] += part[i]
+                result[i] = part[i] if k == 0 else result[i] + part[i]
 
 
 @kernel
