@@ -20,15 +20,21 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba.core.registry import cpu_target
 
 from .._cpu.thread_count import get_num_threads
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+# Numba fills its own tables when it first compiles or loads something. Done here, it is part of the import.
+cpu_target.typing_context.refresh()
+cpu_target.target_context.refresh()
 
 inline = numba.njit(**OPTIONS)
 """For functions that kernels call: compiled into them, and cached with them."""
@@ -54,6 +60,25 @@ class FirstCall(NamedTuple):
         how = "loaded from the cache" if self.from_cache else "compiled"
         threads = "with" if self.threaded else "without"
         return f"{self.kernel}, {self.dtype}, {threads} threads: {how} in {self.seconds:.2f} s"
+
+
+def _source_stamp() -> tuple[tuple[str, int, int], ...]:
+    """What changes when a source that any kernel may be compiled from does."""
+    folder = Path(__file__).parents[1]
+    sources = sorted([*folder.glob("_numba/*.py"), *folder.glob("*/nb*.py")])
+    return tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sources)
+
+
+_STAMP = _source_stamp()
+
+
+def _cached(function: FunctionType, **options: Any) -> Any:
+    """Compiled and cached; Numba itself would look at the kernel's own file alone to see whether the cache is stale."""
+    dispatcher = numba.njit(cache=True, **options, **OPTIONS)(function)
+    file = getattr(dispatcher._cache, "_cache_file", None)
+    if file is not None:
+        file._source_stamp = _STAMP
+    return dispatcher
 
 
 class _Threads:
@@ -94,8 +119,8 @@ class Kernel:
         alone.__qualname__ = f"{function.__qualname__}_alone"
         alone.__module__ = function.__module__
         self.name = function.__name__
-        self.threaded = numba.njit(parallel=True, cache=True, **OPTIONS)(function)
-        self.alone = numba.njit(cache=True, **OPTIONS)(alone)
+        self.threaded = _cached(function, parallel=True)
+        self.alone = _cached(alone)
         self.first_calls: list[FirstCall] = []
 
     def __call__(self, workers: int, *args: Any) -> Any:

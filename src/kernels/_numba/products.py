@@ -15,8 +15,9 @@ from .simd import VECTOR_BYTES, WIDE, add_stored, step_inner, step_outer, store,
 
 CHUNK = 512
 
-# Rows of a tile to its widths in vectors: with the operands they fill the 32 registers of AVX-512, or the 16 of others.
-TILES = {8: (3, 2, 1), 4: (6, 3, 1), 2: (6, 1), 1: (4, 1)} if WIDE else {4: (3, 2, 1), 2: (4, 1), 1: (4, 1)}
+# Rows of a tile to its widths in vectors: the widest, with its operands, fills the 32 registers of AVX-512, or the 16 of
+# others; the ends of lines take the narrowest that covers them.
+TILES = {8: (3, 2, 1), 4: (6, 2), 2: (6,), 1: (4,)} if WIDE else {4: (3, 2, 1), 2: (4,), 1: (4,)}
 MOST_ROWS = max(TILES)
 
 # The tiles of `correlate`, rows and columns: for many rows, and for a single one.
@@ -51,12 +52,14 @@ def _strip(rows, vectors):
     return strip
 
 
+_strips = {(rows, vectors): _strip(rows, vectors) for rows, widths in TILES.items() for vectors in widths}
+
+
 def _rows(rows):
-    """The function that computes `rows` rows of y."""
-    widths = TILES[rows]
-    wide, narrow = widths[0], widths[-1]
-    middle = widths[-2]
-    widest, between, single = (_strip(rows, v) for v in (wide, middle, narrow))
+    """The function that computes `rows` rows of y: the widest tiles, then the narrowest that covers the end."""
+    wide = TILES[rows][0]
+    middle, narrow = TILES[rows][len(TILES[rows]) // 2], TILES[rows][-1]
+    widest, between, narrowest = _strips[rows, wide], _strips[rows, middle], _strips[rows, narrow]
 
     @inline
     def multiply(y, at, pitch, count, x, offsets, first, last, w, j, more):
@@ -70,7 +73,7 @@ def _rows(rows):
             if q + narrow * L < count:
                 between(y, at, q, pitch, x, offsets, start, stop, w, part, add)
             elif q < count:
-                single(y, at, q, pitch, x, offsets, start, stop, w, part, add)
+                narrowest(y, at, q, pitch, x, offsets, start, stop, w, part, add)
 
     return multiply
 
