@@ -22,6 +22,7 @@ import fastconv
 
 from . import _bench, _ceiling, datasets, networks, plots
 from ._extras import require
+from ._settings import BACKENDS
 from .trainer import Trainer
 
 _DATASETS: dict[str, Callable[..., datasets.Split]] = {
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--lr", type=_rate, help="learning rate at the start; default: one that suits the optimiser")
     add("--schedule", choices=("linear", "constant"), default="linear", help="linear (default): down to 0")
     _add_engine_options(train)
-    add("--backend", choices=fastconv.backends(), help="default: the fastest for each problem")
+    add("--backend", choices=BACKENDS, help="default: the fastest for each problem")
     add("--seed", type=_seed, metavar="N", default=0, help="of weights and batches; default: %(default)s")
     add("--out", type=Path, metavar="DIR", default=Path("fastconv-run"), help="default: %(default)s")
     train.set_defaults(run=_train, parser=train)
