@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-from .jit import inline
+from .jit import inline, named
 
 
 class _Constants(NamedTuple):
@@ -68,10 +68,12 @@ def _functions(width: int) -> tuple[Any, Any, Any]:
     zero, one, two = T(0), T(1), T(2)
 
     @inline
+    @named(f"power_of_two_{width}")
     def power_of_two(n):
         return bits(I((n + bias) << mantissa))
 
     @inline
+    @named(f"reduce_{width}")
     def reduce(x):
         """(n, exp(r) - 1) with x = n*ln2 + r"""
         shifted = x * log2e + round_  # adding 1.5 * 2^mantissa leaves the nearest integer in the low bits
@@ -83,6 +85,7 @@ def _functions(width: int) -> tuple[Any, Any, Any]:
         return I(bits(shifted) - bits(round_)), r + r * r * series
 
     @inline
+    @named(f"exp_{width}")
     def exp(x):
         clipped = x
         if clipped < least:
@@ -96,6 +99,7 @@ def _functions(width: int) -> tuple[Any, Any, Any]:
     two_biases = I(2 * c.bias)
 
     @inline
+    @named(f"quotient_{width}")
     def quotient(a, b, c):
         """a/(b + c) for b >= c, with most of what the sum and the division lose made good."""
         divisor = b + c
@@ -105,6 +109,7 @@ def _functions(width: int) -> tuple[Any, Any, Any]:
         return q + ((a - q * divisor) - q * lost) * inverse
 
     @inline
+    @named(f"tanh_{width}")
     def tanh(x):
         """e/(e + 2) with e = exp(2|x|) - 1, and x's sign"""
         size = abs(x)
@@ -116,6 +121,7 @@ def _functions(width: int) -> tuple[Any, Any, Any]:
         return math.copysign(quotient(e, two, e), x)
 
     @inline
+    @named(f"sigmoid_{width}")
     def sigmoid(x):
         """1/(1 + exp(-x)) from exp(-|x|), which neither overflows nor loses the small results"""
         e = exp(-abs(x))
@@ -143,7 +149,7 @@ def _overload(function: Any, index: int) -> None:
     @overload(function)
     def choose(x):
         implementation = _FUNCTIONS[x.bitwidth][index]
-        return lambda x: implementation(x)
+        return named(f"{function.__name__}_of_{x.bitwidth}")(lambda x: implementation(x))
 
 
 for _index, _function in enumerate((exp, tanh, sigmoid)):

@@ -40,6 +40,21 @@ inline = numba.njit(**OPTIONS)
 """For functions that kernels call: compiled into them, and cached with them."""
 
 
+def named(name: str) -> Callable[[Any], Any]:
+    """For functions that a function makes, before they are compiled: a name that tells them from their siblings.
+
+    Numba names machine code by the function's name, its types, and a counter that starts anew in every process. Two
+    siblings that were compiled and cached by different processes could have the same name, and the linker would take
+    one for the other.
+    """
+
+    def rename(function: Any) -> Any:
+        function.__name__ = function.__qualname__ = name
+        return function
+
+    return rename
+
+
 @inline
 def share(worker, workers, count):
     """(begin, end): one worker's part of `count` things."""

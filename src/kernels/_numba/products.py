@@ -10,7 +10,7 @@ results, for the sake of long sums in float32.
 import numpy as np
 from numba.extending import overload
 
-from .jit import inline
+from .jit import inline, named
 from .simd import VECTOR_BYTES, WIDE, add_stored, step_inner, step_outer, store, store_totals, zeros
 
 CHUNK = 512
@@ -41,6 +41,7 @@ def _strip(rows, vectors):
     """The function that computes one tile."""
 
     @inline
+    @named(f"strip_{rows}_{vectors}")
     def strip(y, at, q, pitch, x, offsets, first, last, w, j, add):
         tile = zeros(x, rows, vectors)
         for k in range(first, last):
@@ -62,6 +63,7 @@ def _rows(rows):
     widest, between, narrowest = _strips[rows, wide], _strips[rows, middle], _strips[rows, narrow]
 
     @inline
+    @named(f"multiply_{rows}")
     def multiply(y, at, pitch, count, x, offsets, first, last, w, j, more):
         L = lanes(x)
         for start in range(first, last, CHUNK):
@@ -127,6 +129,7 @@ def _correlation(rows, columns):
     """The function that computes one tile's sums over `count` numbers of each of `units` pieces of a and b."""
 
     @inline
+    @named(f"correlation_{rows}_{columns}")
     def correlation(z, a, a_rows, r, a_unit, b, b_columns, s, b_unit, units, count):
         tile = zeros(a, rows, columns)
         for unit in range(units):

@@ -22,16 +22,16 @@ def copy_row(strip, source, start, step):
     last = max(first, min(strip.size, (source.size - 1 - start) // step + 1 if start < source.size else 0))
     strip[:first] = 0
     strip[last:] = 0
-    inner, at = strip[first:last], start + first * step
+    inner, met = strip[first:last], source[start + first * step :]
     if step == 1:
         for j in range(inner.size):
-            inner[j] = source[at + j]
+            inner[j] = met[j]
     elif step == 2:
         for j in range(inner.size):
-            inner[j] = source[at + 2 * j]
+            inner[j] = met[2 * j]
     else:
         for j in range(inner.size):
-            inner[j] = source[at + j * step]
+            inner[j] = met[j * step]
 
 
 @inline

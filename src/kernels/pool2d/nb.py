@@ -1,6 +1,6 @@
-"""Pooling on Numba: a row of results at a time, tap by tap, so that LLVM compares or adds vectors. Rules: ref.py.
+"""Pooling on Numba: a vector of a row's results at a time, tap by tap. The rules are in ref.py.
 
-Strides of 1 and 2 along the rows are constants in copies of the inner loops: only then are their loads vectors.
+Rows are short: vectors with lanes left out (_numba/vectors.py) take their ends, and the padding's.
 """
 
 import math
@@ -9,55 +9,66 @@ import numpy as np
 from numba import prange
 
 from .._numba.jit import inline, kernel, share, workers_for
+from .._numba.vectors import (
+    add,
+    add_at,
+    choose,
+    divide,
+    is_larger,
+    lanes_of,
+    load,
+    load_positions,
+    spread,
+    steps,
+    store,
+)
 
 NANOSECONDS = 0.15  # that one thread needs for a tap of a window
 SCATTER = 1.5  # and for one of max_backward's additions
 
 
 @inline
-def _columns(v, stride, W, OW):
-    """(first, last): the windows whose tap at column offset v, padding subtracted, lies inside of the row."""
-    first = 0 if v >= 0 else (-v + stride - 1) // stride
-    last = 0 if v >= W else (W - 1 - v) // stride + 1
-    return min(first, OW), max(min(last, OW), min(first, OW))
-
-
-@inline
-def _largest(best, index, source, count, at, step, position):
-    """One tap of a row of windows: source[at + j*step] against best[j]; position is the flat index of source[0]."""
-    for j in range(count):
-        value = source[at + j * step]
-        better = value > best[j] or value != value or index[j] < 0
-        best[j] = value if better else best[j]
-        index[j] = position + at + j * step if better else index[j]
+def _lanes_inside(j, v, stride, W, count):
+    """(lo, hi): which of the windows j, j + 1, ... have their tap at column offset v (less the padding) in the row."""
+    at = j * stride + v
+    if at >= 0 and at + (count - 1) * stride < W:
+        return 0, count
+    lo = 0 if at >= 0 else (-at + stride - 1) // stride
+    hi = 0 if at >= W else (W - 1 - at) // stride + 1
+    return min(lo, count), min(hi, count)
 
 
 @kernel
-def _max_forward(workers, out, indices, x, FH, FW, stride_h, stride_w, top, left, dilation_h, dilation_w):
+def _max_forward(
+    workers, out, indices, x, first_rows, first_columns, FH, FW, stride_h, stride_w, top, left, dilation_h, dilation_w
+):
     planes, H, W = x.shape
     OH, OW = out.shape[1:]
+    L, numbers, results, positions = lanes_of(x), x.reshape(-1), out.reshape(-1), indices.reshape(-1)
     for worker in prange(workers):
         begin, end = share(worker, workers, planes * OH)
+        least = x.dtype.type(-math.inf)
         for row in range(begin, end):
-            plane, i = row // OH, row % OH
-            best, index = out[plane, i], indices[plane, i]
-            best[:] = -math.inf
-            index[:] = -1
-            for u in range(FH):
-                h = i * stride_h + u * dilation_h - top
-                if h < 0 or h >= H:
-                    continue
-                source = x[plane, h]
-                for v in range(FW):
-                    shift = v * dilation_w - left
-                    first, last = _columns(shift, stride_w, W, OW)
-                    b, k, count, at = best[first:last], index[first:last], last - first, first * stride_w + shift
-                    if stride_w == 1:
-                        _largest(b, k, source, count, at, 1, h * W)
-                    elif stride_w == 2:
-                        _largest(b, k, source, count, at, 2, h * W)
-                    else:
-                        _largest(b, k, source, count, at, stride_w, h * W)
+            i, image = row % OH, row // OH * H * W
+            for j in range(0, OW, L):
+                count = min(L, OW - j)
+                best = spread(least, x)
+                # A window of nothing but -inf has its first element's index.
+                index = add(load_positions(first_columns, j, count, x), spread(first_rows[i] * W, x))
+                for u in range(FH):
+                    h = i * stride_h + u * dilation_h - top
+                    if h < 0 or h >= H:
+                        continue
+                    for v in range(FW):
+                        shift = v * dilation_w - left
+                        lo, hi = _lanes_inside(j, shift, stride_w, W, count)
+                        at = h * W + j * stride_w + shift
+                        value = load(numbers, image + at, stride_w, lo, hi, least)
+                        larger = is_larger(value, best)
+                        best = choose(larger, value, best)
+                        index = choose(larger, steps(at, stride_w, x), index)
+                store(results, row * OW + j, best, count)
+                store(positions, row * OW + j, index, count)
 
 
 @kernel
@@ -77,74 +88,53 @@ def _max_backward(workers, dx, dout, indices, wrong):
         wrong[worker] = outside
 
 
-@inline
-def _gather(sums, source, count, at, step):
-    for j in range(count):
-        sums[j] += source[at + j * step]
-
-
-@inline
-def _scatter(result, shares, count, at, step):
-    for j in range(count):
-        result[at + j * step] += shares[j]
-
-
 @kernel
 def _avg_forward(workers, out, x, divisors, FH, FW, stride_h, stride_w, top, left):
     planes, H, W = x.shape
     OH, OW = out.shape[1:]
+    L, numbers, results, parts = lanes_of(x), x.reshape(-1), out.reshape(-1), divisors.reshape(-1)
     for worker in prange(workers):
         begin, end = share(worker, workers, planes * OH)
+        zero, one = x.dtype.type(0), x.dtype.type(1)
         for row in range(begin, end):
-            plane, i = row // OH, row % OH
-            sums, divisor = out[plane, i], divisors[i]
-            sums[:] = 0
-            for u in range(FH):
-                h = i * stride_h + u - top
-                if h < 0 or h >= H:
-                    continue
-                source = x[plane, h]
-                for v in range(FW):
-                    first, last = _columns(v - left, stride_w, W, OW)
-                    s, count, at = sums[first:last], last - first, first * stride_w + v - left
-                    if stride_w == 1:
-                        _gather(s, source, count, at, 1)
-                    elif stride_w == 2:
-                        _gather(s, source, count, at, 2)
-                    else:
-                        _gather(s, source, count, at, stride_w)
-            for j in range(OW):
-                sums[j] /= divisor[j]
+            i, image = row % OH, row // OH * H * W
+            for j in range(0, OW, L):
+                count = min(L, OW - j)
+                sums = spread(zero, x)
+                for u in range(FH):
+                    h = i * stride_h + u - top
+                    if h < 0 or h >= H:
+                        continue
+                    for v in range(FW):
+                        lo, hi = _lanes_inside(j, v - left, stride_w, W, count)
+                        at = image + h * W + j * stride_w + v - left
+                        sums = add(sums, load(numbers, at, stride_w, lo, hi, zero))
+                store(results, row * OW + j, divide(sums, load(parts, i * OW + j, 1, 0, count, one)), count)
 
 
 @kernel
 def _avg_backward(workers, dx, dout, divisors, FH, FW, stride_h, stride_w, top, left):
     planes, H, W = dx.shape
     OH, OW = dout.shape[1:]
+    L, numbers, slopes, parts = lanes_of(dx), dx.reshape(-1), dout.reshape(-1), divisors.reshape(-1)
     for worker in prange(workers):
         begin, end = share(worker, workers, planes)
-        shares = np.empty(OW, dx.dtype)
+        zero, one = dx.dtype.type(0), dx.dtype.type(1)
         for plane in range(begin, end):
-            image = dx[plane]
-            image[:] = 0
+            image = plane * H * W
+            numbers[image : image + H * W] = 0
             for i in range(OH):
-                dy, divisor = dout[plane, i], divisors[i]
-                for j in range(OW):
-                    shares[j] = dy[j] / divisor[j]
-                for u in range(FH):
-                    h = i * stride_h + u - top
-                    if h < 0 or h >= H:
-                        continue
-                    result = image[h]
-                    for v in range(FW):
-                        first, last = _columns(v - left, stride_w, W, OW)
-                        s, count, at = shares[first:last], last - first, first * stride_w + v - left
-                        if stride_w == 1:
-                            _scatter(result, s, count, at, 1)
-                        elif stride_w == 2:
-                            _scatter(result, s, count, at, 2)
-                        else:
-                            _scatter(result, s, count, at, stride_w)
+                for j in range(0, OW, L):
+                    count = min(L, OW - j)
+                    dy = load(slopes, (plane * OH + i) * OW + j, 1, 0, count, zero)
+                    shares = divide(dy, load(parts, i * OW + j, 1, 0, count, one))
+                    for u in range(FH):
+                        h = i * stride_h + u - top
+                        if h < 0 or h >= H:
+                            continue
+                        for v in range(FW):
+                            lo, hi = _lanes_inside(j, v - left, stride_w, W, count)
+                            add_at(numbers, image + h * W + j * stride_w + v - left, stride_w, shares, lo, hi)
 
 
 @inline
@@ -296,9 +286,19 @@ def _taps(array, p):
     return NANOSECONDS * array.size * p.FH * p.FW
 
 
+def _first_inside(count, stride, pad, taps, dilation, extent):
+    """For each window along an axis its first element outside of the padding, or -1."""
+    start = np.arange(count) * stride - pad
+    skipped = np.maximum(0, -(start // dilation))
+    first = start + skipped * dilation
+    return np.where((skipped < taps) & (first < extent), first, -1)
+
+
 def max_forward(out, indices, x, p):
     arrays = _planes(out, indices, x)
-    _max_forward(workers_for(_taps(out, p)), *arrays, *_window_sizes(p), p.dilation_h, p.dilation_w)
+    rows = _first_inside(p.OH, p.stride_h, p.pad_top, p.FH, p.dilation_h, p.H)
+    columns = _first_inside(p.OW, p.stride_w, p.pad_left, p.FW, p.dilation_w, p.W)
+    _max_forward(workers_for(_taps(out, p)), *arrays, rows, columns, *_window_sizes(p), p.dilation_h, p.dilation_w)
 
 
 def max_backward(dx, dout, indices, p):
