@@ -306,3 +306,55 @@ def add_at(y, i, step, vector, lo, hi):
         _add_second(y, i, vector, lo, hi)
     else:
         _add_far(y, i, step, vector, lo, hi)
+
+
+@intrinsic
+def _store_second(typingctx, y, i, vector, hi):
+    lanes = vector.lanes
+
+    def codegen(context, builder, signature, args):
+        y_value, i_value, value, hi_value = args
+        bits = builder.and_(_even_bits(builder, ir.Constant(I64, 0), hi_value), ir.Constant(I64, 0x5555555555555555))
+        for start in (0, lanes):
+            order = ir.Constant(ir.VectorType(I32, lanes), [(start + k) // 2 for k in range(lanes)])
+            part = builder.shuffle_vector(value, value, order)
+            pointer = _pointer(context, builder, y, y_value, _plus(builder, i_value, start), value.type)
+            _masked_store(builder, part, pointer, _mask(builder, bits, lanes, start))
+        return context.get_dummy_value()
+
+    return types.void(y, types.int64, vector, types.int64), codegen
+
+
+@intrinsic
+def _store_far(typingctx, y, i, step, vector, hi):
+    def codegen(context, builder, signature, args):
+        y_value, i_value, step_value, value, hi_value = args
+        data = context.make_array(y)(context, builder, y_value).data
+        first, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
+        with cgutils.for_range_slice(builder, first, hi_value, one, I64) as (lane, _):
+            pointer = builder.gep(data, [builder.add(i_value, builder.mul(lane, step_value))])
+            builder.store(builder.extract_element(value, lane), pointer)
+        return context.get_dummy_value()
+
+    return types.void(y, types.int64, types.int64, vector, types.int64), codegen
+
+
+@inline
+def store_at(y, i, step, vector, hi):
+    """y[i + lane*step] = vector[lane], lane < hi"""
+    if step == 1:
+        store(y, i, vector, hi)
+    elif step == 2:
+        _store_second(y, i, vector, hi)
+    else:
+        _store_far(y, i, step, vector, hi)
+
+
+@inline
+def lanes_inside(start, step, extent, count):
+    """(lo, hi): which of `count` lanes, the first at `start`, the next a step further, are inside of [0, extent)."""
+    if start >= 0 and start + (count - 1) * step < extent:
+        return 0, count
+    lo = 0 if start >= 0 else (-start + step - 1) // step
+    hi = 0 if start >= extent else (extent - 1 - start) // step + 1
+    return min(lo, count), min(hi, count)

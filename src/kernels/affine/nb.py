@@ -16,7 +16,8 @@ from .._numba.sums import dot, total_of_columns
 DEPTH = 1024  # rows of a panel
 HEIGHT = 128  # rows of a block of a
 PANEL_BYTES = VECTOR_BYTES * 6  # of a panel's row
-FEW = 4  # rows of a
+FEW = 4  # rows of a, or terms of a sum
+FEW_DOTS = 16  # rows of a, when b is stored by its columns
 NANOSECONDS = 0.02  # that one thread needs for a product
 
 
@@ -144,9 +145,12 @@ def _multiply(out, a, a_steps, b, b_steps, K, bias=None, relu=False):
             out += bias
         return
     workers = workers_for(NANOSECONDS * N * K * M)
-    if N <= FEW and a_steps[1] == 1:
-        run = _few_rows if b_steps[1] == 1 else _few_rows_of_transposed
-        run(workers, out, a, b, bias, relu)
+    if N <= FEW_DOTS and a_steps[1] == 1 and b_steps[1] != 1:
+        _few_rows_of_transposed(workers, out, a.reshape(N, K), b.reshape(M, K), bias, relu)
+        return
+    if (N <= FEW or K <= FEW) and b_steps[1] == 1:
+        rows = a.reshape(N, K) if a_steps[1] == 1 else np.ascontiguousarray(a.reshape(K, N).T)
+        _few_rows(workers, out, rows, b.reshape(K, M), bias, relu)
         return
     pitch, depth = PANEL_BYTES // dtype.itemsize, min(DEPTH, K)
     share = (depth + min(N, HEIGHT) + MOST_ROWS) * pitch + SLACK_BYTES // dtype.itemsize

@@ -12,56 +12,48 @@ from numba import prange
 from .._numba.jit import inline, kernel, share, workers_for
 from .._numba.products import MOST_ROWS, SLACK_BYTES, multiply, pack, rows_of_tile
 from .._numba.scratch import scratch
+from .._numba.vectors import add, choose, is_larger, lanes_inside, lanes_of, load, spread, store, store_at
 from .nb_plan import backward_data_plan, forward_plan
 
 
 @inline
-def copy_row(strip, source, start, step):
-    """strip[j] = source[start + j*step], 0 where that is outside of the source."""
-    first = 0 if start >= 0 else min(strip.size, (-start + step - 1) // step)
-    last = max(first, min(strip.size, (source.size - 1 - start) // step + 1 if start < source.size else 0))
-    strip[:first] = 0
-    strip[last:] = 0
-    inner, met = strip[first:last], source[start + first * step :]
-    if step == 1:
-        for j in range(inner.size):
-            inner[j] = met[j]
-    elif step == 2:
-        for j in range(inner.size):
-            inner[j] = met[2 * j]
-    else:
-        for j in range(inner.size):
-            inner[j] = met[j * step]
+def copy_row(copy, at, count, row, start, step):
+    """copy[at + j] = row[start + j*step], 0 where that is outside of the row, for j < count."""
+    L, zero = lanes_of(copy), copy.dtype.type(0)
+    for j in range(0, count, L):
+        here, first = min(L, count - j), start + j * step
+        lo, hi = lanes_inside(first, step, row.size, here)
+        store(copy, at + j, load(row, first, step, lo, hi, zero), here)
 
 
 @inline
 def copy_band(band, images, phases, row, rows, pitch, stride_h, stride_w, top, left):
     """band[c, phase, r, j] = images[c, (row + r)*stride_h + phase_h - top, j*stride_w + phase_w - left], or 0."""
-    C, H = images.shape[0], images.shape[1]
+    C, H, W = images.shape
     at = 0
     for c in range(C):
         for phase in range(phases.shape[0]):
             for r in range(row, row + rows):
                 h = r * stride_h + phases[phase, 0] - top
-                strip = band[at : at + pitch]
-                if h < 0 or h >= H:
-                    strip[:] = 0
-                else:
-                    copy_row(strip, images[c, h], phases[phase, 1] - left, stride_w)
+                # A row beyond the image is one that lies wholly beside it.
+                inside = h >= 0 and h < H
+                start = phases[phase, 1] - left if inside else W
+                copy_row(band, at, pitch, images[c, h if inside else 0], start, stride_w)
                 at += pitch
     band[at:] = 0
 
 
 @inline
-def _store(target, y, step, bias, relu):
-    """target[j*step] = y[j] + bias, or 0 where that is negative."""
-    if step == 1:
-        for j in range(y.size):
-            value = y[j] + bias
-            target[j] = type(value)(0) if relu and value <= 0 else value
-    else:
-        for j in range(y.size):
-            target[j * step] = y[j]
+def _store_row(row, start, step, y, at, count, bias, relu):
+    """row[start + j*step] = y[at + j] + bias, or 0 where that is negative, for j < count."""
+    L, zero = lanes_of(y), y.dtype.type(0)
+    shift, zeros = spread(bias, y), spread(zero, y)
+    for j in range(0, count, L):
+        here = min(L, count - j)
+        value = add(load(y, at + j, 1, 0, here, zero), shift)
+        if relu:
+            value = choose(is_larger(value, zeros), value, zeros)
+        store_at(row, start + j * step, step, value, here)
 
 
 @kernel
@@ -92,7 +84,7 @@ def _tile_of_pass(
         shift = bias[r] if bias.size else type(y[0])(0)
         for i in range(rows):
             begin = r * y_pitch + i * pitch
-            _store(out[r, a + (row + i) * step_h, b:], y[begin : begin + columns], step_w, shift, relu)
+            _store_row(out[r, a + (row + i) * step_h], b, step_w, y, begin, columns, shift, relu)
 
 
 @kernel

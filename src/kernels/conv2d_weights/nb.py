@@ -79,7 +79,7 @@ def _copy_dout(copies, planes, row, rows, pitch, length):
         copies[at : at + length] = 0
         for r in range(row, min(row + rows, OH)):
             source, strip = planes[f, r], copies[at : at + OW]
-            for j in range(OW):
+            for j in range(strip.size):
                 strip[j] = source[j]
             at += pitch
 

@@ -15,6 +15,7 @@ from .._numba.vectors import (
     choose,
     divide,
     is_larger,
+    lanes_inside,
     lanes_of,
     load,
     load_positions,
@@ -25,17 +26,6 @@ from .._numba.vectors import (
 
 NANOSECONDS = 0.15  # that one thread needs for a tap of a window
 SCATTER = 1.5  # and for one of max_backward's additions
-
-
-@inline
-def _lanes_inside(j, v, stride, W, count):
-    """(lo, hi): which of the windows j, j + 1, ... have their tap at column offset v (less the padding) in the row."""
-    at = j * stride + v
-    if at >= 0 and at + (count - 1) * stride < W:
-        return 0, count
-    lo = 0 if at >= 0 else (-at + stride - 1) // stride
-    hi = 0 if at >= W else (W - 1 - at) // stride + 1
-    return min(lo, count), min(hi, count)
 
 
 @kernel
@@ -61,7 +51,7 @@ def _max_forward(
                         continue
                     for v in range(FW):
                         shift = v * dilation_w - left
-                        lo, hi = _lanes_inside(j, shift, stride_w, W, count)
+                        lo, hi = lanes_inside(j * stride_w + shift, stride_w, W, count)
                         at = h * W + j * stride_w + shift
                         value = load(numbers, image + at, stride_w, lo, hi, least)
                         larger = is_larger(value, best)
@@ -106,7 +96,7 @@ def _avg_forward(workers, out, x, divisors, FH, FW, stride_h, stride_w, top, lef
                     if h < 0 or h >= H:
                         continue
                     for v in range(FW):
-                        lo, hi = _lanes_inside(j, v - left, stride_w, W, count)
+                        lo, hi = lanes_inside(j * stride_w + v - left, stride_w, W, count)
                         at = image + h * W + j * stride_w + v - left
                         sums = add(sums, load(numbers, at, stride_w, lo, hi, zero))
                 store(results, row * OW + j, divide(sums, load(parts, i * OW + j, 1, 0, count, one)), count)
@@ -133,7 +123,7 @@ def _avg_backward(workers, dx, dout, divisors, FH, FW, stride_h, stride_w, top, 
                         if h < 0 or h >= H:
                             continue
                         for v in range(FW):
-                            lo, hi = _lanes_inside(j, v - left, stride_w, W, count)
+                            lo, hi = lanes_inside(j * stride_w + v - left, stride_w, W, count)
                             add_at(numbers, image + h * W + j * stride_w + v - left, stride_w, shares, lo, hi)
 
 
