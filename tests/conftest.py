@@ -35,6 +35,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.numba)
 
 
+@pytest.fixture(params=["cy", pytest.param("nb", marks=pytest.mark.numba)])
+def compiled(request):
+    """The fast kernels of the operation whose reference the test module imports as `ref`: the compiled ones, Numba's."""
+    return pytest.importorskip(f"{request.module.ref.__package__}.{request.param}")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

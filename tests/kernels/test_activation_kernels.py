@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fastconv.kernels._cpu import engine
-from fastconv.kernels.activations import cy, ref
+from fastconv.kernels.activations import ref
 
 NAMES = ("relu", "leaky_relu", "sigmoid", "tanh")
 DTYPES = (np.float32, np.float64)
@@ -49,93 +49,99 @@ def ulps(got, exact):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 class TestAgainstReference:
-    def test_sizes(self, name, dtype):
+    def test_sizes(self, compiled, name, dtype):
         rng = np.random.default_rng(0)
         eps = 8 * np.finfo(dtype).eps
         for n in SIZES:
             x, dout = rng.standard_normal((2, n)).astype(dtype)
-            np.testing.assert_allclose(forward(cy, name, x), forward(ref, name, x), rtol=eps, atol=eps)
-            np.testing.assert_allclose(backward(cy, name, dout, x), backward(ref, name, dout, x), rtol=eps, atol=eps)
+            np.testing.assert_allclose(forward(compiled, name, x), forward(ref, name, x), rtol=eps, atol=eps)
+            np.testing.assert_allclose(
+                backward(compiled, name, dout, x), backward(ref, name, dout, x), rtol=eps, atol=eps
+            )
 
-    def test_nothing_is_written_beyond_the_end(self, name, dtype):
+    def test_nothing_is_written_beyond_the_end(self, compiled, name, dtype):
         for n in SIZES:
             memory = np.full(n + 64, 99, dtype)
             x = np.ones(n, dtype)
-            getattr(cy, f"{name}_forward")(memory[:n], x, problem(dtype))
-            getattr(cy, f"{name}_backward")(memory[:n], x, x, problem(dtype))
+            getattr(compiled, f"{name}_forward")(memory[:n], x, problem(dtype))
+            getattr(compiled, f"{name}_backward")(memory[:n], x, x, problem(dtype))
             assert (memory[n:] == 99).all()
 
-    def test_unaligned(self, name, dtype):
+    def test_unaligned(self, compiled, name, dtype):
         x = np.random.default_rng(1).standard_normal(1003).astype(dtype)
         shifted = np.empty(x.nbytes + 3 * x.itemsize, np.uint8)[3 * x.itemsize :].view(dtype)
         shifted[:] = x
-        assert np.array_equal(forward(cy, name, shifted), forward(cy, name, x))
+        assert np.array_equal(forward(compiled, name, shifted), forward(compiled, name, x))
 
-    def test_large(self, name, dtype):
+    def test_large(self, compiled, name, dtype):
         x, dout = np.random.default_rng(2).standard_normal((2, 400_003)).astype(dtype)
         eps = 8 * np.finfo(dtype).eps
-        np.testing.assert_allclose(forward(cy, name, x), forward(ref, name, x), rtol=eps, atol=eps)
-        np.testing.assert_allclose(backward(cy, name, dout, x), backward(ref, name, dout, x), rtol=eps, atol=eps)
+        np.testing.assert_allclose(forward(compiled, name, x), forward(ref, name, x), rtol=eps, atol=eps)
+        np.testing.assert_allclose(backward(compiled, name, dout, x), backward(ref, name, dout, x), rtol=eps, atol=eps)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_against_torch(name, dtype):
+def test_against_torch(compiled, name, dtype):
     rng = np.random.default_rng(3)
     a, dout = (3 * rng.standard_normal((2, 4, 3, 5, 7))).astype(dtype)
     x = torch.tensor(a, requires_grad=True)
     y = TORCH[name](x)
     y.backward(torch.tensor(dout))
     eps = 8 * np.finfo(dtype).eps
-    got = forward(cy, name, a)
+    got = forward(compiled, name, a)
     np.testing.assert_allclose(got, y.detach().numpy(), rtol=eps, atol=eps)
     saved = got if name in FROM_OUTPUT else a
-    np.testing.assert_allclose(backward(cy, name, dout, saved), x.grad.numpy(), rtol=eps, atol=8 * eps)
+    np.testing.assert_allclose(backward(compiled, name, dout, saved), x.grad.numpy(), rtol=eps, atol=8 * eps)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 class TestSpecialValues:
-    def test_relu(self, dtype):
+    def test_relu(self, compiled, dtype):
         x = np.array([np.nan, np.inf, -np.inf, -0.0, 0, -1, 1], dtype)
-        np.testing.assert_array_equal(forward(cy, "relu", x), np.array([np.nan, np.inf, 0, 0, 0, 0, 1], dtype))
+        np.testing.assert_array_equal(forward(compiled, "relu", x), np.array([np.nan, np.inf, 0, 0, 0, 0, 1], dtype))
         dout = np.array([1, 2, 3, 4, 5, np.nan, np.nan], dtype)
-        np.testing.assert_array_equal(backward(cy, "relu", dout, x), np.array([1, 2, 0, 0, 0, 0, np.nan], dtype))
+        np.testing.assert_array_equal(backward(compiled, "relu", dout, x), np.array([1, 2, 0, 0, 0, 0, np.nan], dtype))
 
-    def test_relu_backward_from_the_output_is_the_same(self, dtype):
+    def test_relu_backward_from_the_output_is_the_same(self, compiled, dtype):
         x, dout = np.random.default_rng(4).standard_normal((2, 100)).astype(dtype)
         x[:3] = np.nan, 0, -0.0
-        np.testing.assert_array_equal(backward(cy, "relu", dout, x), backward(cy, "relu", dout, forward(cy, "relu", x)))
+        np.testing.assert_array_equal(
+            backward(compiled, "relu", dout, x), backward(compiled, "relu", dout, forward(compiled, "relu", x))
+        )
 
-    def test_leaky_relu(self, dtype):
+    def test_leaky_relu(self, compiled, dtype):
         x = np.array([np.nan, np.inf, -np.inf, -5, 5], dtype)
-        np.testing.assert_array_equal(forward(cy, "leaky_relu", x), forward(ref, "leaky_relu", x))
+        np.testing.assert_array_equal(forward(compiled, "leaky_relu", x), forward(ref, "leaky_relu", x))
 
-    def test_sigmoid(self, dtype):
+    def test_sigmoid(self, compiled, dtype):
         least = np.finfo(dtype).smallest_subnormal
         x = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 1e30, -1e30, least], dtype)
-        np.testing.assert_array_equal(forward(cy, "sigmoid", x), np.array([np.nan, 1, 0, 0.5, 0.5, 1, 0, 0.5], dtype))
+        np.testing.assert_array_equal(
+            forward(compiled, "sigmoid", x), np.array([np.nan, 1, 0, 0.5, 0.5, 1, 0, 0.5], dtype)
+        )
 
-    def test_sigmoid_of_very_negative_arguments_is_small_not_zero(self, dtype):
+    def test_sigmoid_of_very_negative_arguments_is_small_not_zero(self, compiled, dtype):
         x = np.array([-87, -88.5, -95, -100] if dtype == np.float32 else [-700, -709, -730, -740], dtype)
         exact = np.exp(x.astype(np.longdouble))
-        got = forward(cy, "sigmoid", x)
+        got = forward(compiled, "sigmoid", x)
         assert (got > 0).all()
         assert ulps(got, exact) <= ULPS
 
-    def test_tanh(self, dtype):
+    def test_tanh(self, compiled, dtype):
         least = np.finfo(dtype).smallest_subnormal
         x = np.array([np.nan, np.inf, -np.inf, 0, 1e30, -1e30, least, -least, 1e-30], dtype)
-        np.testing.assert_array_equal(forward(cy, "tanh", x), np.tanh(x))
-        assert np.signbit(forward(cy, "tanh", np.array([-0.0], dtype)))[0]
+        np.testing.assert_array_equal(forward(compiled, "tanh", x), np.tanh(x))
+        assert np.signbit(forward(compiled, "tanh", np.array([-0.0], dtype)))[0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("least, most", [(-1e-3, 1e-3), (-0.5, 0.5), (-5, 5), (-25, 25), (-100, 20)])
-def test_accuracy(dtype, least, most):
+def test_accuracy(compiled, dtype, least, most):
     exact_type = np.float64 if dtype == np.float32 else np.longdouble
     if np.finfo(exact_type).eps > np.finfo(dtype).eps / 100:
         pytest.skip("no wider type to compare with")
     x = np.random.default_rng(5).uniform(least, most, 300_000).astype(dtype)
     wide = x.astype(exact_type)
-    assert ulps(forward(cy, "tanh", x), np.tanh(wide)) <= ULPS
-    assert ulps(forward(cy, "sigmoid", x), 1 / (1 + np.exp(-wide))) <= ULPS
+    assert ulps(forward(compiled, "tanh", x), np.tanh(wide)) <= ULPS
+    assert ulps(forward(compiled, "sigmoid", x), 1 / (1 + np.exp(-wide))) <= ULPS

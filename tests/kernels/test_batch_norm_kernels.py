@@ -8,8 +8,6 @@ from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import BatchNorm
 from fastconv.testing import DTYPES, normal
 
-cy = pytest.importorskip("fastconv.kernels.batch_norm.cy")
-
 PLANES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 49, 64, 100, 4095, 4097, 9000]
 SHAPES = [
     *((5, 3, P) for P in PLANES),
@@ -47,12 +45,12 @@ def threads(request):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_training(shape, dtype, threads):
+def test_training(compiled, shape, dtype, threads):
     C = shape[1]
     x = (normal(shape, dtype) * 3 + 2).astype(dtype)
     (gamma, beta, running_mean), running_var = vectors(C, dtype)
     results = []
-    for kernels in (cy, ref):
+    for kernels in (compiled, ref):
         out, mean, inv_std = nans(shape, dtype), nans(C, dtype), nans(C, dtype)
         running = running_mean.copy(), running_var.copy()
         kernels.training(out, mean, inv_std, x, gamma, beta, *running, problem(shape, dtype))
@@ -64,11 +62,11 @@ def test_training(shape, dtype, threads):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 4), (0, 3, 1), (0, 3, 100)], ids=str)
-def test_inference(shape, dtype):
+def test_inference(compiled, shape, dtype):
     C = shape[1]
     (gamma, beta, mean), var = vectors(C, dtype)
     got, expected = nans(shape, dtype), nans(shape, dtype)
-    for kernels, out in ((cy, got), (ref, expected)):
+    for kernels, out in ((compiled, got), (ref, expected)):
         kernels.inference(out, normal(shape, dtype), gamma, beta, mean, var, problem(shape, dtype, False))
     eps = np.finfo(dtype).eps
     np.testing.assert_allclose(got, expected, rtol=20 * eps, atol=20 * eps)
@@ -77,12 +75,12 @@ def test_inference(shape, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("shape", [*SHAPES, (0, 3, 4), (0, 3, 1), (0, 3, 100)], ids=str)
-def test_backward(shape, training, dtype, threads):
+def test_backward(compiled, shape, training, dtype, threads):
     N, C, P = shape
     x, dout = (normal(shape, dtype, i) + 1 for i in (5, 6))
     (gamma, _, mean), inv_std = vectors(C, dtype)
     results = []
-    for kernels in (cy, ref):
+    for kernels in (compiled, ref):
         dx, dgamma, dbeta = nans(shape, dtype), nans(C, dtype), nans(C, dtype)
         with np.errstate(invalid="ignore"):
             kernels.backward(dx, dgamma, dbeta, dout, x, gamma, mean, inv_std, problem(shape, dtype, training))
@@ -96,7 +94,7 @@ def test_backward(shape, training, dtype, threads):
 @pytest.mark.parametrize("shape", [(100, 6, 64), (100, 6, 1), (3, 2, 9000)], ids=str)
 @pytest.mark.parametrize("offset", [1e3, 1e6])
 @pytest.mark.parametrize("first_image", [0, -3])
-def test_far_from_zero(shape, offset, first_image):
+def test_far_from_zero(compiled, shape, offset, first_image):
     """A large mean costs no accuracy of the statistics; a first image far from the others little."""
     x = normal(shape, np.float64) + offset
     x[0] += first_image * offset
@@ -104,7 +102,7 @@ def test_far_from_zero(shape, offset, first_image):
     C = shape[1]
     out, mean, inv_std = nans(shape, np.float32), nans(C, np.float32), nans(C, np.float32)
     one, zero = np.ones(C, np.float32), np.zeros(C, np.float32)
-    cy.training(out, mean, inv_std, x, one, zero, None, None, problem(shape, np.float32))
+    compiled.training(out, mean, inv_std, x, one, zero, None, None, problem(shape, np.float32))
     exact = x.astype(np.float64)
     rtol = 4e-6 if first_image else 1e-6
     np.testing.assert_allclose(mean, exact.mean(axis=(0, 2)), rtol=2e-7, atol=5e-7 * np.ptp(exact))
@@ -113,13 +111,13 @@ def test_far_from_zero(shape, offset, first_image):
 
 @pytest.mark.parametrize("P", [1, 20, 300])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan_and_infinity_stay_in_their_channel(value, P):
+def test_nan_and_infinity_stay_in_their_channel(compiled, value, P):
     shape = (40, 5, P)
     x = normal(shape, np.float32)
     x[3, 2, P // 2] = value
     one, zero = np.ones(5, np.float32), np.zeros(5, np.float32)
     results = []
-    for kernels in (cy, ref):
+    for kernels in (compiled, ref):
         out, mean, inv_std = nans(shape, np.float32), nans(5, np.float32), nans(5, np.float32)
         with np.errstate(invalid="ignore"):
             kernels.training(out, mean, inv_std, x, one, zero, None, None, problem(shape, np.float32))
@@ -128,14 +126,14 @@ def test_nan_and_infinity_stay_in_their_channel(value, P):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_same_bits_every_time(threads):
+def test_same_bits_every_time(compiled, threads):
     shape = (64, 3, 900)
     x = normal(shape, np.float32)
     one, zero = np.ones(3, np.float32), np.zeros(3, np.float32)
 
     def run():
         out, mean, inv_std = nans(shape, np.float32), nans(3, np.float32), nans(3, np.float32)
-        cy.training(out, mean, inv_std, x, one, zero, None, None, problem(shape, np.float32))
+        compiled.training(out, mean, inv_std, x, one, zero, None, None, problem(shape, np.float32))
         return out
 
     first = run()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fastconv.kernels.conv2d import cy, ref
+from fastconv.kernels.conv2d import ref
 
 import fastconv as fc
 from fastconv import _check
@@ -73,17 +73,17 @@ def backward_data(module, p, dout, w):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_against_reference(name, dtype):
+def test_against_reference(compiled, name, dtype):
     for index, problem in enumerate(PROBLEMS[name]):
         activation, bias = ("relu" if index % 2 else None), index % 3 > 0
         p, x, w, b, dout = case(*problem, dtype, activation, bias)
-        np.testing.assert_array_equal(forward(cy, p, x, w, b), forward(ref, p, x, w, b), str(problem))
-        np.testing.assert_array_equal(backward_data(cy, p, dout, w), backward_data(ref, p, dout, w), str(problem))
+        np.testing.assert_array_equal(forward(compiled, p, x, w, b), forward(ref, p, x, w, b), str(problem))
+        np.testing.assert_array_equal(backward_data(compiled, p, dout, w), backward_data(ref, p, dout, w), str(problem))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("N", [1, 3])
-def test_split_among_threads(threads, N):
+def test_split_among_threads(compiled, threads, N):
     before = fc.get_num_threads()
     fc.set_num_threads(threads)
     try:
@@ -91,47 +91,47 @@ def test_split_among_threads(threads, N):
                         (N, 100, 30, 30, 100, (1, 1), {}), (N, 60, 30, 30, 3, (5, 5), {}),
                         (N, 60, 40, 40, 1, (5, 5), {}), (N, 40, 60, 60, 40, (3, 3), {"stride": 2})]:  # fmt: skip
             p, x, w, b, dout = case(*problem, np.float32)
-            np.testing.assert_array_equal(forward(cy, p, x, w, b), forward(ref, p, x, w, b))
-            np.testing.assert_array_equal(backward_data(cy, p, dout, w), backward_data(ref, p, dout, w))
+            np.testing.assert_array_equal(forward(compiled, p, x, w, b), forward(ref, p, x, w, b))
+            np.testing.assert_array_equal(backward_data(compiled, p, dout, w), backward_data(ref, p, dout, w))
     finally:
         fc.set_num_threads(before)
 
 
 @pytest.mark.parametrize("shape", [s for s in SPEED["conv2d"] if s.N * s.H * s.C <= 100 * 32 * 16], ids=str)
-def test_against_torch(shape):
+def test_against_torch(compiled, shape):
     """Shapes of real networks, normal numbers."""
     x, w, b = shape.arrays(np.float32)
     p, x, w, b = _check.conv2d(x, w, b, **shape.options)
     tx, tw, tb = (torch.from_numpy(a).double().requires_grad_() for a in (x, w, b))
     ty = torch.nn.functional.conv2d(tx, tw, tb, shape.stride, shape.padding)
-    np.testing.assert_allclose(forward(cy, p, x, w, b), ty.detach(), rtol=1e-4, atol=2e-5)
+    np.testing.assert_allclose(forward(compiled, p, x, w, b), ty.detach(), rtol=1e-4, atol=2e-5)
     dout = np.random.default_rng(1).standard_normal(p.out_shape, np.float32)
     ty.backward(torch.from_numpy(dout).double())
-    np.testing.assert_allclose(backward_data(cy, p, dout, w), tx.grad, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(backward_data(compiled, p, dout, w), tx.grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("FN", [1, 3, 40])
-def test_nan_reaches_what_it_meets(FN):
+def test_nan_reaches_what_it_meets(compiled, FN):
     """A NaN in x makes every output NaN whose window holds it, ReLU or not, and no other."""
     p, x, w, b, dout = case(1, 3, 9, 20, FN, (3, 3), {"padding": 1}, np.float32, "relu")
     x[0, 1, 4, 10] = np.nan
     met = np.zeros((9, 20), bool)
     met[3:6, 9:12] = True
-    assert (np.isnan(forward(cy, p, x, w, b)) == met).all()
+    assert (np.isnan(forward(compiled, p, x, w, b)) == met).all()
 
 
-def test_arguments_are_left_alone():
+def test_arguments_are_left_alone(compiled):
     p, x, w, b, dout = case(2, 5, 9, 9, 20, (3, 3), {"padding": 1}, np.float32)
     copies = [a.copy() for a in (x, w, b, dout)]
-    forward(cy, p, x, w, b)
-    backward_data(cy, p, dout, w)
+    forward(compiled, p, x, w, b)
+    backward_data(compiled, p, dout, w)
     for array, copy in zip((x, w, b, dout), copies, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 
 @pytest.mark.parametrize("problem", [(2, 3, 7, 5, 20, (3, 3), {"padding": 1}), (2, 3, 7, 5, 2, (3, 3), {"stride": 2}),
                                      (2, 20, 7, 5, 3, (1, 1), {}), (2, 3, 7, 5, 1, (3, 3), {})])  # fmt: skip
-def test_nothing_is_written_or_read_beyond(problem):
+def test_nothing_is_written_or_read_beyond(compiled, problem):
     """Results and sources that lie between NaNs: neither touched nor used."""
     p, x, w, b, dout = case(*problem, np.float32)
 
@@ -142,8 +142,8 @@ def test_nothing_is_written_or_read_beyond(problem):
         return inner, padded
 
     for module_call, shape, inputs in [
-        (lambda out, x, w, b: cy.forward(out, x, w, b, p), p.out_shape, (x, w, b)),
-        (lambda dx, dout, w: cy.backward_data(dx, dout, w, p), p.x_shape, (dout, w)),
+        (lambda out, x, w, b: compiled.forward(out, x, w, b, p), p.out_shape, (x, w, b)),
+        (lambda dx, dout, w: compiled.backward_data(dx, dout, w, p), p.x_shape, (dout, w)),
     ]:
         inner, padded = between_nans(np.zeros(shape, np.float32))
         module_call(inner, *(between_nans(a)[0] for a in inputs))

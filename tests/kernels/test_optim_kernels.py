@@ -8,8 +8,6 @@ from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import Update
 from fastconv.testing import DTYPES, normal
 
-cy = pytest.importorskip("fastconv.kernels.optim.cy")
-
 RULES = {  # name: (number of state lists, hyper-parameters)
     "sgd": (0, {}),
     "momentum": (1, {"momentum": 0.9}),
@@ -42,7 +40,7 @@ def shifted(values, offset):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 @pytest.mark.parametrize("rule", RULES)
-def test_against_the_reference(rule, weight_decay, dtype, threads):
+def test_against_the_reference(compiled, rule, weight_decay, dtype, threads):
     states, hyper = RULES[rule]
     p = Update(dtype=np.dtype(dtype), result_dtype=np.dtype(dtype))
     hyper = {"lr": 0.01, "weight_decay": weight_decay, **hyper}
@@ -50,23 +48,23 @@ def test_against_the_reference(rule, weight_decay, dtype, threads):
     for state in lists[2:]:
         for a in state:
             np.abs(a, out=a)
-    compiled = [[shifted(a, (i + k) % 3) for i, a in enumerate(group)] for k, group in enumerate(lists)]
+    ours = [[shifted(a, (i + k) % 3) for i, a in enumerate(group)] for k, group in enumerate(lists)]
     for _ in range(2):
         getattr(ref, rule)(*lists, hyper, p)
-        getattr(cy, rule)(*compiled, hyper, p)
+        getattr(compiled, rule)(*ours, hyper, p)
     eps = 16 * np.finfo(dtype).eps
-    for expected, got in zip(lists, compiled, strict=True):
+    for expected, got in zip(lists, ours, strict=True):
         for a, b in zip(expected, got, strict=True):
             np.testing.assert_allclose(b, a, rtol=eps, atol=eps)
 
 
-def test_infinite_parameter_without_decay():
+def test_infinite_parameter_without_decay(compiled):
     """0 * infinity must not turn a parameter into NaN."""
     param, grad = np.array([np.inf, 1.0], np.float32), np.ones(2, np.float32)
     p = Update(dtype=param.dtype, result_dtype=param.dtype)
-    cy.sgd([param], [grad], {"lr": 0.5, "weight_decay": 0.0}, p)
+    compiled.sgd([param], [grad], {"lr": 0.5, "weight_decay": 0.0}, p)
     np.testing.assert_array_equal(param, [np.inf, 0.5])
 
 
-def test_empty_list():
-    cy.sgd([], [], {"lr": 0.5, "weight_decay": 0.0}, None)
+def test_empty_list(compiled):
+    compiled.sgd([], [], {"lr": 0.5, "weight_decay": 0.0}, None)
