@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import fastconv as fc
 from fastconv._settings import BACKENDS
 from fastconv._table import TABLE
 from fastconv.testing import Kernel
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(items):
 def compiled(request):
     """The fast kernels of the operation whose reference the test module imports as `ref`: the compiled ones, Numba's."""
     return pytest.importorskip(f"{request.module.ref.__package__}.{request.param}")
+
+
+@pytest.fixture(params=["cython", pytest.param("numba", marks=pytest.mark.numba)])
+def fast(request):
+    """The backends that are compared with the reference, one after the other."""
+    reason = fc.backends()[request.param]
+    if reason:
+        pytest.skip(reason)
+    return request.param
 
 
 @pytest.hookimpl(hookwrapper=True)

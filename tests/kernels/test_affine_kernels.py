@@ -25,9 +25,9 @@ def sizes():
 SIZES = list(sizes())
 
 
-def compiled_and_reference(function, *args, **kwargs):
+def compiled_and_reference(fast, function, *args, **kwargs):
     results = []
-    for backend in ("cython", "numpy"):
+    for backend in (fast, "numpy"):
         with fc.backend(backend):
             results.append(function(*args, **kwargs))
     return results
@@ -43,36 +43,36 @@ def threads(request):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", [None, "relu"])
-def test_forward(dtype, activation, threads):
+def test_forward(fast, dtype, activation, threads):
     for N, K, M in SIZES:
         x, w, b = whole((N, K), dtype), whole((K, M), dtype, 1), whole(M, dtype, 2)
-        ours, reference = compiled_and_reference(fc.affine, x, w, b, activation=activation)
+        ours, reference = compiled_and_reference(fast, fc.affine, x, w, b, activation=activation)
         np.testing.assert_array_equal(ours, reference, str((N, K, M)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bias", [False, True])
-def test_forward_of_transposed_weights(dtype, bias, threads):
+def test_forward_of_transposed_weights(fast, dtype, bias, threads):
     for N, K, M in SIZES:
         x, w, b = whole((N, K), dtype), whole((M, K), dtype, 1), whole(M, dtype, 2) if bias else None
-        ours, reference = compiled_and_reference(fc.linear, x, w, b)
+        ours, reference = compiled_and_reference(fast, fc.linear, x, w, b)
         np.testing.assert_array_equal(ours, reference, str((N, K, M)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("transposed", [False, True])
-def test_backward(dtype, transposed, threads):
+def test_backward(fast, dtype, transposed, threads):
     function = fc.linear_backward if transposed else fc.affine_backward
     for N, K, M in SIZES:
         x, w, dout = whole((N, K), dtype), whole((M, K) if transposed else (K, M), dtype, 1), whole((N, M), dtype, 2)
-        for ours, reference in zip(*compiled_and_reference(function, dout, x, w), strict=True):
+        for ours, reference in zip(*compiled_and_reference(fast, function, dout, x, w), strict=True):
             np.testing.assert_array_equal(ours, reference, str((N, K, M)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rounding_error_of_long_sums(dtype):
+def test_rounding_error_of_long_sums(fast, dtype):
     x, w, dout = normal((50, 20000), dtype), normal((20000, 3), dtype, 1), normal((50, 3), dtype, 2)
-    with fc.backend("cython"):
+    with fc.backend(fast):
         assert_close(fc.affine(x, w), x.astype(np.float64) @ w, tolerance(dtype, 20000))
         dw = fc.affine_backward(x, dout, normal((3, 20000), dtype))[1]
         assert_close(dw, dout.T.astype(np.float64) @ x, tolerance(dtype, 50))
@@ -81,10 +81,10 @@ def test_rounding_error_of_long_sums(dtype):
 
 
 @pytest.mark.parametrize("shape", [(4, 700, 90), (30, 700, 90), (300, 5, 90), (64, 4096, 64)], ids=str)
-def test_same_bits_every_time(shape, threads):
+def test_same_bits_every_time(fast, shape, threads):
     N, K, M = shape
     x, w, dout = normal((N, K), np.float32), normal((K, M), np.float32, 1), normal((N, M), np.float32, 2)
-    with fc.backend("cython"):
+    with fc.backend(fast):
         first, *others = ([fc.affine(x, w), *fc.affine_backward(dout, x, w)] for _ in range(6))
     for results in others:
         for ours, before in zip(results, first, strict=True):
@@ -93,14 +93,14 @@ def test_same_bits_every_time(shape, threads):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(3, 20, 33), (40, 20, 33), (40, 3, 5)], ids=str)
-def test_nan_and_infinity(shape, dtype):
+def test_nan_and_infinity(fast, shape, dtype):
     """They reach the row and the column that they belong to, through ReLU too, and no other."""
     N, K, M = shape
     x, w = whole((N, K), dtype), np.ones((K, M), dtype)
     x[1, 2], x[2, 1] = np.nan, np.inf
     for function, weights in ((fc.affine, w), (fc.linear, np.ascontiguousarray(w.T))):
-        ours, reference = compiled_and_reference(function, x, weights)
+        ours, reference = compiled_and_reference(fast, function, x, weights)
         np.testing.assert_array_equal(ours, reference)
-    ours, reference = compiled_and_reference(fc.affine, x, w, activation="relu")
+    ours, reference = compiled_and_reference(fast, fc.affine, x, w, activation="relu")
     np.testing.assert_array_equal(ours, reference)
     assert np.isnan(ours[1]).all() and np.isfinite(np.delete(ours, [1, 2], axis=0)).all()

@@ -47,22 +47,22 @@ def gradients(case, x, w, dout):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_same_as_the_reference(case, dtype):
+def test_same_as_the_reference(fast, case, dtype):
     x, w, _ = case.arrays(dtype)
     x = whole(x.shape, dtype)
     with fc.backend("numpy"):
         dout = whole(fc.conv2d(x, w, **case.options).shape, dtype, seed=1)
         expected = gradients(case, x, w, dout)
-    with fc.backend("cython"):
+    with fc.backend(fast):
         actual = gradients(case, x, w, dout)
     for a, e in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(a, e)
 
 
 @pytest.mark.parametrize("case", [ConvCase(6, 4, 28, 28, 16, padding=1), ConvCase(1, 130, 14, 14, 140)], ids=str)
-def test_same_bits_each_time(case):
+def test_same_bits_each_time(fast, case):
     x, w, _ = case.arrays(np.float32)
-    with fc.backend("cython"):
+    with fc.backend(fast):
         dout = fc.conv2d(x, w, **case.options)
         first = gradients(case, x, w, dout)
         for _ in range(20):

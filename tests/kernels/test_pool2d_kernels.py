@@ -33,10 +33,10 @@ WINDOWS = list(windows(most_dilation=3))
 UNDILATED = [(*sizes, ceil_mode) for *sizes, _, ceil_mode in windows(most_dilation=1)]
 
 
-def both(function, *args, **kwargs):
+def both(fast, function, *args, **kwargs):
     """The compiled result and the reference's."""
     results = []
-    for backend in ("cython", "numpy"):
+    for backend in (fast, "numpy"):
         with fc.backend(backend):
             results.append(function(*args, **kwargs))
     return results
@@ -52,20 +52,20 @@ def with_ties(shape, dtype, seed=0):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_max_forward_and_backward(dtype):
+def test_max_forward_and_backward(fast, dtype):
     for shape, *window in WINDOWS:
         for x in (normal(shape, dtype), with_ties(shape, dtype), np.full(shape, -np.inf, dtype)):
-            (y, indices), (expected, positions) = both(fc.max_pool2d, x, *window)
+            (y, indices), (expected, positions) = both(fast, fc.max_pool2d, x, *window)
             np.testing.assert_array_equal(y, expected, str((shape, window)))
             np.testing.assert_array_equal(indices, positions, str((shape, window)))
             if indices.min() >= 0:
-                dx, truth = both(fc.max_pool2d_backward, whole(y.shape, dtype), indices, shape, *window)
+                dx, truth = both(fast, fc.max_pool2d_backward, whole(y.shape, dtype), indices, shape, *window)
                 np.testing.assert_array_equal(dx, truth, str((shape, window)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernel, padding", [(2, 0), (3, 1)])
-def test_max_backward_adds_at_any_index(kernel, padding, dtype):
+def test_max_backward_adds_at_any_index(fast, kernel, padding, dtype):
     """Indices of another window than their own are legal: every dout is added where its index says."""
     shape = (2, 3, 14, 38)
     with fc.backend("numpy"):
@@ -74,11 +74,11 @@ def test_max_backward_adds_at_any_index(kernel, padding, dtype):
     for changed in (1, indices.size):
         wild = indices.copy()
         wild.ravel()[rng.choice(indices.size, changed, replace=False)] = rng.integers(0, 14 * 38, changed)
-        dx, truth = both(fc.max_pool2d_backward, whole(y.shape, dtype), wild, shape, kernel, 2, padding)
+        dx, truth = both(fast, fc.max_pool2d_backward, whole(y.shape, dtype), wild, shape, kernel, 2, padding)
         np.testing.assert_array_equal(dx, truth)
 
 
-@pytest.mark.parametrize("backend", ["cython", "numpy"])
+@pytest.mark.parametrize("backend", ["cython", pytest.param("numba", marks=pytest.mark.numba), "numpy"])
 @pytest.mark.parametrize("width", [6, 60])
 @pytest.mark.parametrize("wrong", [-1, 6 * 60, 2**62], ids=str)
 def test_max_backward_refuses_an_index_outside(wrong, width, backend):
@@ -91,65 +91,67 @@ def test_max_backward_refuses_an_index_outside(wrong, width, backend):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", [{}, {"count_include_pad": False}, {"divisor_override": 3}], ids=str)
-def test_avg_forward_and_backward(options, dtype):
+def test_avg_forward_and_backward(fast, options, dtype):
     for shape, kernel, stride, padding, ceil_mode in UNDILATED:
         window = dict(kernel_size=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode, **options)
-        y, expected = both(fc.avg_pool2d, whole(shape, dtype), **window)
+        y, expected = both(fast, fc.avg_pool2d, whole(shape, dtype), **window)
         np.testing.assert_array_equal(y, expected, str((shape, window)))  # sums of whole numbers, divided once
-        dx, truth = both(fc.avg_pool2d_backward, whole(y.shape, dtype), shape, **window)
+        dx, truth = both(fast, fc.avg_pool2d_backward, whole(y.shape, dtype), shape, **window)
         assert_close(dx, truth, tolerance(dtype, 25))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_avg_lets_nan_and_infinity_through(dtype):
+def test_avg_lets_nan_and_infinity_through(fast, dtype):
     x = with_ties((2, 3, 11, 37), dtype)
     for window in ((2,), (3, 2, 1), (3, 1), (4, 3, 2)):
         with np.errstate(invalid="ignore"):
-            y, expected = both(fc.avg_pool2d, x, *window)
+            y, expected = both(fast, fc.avg_pool2d, x, *window)
         np.testing.assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("output", [1, (1, 3), 2, 3, (5, 7), 7, (14, 40), (17, 50)], ids=str)
-def test_adaptive(output, dtype):
+def test_adaptive(fast, output, dtype):
     for shape in ((2, 3, 14, 40), (1, 2, 7, 7), (3, 1, 13, 17), (0, 2, 5, 5)):
         x = normal(shape, dtype)
-        y, expected = both(fc.adaptive_avg_pool2d, x, output)
+        y, expected = both(fast, fc.adaptive_avg_pool2d, x, output)
         assert_close(y, expected, tolerance(dtype, 560))
-        dx, truth = both(ops.adaptive_avg_pool2d_backward, normal(y.shape, dtype), shape)
+        dx, truth = both(fast, ops.adaptive_avg_pool2d_backward, normal(y.shape, dtype), shape)
         assert_close(dx, truth, tolerance(dtype, 560))
 
 
-def test_global_average_of_a_long_plane_is_accurate():
+def test_global_average_of_a_long_plane_is_accurate(fast):
     x = (np.random.default_rng(0).random((1, 2, 1000, 1001)) + 1000).astype(np.float32)
-    with fc.backend("cython"):
+    with fc.backend(fast):
         y = fc.global_avg_pool2d(x)[..., 0, 0]
     np.testing.assert_allclose(y, x.mean(axis=(2, 3), dtype=np.float64), rtol=2e-7)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_stochastic_draws_the_same_elements(dtype):
+def test_stochastic_draws_the_same_elements(fast, dtype):
     for shape, kernel, stride, padding, ceil_mode in UNDILATED[::2]:
         if ceil_mode:
             continue
         for x in (normal(shape, dtype), with_ties(shape, dtype), -np.abs(normal(shape, dtype))):
             with np.errstate(invalid="ignore"):
-                (y, indices), (expected, positions) = both(fc.stochastic_pool2d, x, kernel, stride, padding, rng=5)
+                (y, indices), (expected, positions) = both(
+                    fast, fc.stochastic_pool2d, x, kernel, stride, padding, rng=5
+                )
                 np.testing.assert_array_equal(indices, positions, str((shape, kernel, stride, padding)))
                 np.testing.assert_array_equal(y, expected)
-                (mean, _), (truth, _) = both(fc.stochastic_pool2d, x, kernel, stride, padding, training=False)
+                (mean, _), (truth, _) = both(fast, fc.stochastic_pool2d, x, kernel, stride, padding, training=False)
                 assert_close(mean, truth, tolerance(dtype, 25))
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 8, 8), (64, 3, 5, 5), (1, 1, 200, 300), (3, 7, 64, 64)], ids=str)
-def test_same_bits_for_any_number_of_threads(shape):
+def test_same_bits_for_any_number_of_threads(fast, shape):
     x = normal(shape, np.float32)
     threads = fc.get_num_threads()
     results = []
     try:
         for n in (1, 3):
             fc.set_num_threads(n)
-            with fc.backend("cython"):
+            with fc.backend(fast):
                 y, indices = fc.max_pool2d(x, 3, 2, 1)
                 results.append(
                     (y, indices, fc.max_pool2d_backward(y, indices, shape, 3, 2, 1), fc.avg_pool2d(x, 3, 2, 1),

@@ -75,7 +75,7 @@ def _product(workers, out, packed, b, row_step, column_step, bias, relu, offsets
                 source, result = y[n * pitch : n * pitch + columns], out[first + n, left : left + columns]
                 shift = bias[left:]
                 for j in range(columns):
-                    value = source[j] + shift[j] if bias.size else source[j]
+                    value = source[j] + shift[j]
                     result[j] = type(value)(0) if relu and value <= 0 else value
 
 
@@ -106,7 +106,7 @@ def _few_rows(workers, out, a, b, bias, relu):
         for n in range(N):
             result, shift = out[n, left:right], bias[left:right]
             for j in range(result.size):
-                value = result[j] + shift[j] if bias.size else result[j]
+                value = result[j] + shift[j]
                 result[j] = type(value)(0) if relu and value <= 0 else value
 
 
@@ -118,9 +118,7 @@ def _few_rows_of_transposed(workers, out, a, b, bias, relu):
         left, right = share(worker, workers, M)
         for m in range(left, right):
             for n in range(N):
-                value = dot(a[n], b[m])
-                if bias.size:
-                    value += bias[m]
+                value = dot(a[n], b[m]) + bias[m]
                 out[n, m] = type(value)(0) if relu and value <= 0 else value
 
 
@@ -138,11 +136,9 @@ def _multiply(out, a, a_steps, b, b_steps, K, bias=None, relu=False):
         return
     N, M = out.shape
     dtype = out.dtype
-    bias = np.empty(0, dtype) if bias is None else bias
+    bias = np.zeros(M, dtype) if bias is None else bias
     if K == 0:
-        out[...] = 0
-        if bias.size:
-            out += bias
+        out[...] = np.maximum(bias, 0) if relu else bias
         return
     workers = workers_for(NANOSECONDS * N * K * M)
     if N <= FEW_DOTS and a_steps[1] == 1 and b_steps[1] != 1:

@@ -29,9 +29,7 @@ SCATTER = 1.5  # and for one of max_backward's additions
 
 
 @kernel
-def _max_forward(
-    workers, out, indices, x, first_rows, first_columns, FH, FW, stride_h, stride_w, top, left, dilation_h, dilation_w
-):
+def _max_forward(workers, out, indices, x, starts, FH, FW, stride_h, stride_w, top, left, dilation_h, dilation_w):
     planes, H, W = x.shape
     OH, OW = out.shape[1:]
     L, numbers, results, positions = lanes_of(x), x.reshape(-1), out.reshape(-1), indices.reshape(-1)
@@ -43,8 +41,7 @@ def _max_forward(
             for j in range(0, OW, L):
                 count = min(L, OW - j)
                 best = spread(least, x)
-                # A window of nothing but -inf has its first element's index.
-                index = add(load_positions(first_columns, j, count, x), spread(first_rows[i] * W, x))
+                index = load_positions(starts, i * OW + j, count, x)
                 for u in range(FH):
                     h = i * stride_h + u * dilation_h - top
                     if h < 0 or h >= H:
@@ -286,9 +283,11 @@ def _first_inside(count, stride, pad, taps, dilation, extent):
 
 def max_forward(out, indices, x, p):
     arrays = _planes(out, indices, x)
-    rows = _first_inside(p.OH, p.stride_h, p.pad_top, p.FH, p.dilation_h, p.H)
+    rows = _first_inside(p.OH, p.stride_h, p.pad_top, p.FH, p.dilation_h, p.H)[:, None]
     columns = _first_inside(p.OW, p.stride_w, p.pad_left, p.FW, p.dilation_w, p.W)
-    _max_forward(workers_for(_taps(out, p)), *arrays, rows, columns, *_window_sizes(p), p.dilation_h, p.dilation_w)
+    # The index of a window in which nothing is greater than -inf: its first element's, or -1 if it sees padding alone.
+    starts = np.where((rows >= 0) & (columns >= 0), rows * p.W + columns, -1).reshape(-1)
+    _max_forward(workers_for(_taps(out, p)), *arrays, starts, *_window_sizes(p), p.dilation_h, p.dilation_w)
 
 
 def max_backward(dx, dout, indices, p):
