@@ -4,6 +4,7 @@ Rows are short: vectors with lanes left out (_numba/vectors.py) take their ends,
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numba import prange
@@ -247,6 +248,7 @@ def _planes(*arrays):
     return tuple(a.reshape(-1, *a.shape[2:]) for a in arrays)
 
 
+@lru_cache(maxsize=512)
 def _divisors(p):
     """Elements that each window's mean divides by, (OH, OW)."""
     if p.divisor:
@@ -281,13 +283,17 @@ def _first_inside(count, stride, pad, taps, dilation, extent):
     return np.where((skipped < taps) & (first < extent), first, -1)
 
 
-def max_forward(out, indices, x, p):
-    arrays = _planes(out, indices, x)
+@lru_cache(maxsize=512)
+def _starts(p):
+    """Each window's index when nothing in it exceeds -inf: its first element's, or -1 if it sees padding alone."""
     rows = _first_inside(p.OH, p.stride_h, p.pad_top, p.FH, p.dilation_h, p.H)[:, None]
     columns = _first_inside(p.OW, p.stride_w, p.pad_left, p.FW, p.dilation_w, p.W)
-    # The index of a window in which nothing is greater than -inf: its first element's, or -1 if it sees padding alone.
-    starts = np.where((rows >= 0) & (columns >= 0), rows * p.W + columns, -1).reshape(-1)
-    _max_forward(workers_for(_taps(out, p)), *arrays, starts, *_window_sizes(p), p.dilation_h, p.dilation_w)
+    return np.where((rows >= 0) & (columns >= 0), rows * p.W + columns, -1).reshape(-1)
+
+
+def max_forward(out, indices, x, p):
+    arrays = _planes(out, indices, x)
+    _max_forward(workers_for(_taps(out, p)), *arrays, _starts(p), *_window_sizes(p), p.dilation_h, p.dilation_w)
 
 
 def max_backward(dx, dout, indices, p):
