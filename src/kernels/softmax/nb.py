@@ -152,7 +152,7 @@ def _row_of_softmax(y, x):
 
 
 @kernel
-def _cross_entropy_labels(workers, out, losses, x, t):
+def _cross_entropy_labels(workers, out, losses, x, t, offset):
     N, C = x.shape
     flat, source = out.reshape(-1), x.reshape(-1)
     for worker in prange(workers):
@@ -162,11 +162,14 @@ def _cross_entropy_labels(workers, out, losses, x, t):
             _exponentials(flat[line * C : min(line + step, last) * C], source[line * C : min(line + step, last) * C], C)
             for n in range(line, min(line + step, last)):
                 most, sums = _row_of_softmax(out[n], x[n])
-                losses[n] = math.log(sums) - (x[n, t[n]] - most)
+                if offset > 0:
+                    losses[n] = -math.log(float(out[n, t[n]]) + offset)
+                else:
+                    losses[n] = math.log(sums) - (x[n, t[n]] - most)
 
 
 @kernel
-def _cross_entropy_targets(workers, out, losses, x, t):
+def _cross_entropy_targets(workers, out, losses, x, t, offset):
     N, C = x.shape
     flat, source = out.reshape(-1), x.reshape(-1)
     for worker in prange(workers):
@@ -180,7 +183,8 @@ def _cross_entropy_targets(workers, out, losses, x, t):
                 loss = 0.0
                 for i in range(C):
                     if t[n, i] != 0:
-                        loss += t[n, i] * (log - (x[n, i] - most))
+                        minus_log = -math.log(float(out[n, i]) + offset) if offset > 0 else log - (x[n, i] - most)
+                        loss += t[n, i] * minus_log
                 losses[n] = loss
 
 
@@ -240,7 +244,7 @@ def cross_entropy_forward(out, x, t, p):
         return math.nan
     losses = np.empty(p.N)
     run = _cross_entropy_labels if p.labels else _cross_entropy_targets
-    run(workers_for(NANOSECONDS * x.size), out, losses, x, t)
+    run(workers_for(NANOSECONDS * x.size), out, losses, x, t, p.offset)
     return float(losses.sum() / p.N)
 
 
