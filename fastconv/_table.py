@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from ._problem import Problem
+from ._settings import settings
 
 
 def anything(p: Problem) -> str:
@@ -48,9 +49,31 @@ def floats(p: Problem) -> str:
     return anything(p)
 
 
+def on_device(p: Problem) -> str:
+    """float32 and float64 on a CUDA device; NumPy arrays when asked for, since they are copied there and back."""
+    if p.dtype not in (np.float32, np.float64):
+        return f"computes in float32 and float64, not {p.dtype}"
+    if p.device == "cpu" and settings.backend != "cuda":
+        return "the arrays are on the CPU, and backend 'cuda' is not forced"
+    return ""
+
+
+def on_device_by_taps(p: Any) -> str:
+    """Convolutions whose filters fit the bits of a tap in the CUDA kernels' tables."""
+    return on_device(p) if max(p.FH, p.FW) < 64 else f"takes filters of up to 63 x 63, not {p.FH} x {p.FW}"
+
+
+def _is_depthwise(p: Any) -> str:
+    return "" if p.groups == p.C > 1 else f"is not depthwise: {p.groups} groups, {p.C} channels"
+
+
 def depthwise(p: Any) -> str:
     """Convolutions in which every channel has filters of its own."""
-    return floats(p) if p.groups == p.C > 1 else f"is not depthwise: {p.groups} groups, {p.C} channels"
+    return _is_depthwise(p) or floats(p)
+
+
+def depthwise_on_device(p: Any) -> str:
+    return _is_depthwise(p) or on_device(p)
 
 
 def _winograd(p: Any, rows: int, cols: int) -> str:
@@ -98,11 +121,21 @@ class Row:
 
 
 def _rows(folder: str, function: str, prepare: str | None = None) -> list[Row]:
-    """The usual list: the compiled kernel, Numba's, then the reference, all under one function name."""
+    """The usual list: the compiled kernel, Numba's, CUDA's, then the reference, all under one function name."""
     return [
         Row("cython", f"{folder}.cy:{function}", floats, prepare and f"{folder}.cy:{prepare}"),
         Row("numba", f"{folder}.nb:{function}", floats),
+        Row("cuda", f"{folder}.cu:{function}", on_device),
         Row("numpy", f"{folder}.ref:{function}", anything),
+    ]
+
+
+def _convolution(direction: str) -> list[Row]:
+    """A direction's last rows: CUDA's and the reference."""
+    return [
+        Row("cuda", f"depthwise.cu:{direction}", depthwise_on_device),
+        Row("cuda", f"conv2d.cu:{direction}", on_device_by_taps),
+        Row("numpy", f"conv2d.ref:{direction}", anything),
     ]
 
 
@@ -110,19 +143,23 @@ TABLE: dict[str, list[Row]] = {
     "conv2d_forward": [
         Row("cython", "depthwise.cy:forward", depthwise),
         Row("cython", "winograd.cy:forward", winograd, "winograd.cy:prepare"),
-        *_rows("conv2d", "forward", "prepare"),
+        Row("cython", "conv2d.cy:forward", floats, "conv2d.cy:prepare"),
+        Row("numba", "conv2d.nb:forward", floats),
+        *_convolution("forward"),
     ],
     "conv2d_backward_data": [
         Row("cython", "depthwise.cy:backward_data", depthwise),
         Row("cython", "winograd.cy:backward_data", winograd_backward_data),
-        *_rows("conv2d", "backward_data"),
+        Row("cython", "conv2d.cy:backward_data", floats),
+        Row("numba", "conv2d.nb:backward_data", floats),
+        *_convolution("backward_data"),
     ],
     "conv2d_backward_weights": [
         Row("cython", "depthwise.cy:backward_weights", depthwise),
         Row("cython", "winograd.cy:backward_weights", winograd),
         Row("cython", "conv2d_weights.cy:backward_weights", floats),
         Row("numba", "conv2d_weights.nb:backward_weights", floats),
-        Row("numpy", "conv2d.ref:backward_weights", anything),
+        *_convolution("backward_weights"),
     ],
     "im2col": _rows("im2col", "im2col"),
     "col2im": _rows("im2col", "col2im"),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _dispatch
+from ._settings import settings
 from ._table import TABLE, Row
 
 DTYPES = (np.float32, np.float64)
@@ -294,7 +295,11 @@ class Kernel(NamedTuple):
         loaded = _dispatch.load(self.row.kernel)
         if isinstance(loaded, str) and self.row.backend in ("cython", "numpy"):
             raise RuntimeError(f"{self.row}: {loaded}")
-        return self.row.accepts(p) or (loaded if isinstance(loaded, str) else "")
+        token = settings.context_backend.set(self.row.backend)  # asked for, it may take what it would not be chosen for
+        try:
+            return self.row.accepts(p) or (loaded if isinstance(loaded, str) else "")
+        finally:
+            settings.context_backend.reset(token)
 
     def __call__(self, *args: Any) -> Any:
         """Run this very kernel, with the table's argument order; nothing falls back."""

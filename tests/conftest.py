@@ -15,6 +15,8 @@ from fastconv._settings import BACKENDS
 from fastconv._table import TABLE
 from fastconv.testing import Kernel
 
+MARKERS = {"numba": pytest.mark.numba, "cuda": pytest.mark.gpu}
+
 _passed: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
 
@@ -32,8 +34,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     for item in items:
         kernel = getattr(item, "callspec", None) and item.callspec.params.get("kernel")
-        if isinstance(kernel, Kernel) and kernel.row.backend == "numba":
-            item.add_marker(pytest.mark.numba)
+        if isinstance(kernel, Kernel) and kernel.row.backend in MARKERS:
+            item.add_marker(MARKERS[kernel.row.backend])
 
 
 @pytest.fixture(params=["cy", pytest.param("nb", marks=pytest.mark.numba)])

@@ -1,0 +1,89 @@
+"""Kernels written once for all element types, compiled when first needed.
+
+A `Family` is a function that takes an element type (and tile sizes, flags...) and returns the body of a kernel for it,
+together with the types of the body's arguments. Literals would make float32 arithmetic float64: bodies write T(0.5).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from .shim import cuda, simulated
+
+Type = type[np.floating]
+
+WIDTH = 16 if simulated else 256
+"""Threads of a block of element-wise kernels; a simulated thread is a Python thread, so fewer there."""
+
+EACH = 4
+"""Elements that one thread of an element-wise kernel takes, WIDTH apart: independent loads hide latency."""
+
+FAMILIES: list["Family"] = []
+"""All families, for tools that compile every kernel."""
+
+_LETTERS = {"i": numba.int64, "d": numba.float64, "u": numba.uint64, "?": numba.boolean}
+
+
+Variants = Callable[[Type], Any]
+
+
+def no_options(T: Type) -> Any:
+    """For kernels that differ in their element type alone."""
+    return ((),)
+
+
+class Family:
+    """Kernels that differ in their element type and options.
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    make : callable
+        (T, *options) to the body of a kernel.
+    arguments : str
+        The kernel's arguments: ``T`` an element, ``i`` an int64, ``u`` a uint64, ``d`` a float64, ``?`` a bool; with
+        ``[]`` a dense array of them. ``g`` is a tuple of int64 of class `sizes`.
+    variants : callable
+        T to the options (tuples) to compile when every kernel is.
+    sizes : NamedTuple class
+    """
+
+    def __init__(
+        self, name: str, make: Callable[..., Any], arguments: str, variants: Variants = no_options, sizes: Any = None
+    ) -> None:
+        self.name, self.make, self.arguments = name, make, arguments.split()
+        self.variants, self.sizes = variants, sizes
+        self._compiled: dict[tuple[Any, ...], Any] = {}
+        FAMILIES.append(self)
+
+    def types(self, T: Type) -> tuple[Any, ...]:
+        """Numba's types of the arguments for elements of type T."""
+        kinds = {**_LETTERS, "T": numba.from_dtype(np.dtype(T))}
+        if self.sizes:
+            kinds["g"] = numba.types.NamedUniTuple(numba.int64, len(self.sizes._fields), self.sizes)
+        return tuple(kinds[word[0]][::1] if word.endswith("[]") else kinds[word] for word in self.arguments)
+
+    def launch(self, dtype: Any, grid: Any, block: int, *args: Any, options: tuple[Any, ...] = ()) -> None:
+        """Run the kernel for `dtype` on `grid` blocks of `block` threads; nothing when there is no block."""
+        blocks = grid if isinstance(grid, tuple) else (grid,)
+        if 0 in blocks:
+            return
+        T = np.dtype(dtype).type
+        key = (T, *options)
+        if key not in self._compiled:
+            self._compiled[key] = cuda.jit(self.types(T))(self.make(T, *options))
+        self._compiled[key][blocks, block](*args)
+
+    def each(self, dtype: Any, count: int, *args: Any) -> None:
+        """Run an element-wise kernel: EACH elements a thread."""
+        self.launch(dtype, -(-count // (WIDTH * EACH)), WIDTH, *args)
+
+
+def family(
+    arguments: str, variants: Variants = no_options, sizes: Any = None
+) -> Callable[[Callable[..., Any]], Family]:
+    """Decorator that makes a `Family` of the function below it, named after its folder and itself."""
+    return lambda make: Family(f"{make.__module__.split('.')[-2]}.{make.__name__}", make, arguments, variants, sizes)

@@ -1,0 +1,54 @@
+"""The one import point of Numba-CUDA, and what is wrong when it cannot be used.
+
+`cuda` is `numba.cuda` of the package numba-cuda. With NUMBA_ENABLE_CUDASIM=1 it is Numba's simulator, which runs every
+thread of a kernel as a Python thread: for tests on tiny arrays.
+"""
+
+import sys
+from typing import Any
+
+import numba
+import numpy as np
+from numba import cuda
+
+__all__ = ["DeviceArray", "cuda", "require", "simulated"]
+
+simulated = bool(numba.config.ENABLE_CUDASIM)
+
+if simulated:
+    from numba.cuda.simulator import kernelapi
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray as DeviceArray
+
+    class _Shared:
+        """Shared arrays of a simulated block, known by the instruction that declares them.
+
+        The simulator's own class refuses `alignment` and takes two arrays declared on one line for one.
+        """
+
+        def __init__(self, dynamic_size: int) -> None:
+            self.arrays: dict[Any, np.ndarray] = {}
+
+        def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> np.ndarray:
+            frame = sys._getframe(1)
+            return self.arrays.setdefault((frame.f_code, frame.f_lasti), np.full(shape, 77, dtype))
+
+    kernelapi.FakeCUDAShared = _Shared
+else:
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray as DeviceArray
+
+
+def require() -> None:
+    """Raise an ImportError that says what to do when no kernel can run here.
+
+    An ImportError, because to the table of kernels this is one more way for a backend not to be there.
+    """
+    if simulated:
+        return
+    if getattr(cuda, "implementation", "") != "NVIDIA":
+        raise ImportError("needs the package numba-cuda: pip install 'fastconv[cuda]'")
+    try:
+        if not cuda.is_available():
+            raise ImportError("no CUDA driver or device was found: see nvidia-smi, or choose another backend")
+        cuda.current_context()
+    except cuda.cudadrv.error.CudaSupportError as error:
+        raise ImportError(f"the CUDA driver cannot be used ({error}): see nvidia-smi") from None

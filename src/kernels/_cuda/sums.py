@@ -1,0 +1,174 @@
+"""Sums in a fixed order: of parts that blocks left behind, and over the images and pixels of each channel.
+
+Threads sum a few hundred numbers in the arrays' own type; from there on sums are in float64, pairwise within a block,
+then over blocks in order. The same sizes give the same order, so the same bits.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arrays import flat, nothing, scratch
+from .kernels import EACH, WIDTH, Type, family
+from .products import BLOCKS
+from .shim import cuda
+
+
+@cuda.jit(device=True)
+def add_up(shared, tid, wide):
+    """shared[:wide] becomes the sums over its `wide` interleaved lists, of WIDTH numbers together. All threads call."""
+    cuda.syncthreads()
+    half = WIDTH // 2
+    while half >= wide:
+        if tid < half:
+            shared[tid] += shared[tid + half]
+        cuda.syncthreads()
+        half //= 2
+
+
+@family("T[] T[] T[] i i i i ?")
+def parts(T: Type) -> Any:
+    """out[i] = sum over s of partial[i // inner, s, i % inner], plus bias[i % biases], then ReLU."""
+
+    def kernel(out, partial, bias, count, inner, splits, biases, relu):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            i = first + e * WIDTH
+            if i < count:
+                outer = i // inner
+                at = outer * splits * inner + i - outer * inner
+                total = T(0)
+                for s in range(splits):
+                    total += partial[at + s * inner]
+                if biases > 0:
+                    total += bias[i % biases]
+                out[i] = T(0) if relu and total < T(0) else total
+
+    return kernel
+
+
+class Channels(NamedTuple):
+    """(N, C, P) summed over N and P: `length` numbers of each channel are a block's, `wide` channels side by side."""
+
+    C: int
+    P: int
+    total: int
+    length: int
+    splits: int
+    wide: int
+
+
+MOST = 128  # numbers that one thread sums by itself, about
+
+
+def channels(N: int, C: int, P: int) -> Channels:
+    """How the sums over an array (N, C, P) are divided among blocks: see `Channels`."""
+    wide = 1 if P >= 32 else min(32, WIDTH // 4)
+    lanes, total = WIDTH // wide, N * P
+    blocks = -(-C // wide)
+    splits = max(1, -(-total // (lanes * MOST)), min(BLOCKS // blocks, total // (lanes * 8)))
+    length = -(-total // splits)
+    return Channels(C, P, total, length, -(-total // max(length, 1)) or 1, wide)
+
+
+def walk(T: Type, visit: Callable[..., Any]) -> Any:
+    """A device function that calls total = visit(total, arrays, i, c) for this thread's numbers i of channel c.
+
+    Threads beside each other take neighbours in memory: pixels of one channel, or channels where planes are small.
+    """
+
+    @cuda.jit(device=True)
+    def visit_all(total, arrays, g, c, lane):
+        lanes = WIDTH // g.wide
+        first = cuda.blockIdx.y * g.length
+        end = min(first + g.length, g.total)
+        e = first + lane
+        n = e // g.P
+        pixel = e - n * g.P
+        while e < end:
+            total = visit(total, arrays, (n * g.C + c) * g.P + pixel, c)
+            e += lanes
+            pixel += lanes
+            while pixel >= g.P:
+                pixel -= g.P
+                n += 1
+        return total
+
+    return visit_all
+
+
+def channel_sums(T: Type, first: Callable[..., Any], second: Callable[..., Any]) -> Any:
+    """The body of a kernel (partial, x, y, mean, scale, g): for each channel and split, the sums of two terms.
+
+    first, second: device functions of (x, y, mean, scale, i, c). Grid: channels / wide, splits.
+    """
+
+    @cuda.jit(device=True)
+    def visit(total, arrays, i, c):
+        x, y, mean, scale = arrays
+        return total[0] + first(x, y, mean, scale, i, c), total[1] + second(x, y, mean, scale, i, c)
+
+    visit_all = walk(T, visit)
+
+    def kernel(partial, x, y, mean, scale, g):
+        sums_a = cuda.shared.array(WIDTH, np.float64)
+        sums_b = cuda.shared.array(WIDTH, np.float64)
+        tid = cuda.threadIdx.x
+        c = cuda.blockIdx.x * g.wide + tid % g.wide
+        sums_a[tid] = 0.0
+        sums_b[tid] = 0.0
+        if c < g.C:
+            a, b = visit_all((T(0), T(0)), (x, y, mean, scale), g, c, tid // g.wide)
+            sums_a[tid] = a
+            sums_b[tid] = b
+        add_up(sums_a, tid, g.wide)
+        add_up(sums_b, tid, g.wide)
+        if tid < g.wide and c < g.C:
+            at = (c * g.splits + cuda.blockIdx.y) * 2
+            partial[at] = sums_a[tid]
+            partial[at + 1] = sums_b[tid]
+
+    return kernel
+
+
+@family("d[] T[] T[] T[] T[] g", sizes=Channels)
+def plain_sums(T: Type) -> Any:
+    """The sum of x over each channel; the second sum is not used."""
+
+    @cuda.jit(device=True)
+    def number(x, y, mean, scale, i, c):
+        return x[i]
+
+    @cuda.jit(device=True)
+    def none(x, y, mean, scale, i, c):
+        return T(0)
+
+    return channel_sums(T, number, none)
+
+
+@family("T[] T[] d[] i i i d")
+def join_sums(T: Type) -> Any:
+    """The two sums of each channel over its splits, in order, times `scale`. The second only if `both` is not 0."""
+
+    def kernel(a, b, partial, C, splits, both, scale):
+        c = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
+        if c < C:
+            sum_a = 0.0
+            sum_b = 0.0
+            for s in range(splits):
+                sum_a += partial[(c * splits + s) * 2]
+                sum_b += partial[(c * splits + s) * 2 + 1]
+            a[c] = sum_a * scale
+            if both:
+                b[c] = sum_b * scale
+
+    return kernel
+
+
+def sum_channels(out: Any, x: Any, N: int, C: int, P: int, scale: float = 1.0) -> None:
+    """out[c] = scale * sum over n and p of x[n, c, p]."""
+    g, none = channels(N, C, P), nothing(x.dtype)
+    partial = scratch(2 * C * g.splits, np.float64)
+    plain_sums.launch(x.dtype, (-(-C // g.wide), g.splits), WIDTH, partial, flat(x), none, none, none, g)
+    join_sums.launch(x.dtype, -(-C // WIDTH), WIDTH, flat(out), flat(out), partial, C, g.splits, 0, scale)

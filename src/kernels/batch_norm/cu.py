@@ -1,0 +1,231 @@
+"""Batch normalisation in CUDA: one pass over x for the moments, split over blocks; one for the result. See ref.py.
+
+Each thread sums x and x**2, both minus the first number that it meets, over about a hundred numbers; these sums are its
+count, mean and sum of squares about the mean. Those of threads, then of blocks, are merged in a fixed order by Chan's
+formula in float64, which does not cancel where the mean is far from zero.
+Source: T. Chan, G. Golub and R. LeVeque, Updating formulae and a pairwise algorithm for computing sample variances,
+1979.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._problem import BatchNorm
+from .._cuda import sums
+from .._cuda.arrays import entry, flat, nothing, scratch
+from .._cuda.kernels import WIDTH, Family, Type, family
+from .._cuda.shim import cuda, require
+from .._cuda.sums import Channels
+
+require()
+
+PLANE = 128  # pixels from which on blocks belong to one plane, so that no thread divides to find its channel
+
+
+class Sizes(NamedTuple):
+    """`per_plane` blocks for each plane of P numbers, or 0: blocks over all `count` numbers."""
+
+    count: int
+    C: int
+    P: int
+    per_plane: int
+
+
+@cuda.jit(device=True)
+def merged(count_a, mean_a, squares_a, count_b, mean_b, squares_b):
+    """Count, mean and squares about the mean of two sets of numbers together."""
+    count = count_a + count_b
+    if count_b == 0.0:
+        return count_a, mean_a, squares_a
+    if count_a == 0.0:
+        return count_b, mean_b, squares_b
+    apart = mean_b - mean_a
+    share = count_b / count
+    return count, mean_a + apart * share, squares_a + squares_b + apart * apart * count_a * share
+
+
+@family("d[] T[] g", sizes=Channels)
+def moments(T: Type) -> Any:
+    """Count, mean and squares about the mean of each channel and split. Grid: channels / wide, splits."""
+
+    @cuda.jit(device=True)
+    def visit(total, arrays, i, c):
+        x = arrays[0][i]
+        pivot = x if total[0] == T(0) else total[1]
+        apart = x - pivot
+        return total[0] + T(1), pivot, total[2] + apart, total[3] + apart * apart
+
+    visit_all = sums.walk(T, visit)
+
+    def kernel(partial, x, g):
+        counts = cuda.shared.array(WIDTH, np.float64)
+        means = cuda.shared.array(WIDTH, np.float64)
+        squares = cuda.shared.array(WIDTH, np.float64)
+        tid = cuda.threadIdx.x
+        c = cuda.blockIdx.x * g.wide + tid % g.wide
+        counts[tid], means[tid], squares[tid] = 0.0, 0.0, 0.0
+        if c < g.C:
+            count, pivot, total, square = visit_all((T(0), T(0), T(0), T(0)), (x,), g, c, tid // g.wide)
+            if count > T(0):
+                shift = np.float64(total) / np.float64(count)
+                counts[tid] = count
+                means[tid] = np.float64(pivot) + shift
+                squares[tid] = max(np.float64(square) - shift * np.float64(total), 0.0)
+        cuda.syncthreads()
+        half = WIDTH // 2
+        while half >= g.wide:
+            if tid < half:
+                other = tid + half
+                counts[tid], means[tid], squares[tid] = merged(
+                    counts[tid], means[tid], squares[tid], counts[other], means[other], squares[other]
+                )
+            cuda.syncthreads()
+            half //= 2
+        if tid < g.wide and c < g.C:
+            at = (c * g.splits + cuda.blockIdx.y) * 3
+            partial[at], partial[at + 1], partial[at + 2] = counts[tid], means[tid], squares[tid]
+
+    return kernel
+
+
+@family("T[] T[] T[] T[] d[] i i i d d")
+def statistics(T: Type) -> Any:
+    """mean, 1/sqrt(var + eps) and, if `keep`, the running statistics, from the moments of the splits in order."""
+
+    def kernel(mean, inv_std, running_mean, running_var, partial, C, splits, keep, momentum, eps):
+        c = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
+        if c < C:
+            count, middle, squares = 0.0, 0.0, 0.0
+            for s in range(splits):
+                at = (c * splits + s) * 3
+                count, middle, squares = merged(count, middle, squares, partial[at], partial[at + 1], partial[at + 2])
+            var = squares / count
+            mean[c] = middle
+            inv_std[c] = 1.0 / math.sqrt(var + eps)
+            if keep:
+                running_mean[c] += momentum * (middle - running_mean[c])
+                running_var[c] += momentum * (squares / (count - 1.0) - running_var[c])
+
+    return kernel
+
+
+def _over_planes(T: Type, formula: Any) -> Any:
+    """The body of a kernel (out, x, dout, mean, spread, gamma, v, w, factor, g): `formula` of x and dout at each place
+    and of the vectors at its channel."""
+
+    def kernel(out, x, dout, mean, spread, gamma, v, w, factor, g):
+        if g.per_plane:
+            plane = cuda.blockIdx.x // g.per_plane
+            within = (cuda.blockIdx.x - plane * g.per_plane) * WIDTH + cuda.threadIdx.x
+            i, inside, c = plane * g.P + within, within < g.P, plane % g.C
+        else:
+            i = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
+            inside, c = i < g.count, i // g.P % g.C
+        if inside:
+            out[i] = formula(x[i], dout[i], mean[c], spread[c], gamma[c], v[c], w[c], factor)
+
+    return kernel
+
+
+OVER_PLANES = "T[] T[] T[] T[] T[] T[] T[] T[] T g"
+
+
+@family(OVER_PLANES, sizes=Sizes)
+def normalise(T: Type) -> Any:
+    """gamma * inv_std * (x - mean) + beta; spread is inv_std, v is beta."""
+
+    @cuda.jit(device=True)
+    def formula(x, dout, mean, inv_std, gamma, beta, w, factor):
+        return gamma * inv_std * (x - mean) + beta
+
+    return _over_planes(T, formula)
+
+
+@family(OVER_PLANES, sizes=Sizes)
+def normalise_by_variance(T: Type) -> Any:
+    """The same with spread the variance, and eps the factor."""
+
+    @cuda.jit(device=True)
+    def formula(x, dout, mean, var, gamma, beta, w, eps):
+        return gamma * (T(1) / T(math.sqrt(var + eps))) * (x - mean) + beta
+
+    return _over_planes(T, formula)
+
+
+@family(OVER_PLANES, sizes=Sizes)
+def gradient(T: Type) -> Any:
+    """gamma * inv_std * (dout - factor*(dbeta + x_hat*dgamma)); factor is 1/M, or 0 at inference."""
+
+    @cuda.jit(device=True)
+    def formula(x, dout, mean, inv_std, gamma, dgamma, dbeta, factor):
+        return gamma * inv_std * (dout - factor * (dbeta + (x - mean) * inv_std * dgamma))
+
+    return _over_planes(T, formula)
+
+
+@family("d[] T[] T[] T[] T[] g", sizes=Channels)
+def gradient_sums(T: Type) -> Any:
+    """For each channel the sums of dout and of dout * x_hat."""
+
+    @cuda.jit(device=True)
+    def first(dout, x, mean, inv_std, i, c):
+        return dout[i]
+
+    @cuda.jit(device=True)
+    def second(dout, x, mean, inv_std, i, c):
+        return dout[i] * (x[i] - mean[c]) * inv_std[c]
+
+    return sums.channel_sums(T, first, second)
+
+
+def _launch(
+    kernels: Family, p: BatchNorm, out: Any, x: Any, dout: Any, vectors: tuple[Any, ...], factor: float
+) -> None:
+    count, per_plane = p.N * p.C * p.P, -(-p.P // WIDTH) if p.P >= PLANE else 0
+    blocks = p.N * p.C * per_plane if per_plane else -(-count // WIDTH)
+    g = Sizes(count, p.C, p.P, per_plane)
+    flattened = (flat(a) for a in (out, x, dout, *vectors))
+    kernels.launch(p.dtype, blocks, WIDTH, *flattened, p.dtype.type(factor), g)
+
+
+@entry("out", "mean", "inv_std", "running_mean", "running_var")
+def training(
+    out: Any,
+    mean: Any,
+    inv_std: Any,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    running_mean: Any,
+    running_var: Any,
+    p: BatchNorm,
+) -> None:
+    g, keep = sums.channels(p.N, p.C, p.P), running_mean is not None
+    partial = scratch(3 * p.C * g.splits, np.float64)
+    moments.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, partial, flat(x), g)
+    running = [flat(r) if keep else nothing(p.dtype) for r in (running_mean, running_var)]
+    vectors = flat(mean), flat(inv_std), *running, partial
+    statistics.launch(
+        p.dtype, -(-p.C // WIDTH), WIDTH, *vectors, p.C, g.splits, int(keep), float(p.momentum), float(p.eps)
+    )
+    _launch(normalise, p, out, x, x, (mean, inv_std, gamma, beta, beta), 0.0)
+
+
+@entry("out")
+def inference(out: Any, x: Any, gamma: Any, beta: Any, mean: Any, var: Any, p: BatchNorm) -> None:
+    _launch(normalise_by_variance, p, out, x, x, (mean, var, gamma, beta, beta), p.eps)
+
+
+@entry("dx", "dgamma", "dbeta")
+def backward(
+    dx: Any, dgamma: Any, dbeta: Any, dout: Any, x: Any, gamma: Any, mean: Any, inv_std: Any, p: BatchNorm
+) -> None:
+    g = sums.channels(p.N, p.C, p.P)
+    partial = scratch(2 * p.C * g.splits, np.float64)
+    arguments = partial, flat(dout), flat(x), flat(mean), flat(inv_std), g
+    gradient_sums.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, *arguments)
+    sums.join_sums.launch(p.dtype, -(-p.C // WIDTH), WIDTH, flat(dbeta), flat(dgamma), partial, p.C, g.splits, 1, 1.0)
+    factor = 1 / (p.N * p.P) if p.training and p.N * p.P else 0.0
+    _launch(gradient, p, dx, x, dout, (mean, inv_std, gamma, dgamma, dbeta), factor)

@@ -1,0 +1,157 @@
+"""Convolutions in which every channel has filters of its own, in CUDA: a thread for each number of the result.
+
+There is too little arithmetic for tiles: each pixel meets FH*FW taps of each of its few filters, all from the first
+cache. The filters' gradient is a sum over all pixels for each tap: split over blocks, reduced in a fixed order.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._problem import Conv2d
+from .._cuda import sums
+from .._cuda.arrays import entry, flat, nothing, scratch
+from .._cuda.kernels import EACH, WIDTH, Type, family
+from .._cuda.products import BLOCKS
+from .._cuda.shim import cuda, require
+from .._cuda.sums import add_up
+
+require()
+
+
+class Sizes(NamedTuple):
+    """Those of a Problem; `each` filters for every channel; `length` pixels are a block's in backward-weights."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    FH: int
+    FW: int
+    OH: int
+    OW: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_left: int
+    dilation_h: int
+    dilation_w: int
+    each: int
+    length: int
+    splits: int
+
+
+def _sizes(p: Conv2d, length: int = 0, splits: int = 0) -> Sizes:
+    return Sizes(*(getattr(p, name) for name in Sizes._fields[:-3]), p.FN // p.C, length, splits)
+
+
+@family("T[] T[] T[] T[] i i i g", sizes=Sizes)
+def correlate(T: Type) -> Any:
+    """out[n, f] = x[n, f // each] correlated with w[f], plus bias, then ReLU."""
+
+    def kernel(out, x, w, bias, count, biased, relu, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                plane = at // (g.OH * g.OW)
+                f = plane % (g.C * g.each)
+                source = plane // g.each * g.H * g.W
+                top = (at - plane * g.OH * g.OW) // g.OW * g.stride_h - g.pad_top
+                left = at % g.OW * g.stride_w - g.pad_left
+                total = bias[f] if biased else T(0)
+                for i in range(g.FH):
+                    row = top + i * g.dilation_h
+                    if row >= 0 and row < g.H:
+                        for j in range(g.FW):
+                            column = left + j * g.dilation_w
+                            if column >= 0 and column < g.W:
+                                total += x[source + row * g.W + column] * w[(f * g.FH + i) * g.FW + j]
+                out[at] = T(0) if relu and total < T(0) else total
+
+    return kernel
+
+
+@family("T[] T[] T[] i g", sizes=Sizes)
+def spread(T: Type) -> Any:
+    """dx[n, c]: under every tap of the channel's filters the dout that it met."""
+
+    def kernel(dx, dout, w, count, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                plane = at // (g.H * g.W)
+                c = plane % g.C
+                y = (at - plane * g.H * g.W) // g.W + g.pad_top
+                x = at % g.W + g.pad_left
+                total = T(0)
+                for i in range(g.FH):
+                    row = y - i * g.dilation_h
+                    if row >= 0 and row % g.stride_h == 0 and row // g.stride_h < g.OH:
+                        for j in range(g.FW):
+                            column = x - j * g.dilation_w
+                            if column >= 0 and column % g.stride_w == 0 and column // g.stride_w < g.OW:
+                                pixel = row // g.stride_h * g.OW + column // g.stride_w
+                                for m in range(g.each):
+                                    met = dout[(plane * g.each + m) * g.OH * g.OW + pixel]
+                                    total += met * w[((c * g.each + m) * g.FH + i) * g.FW + j]
+                dx[at] = total
+
+    return kernel
+
+
+@family("d[] T[] T[] g", sizes=Sizes)
+def tap_sums(T: Type) -> Any:
+    """For each tap (f, i, j) and split: the sum over pixels of dout * x. Grid: taps, splits."""
+
+    def kernel(partial, dout, x, g):
+        shared = cuda.shared.array(WIDTH, np.float64)
+        tid = cuda.threadIdx.x
+        tap = cuda.blockIdx.x
+        f = tap // (g.FH * g.FW)
+        down = tap // g.FW % g.FH * g.dilation_h - g.pad_top
+        along = tap % g.FW * g.dilation_w - g.pad_left
+        first = cuda.blockIdx.y * g.length
+        total = T(0)
+        for at in range(first + tid, min(first + g.length, g.N * g.OH * g.OW), WIDTH):
+            n = at // (g.OH * g.OW)
+            pixel = at - n * g.OH * g.OW
+            row, column = pixel // g.OW * g.stride_h + down, pixel % g.OW * g.stride_w + along
+            if row >= 0 and row < g.H and column >= 0 and column < g.W:
+                source = x[((n * g.C + f // g.each) * g.H + row) * g.W + column]
+                total += source * dout[(n * g.C * g.each + f) * g.OH * g.OW + pixel]
+        shared[tid] = total
+        add_up(shared, tid, 1)
+        if tid == 0:
+            partial[2 * (tap * g.splits + cuda.blockIdx.y)] = shared[0]
+            partial[2 * (tap * g.splits + cuda.blockIdx.y) + 1] = 0.0
+
+    return kernel
+
+
+@entry("out")
+def forward(out: Any, x: Any, w: Any, b: Any, p: Conv2d) -> None:
+    count = p.N * p.FN * p.OH * p.OW
+    bias = nothing(p.dtype) if b is None else flat(b)
+    arrays = flat(out), flat(x), flat(w), bias
+    correlate.each(p.dtype, count, *arrays, count, int(b is not None), int(p.activation == "relu"), _sizes(p))
+
+
+@entry("dx")
+def backward_data(dx: Any, dout: Any, w: Any, p: Conv2d) -> None:
+    count = p.N * p.C * p.H * p.W
+    spread.each(p.dtype, count, flat(dx), flat(dout), flat(w), count, _sizes(p))
+
+
+@entry("dw", "db")
+def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
+    taps, pixels = p.FN * p.FH * p.FW, p.N * p.OH * p.OW
+    splits = max(1, min(BLOCKS // taps, pixels // WIDTH), -(-pixels // (WIDTH * sums.MOST)))
+    partial = scratch(2 * taps * splits, np.float64)
+    g = _sizes(p, -(-pixels // splits), splits)
+    tap_sums.launch(p.dtype, (taps, splits), WIDTH, partial, flat(dout), flat(x), g)
+    arguments = flat(dw), flat(dw), partial, taps, splits, 0, 1.0
+    sums.join_sums.launch(p.dtype, -(-taps // WIDTH), WIDTH, *arguments)
+    if db is not None:
+        sums.sum_channels(db, dout, p.N, p.FN, p.OH * p.OW)

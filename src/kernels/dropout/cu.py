@@ -1,0 +1,70 @@
+"""Dropout in CUDA: the bits of ref.py's generator, counted from the place in the mask, so the same on every backend."""
+
+from typing import Any
+
+import numpy as np
+
+from ..._problem import Dropout
+from .._cuda.arrays import entry, flat
+from .._cuda.kernels import EACH, WIDTH, Type, family
+from .._cuda.shim import cuda, require
+
+require()
+
+GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+LOW = np.uint64(0xFFFFFFFF)
+
+
+@cuda.jit(device=True)
+def random_bits(seed, i):
+    """The i-th 32 bits of the stream (splitmix64)."""
+    z = seed + np.uint64(i // 2 + 1) * GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * FIRST
+    z = (z ^ (z >> np.uint64(27))) * SECOND
+    z ^= z >> np.uint64(31)
+    return np.int64((z >> np.uint64(32)) if i % 2 else (z & LOW))
+
+
+@family("T[] ?[] T[] u i i i T")
+def draw(T: Type) -> Any:
+    """The mask, and x times the scale where it is set. Each entry of the mask stands for `repeat` numbers."""
+
+    def kernel(out, mask, x, seed, count, repeat, threshold, scale):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                i = at if repeat == 1 else at // repeat
+                kept = random_bits(seed, i) >= threshold
+                if i * repeat == at:
+                    mask[i] = kept
+                out[at] = x[at] * scale if kept else T(0)
+
+    return kernel
+
+
+@family("T[] T[] ?[] i i T")
+def apply(T: Type) -> Any:
+    """dout times the scale where the mask is set."""
+
+    def kernel(dx, dout, mask, count, repeat, scale):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                dx[at] = dout[at] * scale if mask[at if repeat == 1 else at // repeat] else T(0)
+
+    return kernel
+
+
+@entry("out", "mask")
+def forward(out: Any, mask: Any, x: Any, seed: int, p: Dropout) -> None:
+    count, scale = p.size * p.repeat, p.dtype.type(p.scale)
+    arrays = flat(out), flat(mask), flat(x)
+    draw.each(p.dtype, count, *arrays, np.uint64(seed), count, p.repeat, p.threshold, scale)
+
+
+@entry("dx")
+def backward(dx: Any, dout: Any, mask: Any, p: Dropout) -> None:
+    count = p.size * p.repeat
+    apply.each(p.dtype, count, flat(dx), flat(dout), flat(mask), count, p.repeat, p.dtype.type(p.scale))

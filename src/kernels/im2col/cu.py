@@ -1,0 +1,96 @@
+"""im2col and col2im in CUDA: a thread for each number of the result, so that nothing is added by two at once."""
+
+from typing import Any, NamedTuple
+
+from ..._problem import Window
+from .._cuda.arrays import entry, flat
+from .._cuda.kernels import EACH, WIDTH, Type, family
+from .._cuda.shim import cuda, require
+
+require()
+
+
+class Sizes(NamedTuple):
+    """Those of a Problem, by its names."""
+
+    C: int
+    H: int
+    W: int
+    FH: int
+    FW: int
+    OH: int
+    OW: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_left: int
+    dilation_h: int
+    dilation_w: int
+
+
+def _sizes(p: Window) -> Sizes:
+    return Sizes(*(getattr(p, name) for name in Sizes._fields))
+
+
+@family("T[] T[] i g", sizes=Sizes)
+def windows(T: Type) -> Any:
+    """Row (n*OH + i)*OW + j, column (c*FH + u)*FW + v of col: a pixel, or a zero in the padding."""
+
+    def kernel(col, x, count, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        columns = g.C * g.FH * g.FW
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                row = at // columns
+                tap = at - row * columns
+                c = tap // (g.FH * g.FW)
+                uv = tap - c * g.FH * g.FW
+                n = row // (g.OH * g.OW)
+                ij = row - n * g.OH * g.OW
+                y = ij // g.OW * g.stride_h + uv // g.FW * g.dilation_h - g.pad_top
+                x_at = ij % g.OW * g.stride_w + uv % g.FW * g.dilation_w - g.pad_left
+                inside = y >= 0 and y < g.H and x_at >= 0 and x_at < g.W
+                col[at] = x[((n * g.C + c) * g.H + y) * g.W + x_at] if inside else T(0)
+
+    return kernel
+
+
+@family("T[] T[] i g", sizes=Sizes)
+def pixels(T: Type) -> Any:
+    """Each pixel: the sum over the taps under which a window holds it."""
+
+    def kernel(images, col, count, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                plane = at // (g.H * g.W)
+                n = plane // g.C
+                c = plane - n * g.C
+                y = (at - plane * g.H * g.W) // g.W + g.pad_top
+                x_at = at % g.W + g.pad_left
+                total = T(0)
+                for up in range(g.FH):
+                    i = y - up * g.dilation_h
+                    if i >= 0 and i % g.stride_h == 0 and i // g.stride_h < g.OH:
+                        for v in range(g.FW):
+                            j = x_at - v * g.dilation_w
+                            if j >= 0 and j % g.stride_w == 0 and j // g.stride_w < g.OW:
+                                row = (n * g.OH + i // g.stride_h) * g.OW + j // g.stride_w
+                                total += col[((row * g.C + c) * g.FH + up) * g.FW + v]
+                images[at] = total
+
+    return kernel
+
+
+@entry("out")
+def im2col(out: Any, x: Any, p: Window) -> None:
+    count = p.N * p.OH * p.OW * p.C * p.FH * p.FW
+    windows.each(p.dtype, count, flat(out), flat(x), count, _sizes(p))
+
+
+@entry("out")
+def col2im(out: Any, col: Any, p: Window) -> None:
+    count = p.N * p.C * p.H * p.W
+    pixels.each(p.dtype, count, flat(out), flat(col), count, _sizes(p))

@@ -1,0 +1,326 @@
+"""Pooling in CUDA: a thread for each number of the result, forward and backward; nothing is added by two at once.
+
+Backward of the maximum: a pixel gathers from the windows that hold it those whose index names it, so that sums have one
+order. An index outside of its window (which max_pool2d never gives) therefore adds nothing here.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..._problem import AdaptivePool2d, Pool2d
+from .._cuda import sums
+from .._cuda.arrays import entry, flat
+from .._cuda.kernels import EACH, WIDTH, Family, Type, family
+from .._cuda.shim import cuda, require
+
+require()
+
+
+class Sizes(NamedTuple):
+    """Those of a Problem, by its names."""
+
+    H: int
+    W: int
+    FH: int
+    FW: int
+    OH: int
+    OW: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_bottom: int
+    pad_left: int
+    pad_right: int
+    dilation_h: int
+    dilation_w: int
+    count_include_pad: int
+    divisor: int
+
+
+class Grid(NamedTuple):
+    """Planes of H x W in OH x OW bins."""
+
+    H: int
+    W: int
+    OH: int
+    OW: int
+
+
+def _sizes(p: Pool2d) -> Sizes:
+    return Sizes(*(int(getattr(p, name)) for name in Sizes._fields))
+
+
+def _each(value: Any) -> Any:
+    """The body of a kernel (out, x, count, height, width, g): out[i] = value(x, plane, row, column, g)."""
+
+    def kernel(out, x, count, height, width, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                plane = at // (height * width)
+                row = (at - plane * height * width) // width
+                out[at] = value(x, plane, row, at % width, g)
+
+    return kernel
+
+
+def _run(kernels: Family, p: Any, out: Any, x: Any, height: int, width: int, g: Any) -> None:
+    count = p.N * p.C * height * width
+    kernels.each(p.dtype, count, flat(out), flat(x), count, height, width, g)
+
+
+@family("T[] i[] T[] i g", sizes=Sizes)
+def maxima(T: Type) -> Any:
+    """The first maximum of each window, and its place; a NaN wins."""
+
+    def kernel(out, indices, x, count, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                plane = at // (g.OH * g.OW)
+                top = (at - plane * g.OH * g.OW) // g.OW * g.stride_h - g.pad_top
+                left = at % g.OW * g.stride_w - g.pad_left
+                best, place = T(-np.inf), -1
+                for i in range(g.FH):
+                    row = top + i * g.dilation_h
+                    if row >= 0 and row < g.H:
+                        for j in range(g.FW):
+                            column = left + j * g.dilation_w
+                            if column >= 0 and column < g.W:
+                                value = x[(plane * g.H + row) * g.W + column]
+                                if value > best or value != value or place < 0:
+                                    best, place = value, row * g.W + column
+                out[at] = best
+                indices[at] = place
+
+    return kernel
+
+
+@family("T[] T[] i[] i g", sizes=Sizes)
+def from_maxima(T: Type) -> Any:
+    """Each pixel: the sum of dout over the windows whose index names it."""
+
+    def kernel(dx, dout, indices, count, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                plane = at // (g.H * g.W)
+                pixel = at - plane * g.H * g.W
+                y, x = pixel // g.W + g.pad_top, pixel % g.W + g.pad_left
+                total = T(0)
+                for i in range(g.FH):
+                    row = y - i * g.dilation_h
+                    if row >= 0 and row % g.stride_h == 0 and row // g.stride_h < g.OH:
+                        for j in range(g.FW):
+                            column = x - j * g.dilation_w
+                            if column >= 0 and column % g.stride_w == 0 and column // g.stride_w < g.OW:
+                                window = (plane * g.OH + row // g.stride_h) * g.OW + column // g.stride_w
+                                if indices[window] == pixel:
+                                    total += dout[window]
+                dx[at] = total
+
+    return kernel
+
+
+@cuda.jit(device=True)
+def divisor_at(i, j, g):
+    """What the mean of window (i, j) divides by."""
+    if g.divisor > 0:
+        return g.divisor
+    top, left = i * g.stride_h - g.pad_top, j * g.stride_w - g.pad_left
+    if g.count_include_pad:
+        return (min(top + g.FH, g.H + g.pad_bottom) - top) * (min(left + g.FW, g.W + g.pad_right) - left)
+    return (min(top + g.FH, g.H) - max(top, 0)) * (min(left + g.FW, g.W) - max(left, 0))
+
+
+@family("T[] T[] i i i g", sizes=Sizes)
+def means(T: Type) -> Any:
+    """The mean of each window."""
+
+    @cuda.jit(device=True)
+    def value(x, plane, i, j, g):
+        top, left = i * g.stride_h - g.pad_top, j * g.stride_w - g.pad_left
+        total = T(0)
+        for row in range(max(top, 0), min(top + g.FH, g.H)):
+            for column in range(max(left, 0), min(left + g.FW, g.W)):
+                total += x[(plane * g.H + row) * g.W + column]
+        return total / T(divisor_at(i, j, g))
+
+    return _each(value)
+
+
+@family("T[] T[] i i i g", sizes=Sizes)
+def from_means(T: Type) -> Any:
+    """Each pixel: the sum over the windows that hold it of dout / divisor."""
+
+    @cuda.jit(device=True)
+    def value(dout, plane, y, x, g):
+        y, x = y + g.pad_top, x + g.pad_left
+        total = T(0)
+        for i in range(max(y - g.FH + g.stride_h, 0) // g.stride_h, min(y // g.stride_h + 1, g.OH)):
+            for j in range(max(x - g.FW + g.stride_w, 0) // g.stride_w, min(x // g.stride_w + 1, g.OW)):
+                total += dout[(plane * g.OH + i) * g.OW + j] / T(divisor_at(i, j, g))
+        return total
+
+    return _each(value)
+
+
+@family("T[] T[] i i i g", sizes=Grid)
+def bin_means(T: Type) -> Any:
+    """The mean of each bin."""
+
+    @cuda.jit(device=True)
+    def value(x, plane, i, j, g):
+        top, bottom = i * g.H // g.OH, -(-(i + 1) * g.H // g.OH)
+        left, right = j * g.W // g.OW, -(-(j + 1) * g.W // g.OW)
+        total = T(0)
+        for row in range(top, bottom):
+            for column in range(left, right):
+                total += x[(plane * g.H + row) * g.W + column]
+        return total / T((bottom - top) * (right - left))
+
+    return _each(value)
+
+
+@family("T[] T[] i i i g", sizes=Grid)
+def from_bin_means(T: Type) -> Any:
+    """Each pixel: the sum over the bins that hold it of dout / size of the bin."""
+
+    @cuda.jit(device=True)
+    def value(dout, plane, y, x, g):
+        total = T(0)
+        for i in range(y * g.OH // g.H, -(-(y + 1) * g.OH // g.H)):
+            height = -(-(i + 1) * g.H // g.OH) - i * g.H // g.OH
+            for j in range(x * g.OW // g.W, -(-(x + 1) * g.OW // g.W)):
+                width = -(-(j + 1) * g.W // g.OW) - j * g.W // g.OW
+                total += dout[(plane * g.OH + i) * g.OW + j] / T(height * width)
+        return total
+
+    return _each(value)
+
+
+def _walk_weights(T: Type) -> Any:
+    """Device functions that walk over a window's weights max(x, 0), or ones where all are zero (`even`)."""
+
+    @cuda.jit(device=True)
+    def weight(value, even):
+        return T(1) if even else (T(0) if value < T(0) else value)
+
+    @cuda.jit(device=True)
+    def totals(x, plane, top, left, even, g):
+        """(sum of weights, sum of weight * x)."""
+        total, moment = T(0), T(0)
+        for i in range(max(-top, 0), min(g.FH, g.H - top)):
+            for j in range(max(-left, 0), min(g.FW, g.W - left)):
+                value = x[(plane * g.H + top + i) * g.W + left + j]
+                total += weight(value, even)
+                moment += weight(value, even) * value
+        return total, moment
+
+    return weight, totals
+
+
+@family("T[] i[] T[] T[] i g", sizes=Sizes)
+def draws(T: Type) -> Any:
+    """The first element of each window at which the running sum of weights exceeds u times their total."""
+    weight, totals = _walk_weights(T)
+
+    def kernel(out, indices, x, uniform, count, g):
+        at = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
+        if at < count:
+            plane = at // (g.OH * g.OW)
+            top = (at - plane * g.OH * g.OW) // g.OW * g.stride_h - g.pad_top
+            left = at % g.OW * g.stride_w - g.pad_left
+            total = totals(x, plane, top, left, False, g)[0]
+            even = total == T(0)
+            total = totals(x, plane, top, left, even, g)[0]
+            limit, running = uniform[at] * total, T(0)
+            drawn, last = -1, -1
+            for i in range(max(-top, 0), min(g.FH, g.H - top)):
+                for j in range(max(-left, 0), min(g.FW, g.W - left)):
+                    pixel = (top + i) * g.W + left + j
+                    mine = weight(x[plane * g.H * g.W + pixel], even)
+                    running += mine
+                    if drawn < 0 and mine != T(0) and not (running <= limit):
+                        drawn = pixel
+                    if mine > T(0):
+                        last = pixel
+            # Rounding may leave the limit at the total itself: then the last element with a weight.
+            chosen = drawn if drawn >= 0 else last
+            indices[at] = chosen
+            out[at] = x[plane * g.H * g.W + chosen]
+
+    return kernel
+
+
+@family("T[] T[] i i i g", sizes=Sizes)
+def expectations(T: Type) -> Any:
+    """The mean of each window weighted by max(x, 0)."""
+    _, totals = _walk_weights(T)
+
+    @cuda.jit(device=True)
+    def value(x, plane, i, j, g):
+        top, left = i * g.stride_h - g.pad_top, j * g.stride_w - g.pad_left
+        total, moment = totals(x, plane, top, left, False, g)
+        if total == T(0):
+            total, moment = totals(x, plane, top, left, True, g)
+        return moment / total
+
+    return _each(value)
+
+
+@entry("out", "indices")
+def max_forward(out: Any, indices: Any, x: Any, p: Pool2d) -> None:
+    count = p.N * p.C * p.OH * p.OW
+    maxima.each(p.dtype, count, flat(out), flat(indices), flat(x), count, _sizes(p))
+
+
+@entry("dx")
+def _max_backward(dx: Any, dout: Any, indices: Any, p: Pool2d) -> None:
+    count = p.N * p.C * p.H * p.W
+    from_maxima.each(p.dtype, count, flat(dx), flat(dout), flat(indices), count, _sizes(p))
+
+
+def max_backward(dx: Any, dout: Any, indices: Any, p: Pool2d) -> bool:
+    """False if an index on the host was outside of its plane; those on the device are not brought back for a look."""
+    _max_backward(dx, dout, indices, p)
+    return not isinstance(indices, np.ndarray) or bool(((indices >= 0) & (indices < p.H * p.W)).all())
+
+
+@entry("out")
+def avg_forward(out: Any, x: Any, p: Pool2d) -> None:
+    _run(means, p, out, x, p.OH, p.OW, _sizes(p))
+
+
+@entry("dx")
+def avg_backward(dx: Any, dout: Any, p: Pool2d) -> None:
+    _run(from_means, p, dx, dout, p.H, p.W, _sizes(p))
+
+
+@entry("out")
+def adaptive_avg_forward(out: Any, x: Any, p: AdaptivePool2d) -> None:
+    if p.OH == p.OW == 1:
+        sums.sum_channels(out, x, 1, p.N * p.C, p.H * p.W, 1 / (p.H * p.W))
+    else:
+        _run(bin_means, p, out, x, p.OH, p.OW, Grid(p.H, p.W, p.OH, p.OW))
+
+
+@entry("dx")
+def adaptive_avg_backward(dx: Any, dout: Any, p: AdaptivePool2d) -> None:
+    _run(from_bin_means, p, dx, dout, p.H, p.W, Grid(p.H, p.W, p.OH, p.OW))
+
+
+@entry("out", "indices")
+def stochastic_forward(out: Any, indices: Any, x: Any, u: Any, p: Pool2d) -> None:
+    count = p.N * p.C * p.OH * p.OW
+    blocks = -(-count // WIDTH)
+    draws.launch(p.dtype, blocks, WIDTH, flat(out), flat(indices), flat(x), flat(u), count, _sizes(p))
+
+
+@entry("out")
+def stochastic_inference(out: Any, x: Any, p: Pool2d) -> None:
+    _run(expectations, p, out, x, p.OH, p.OW, _sizes(p))

@@ -1,0 +1,28 @@
+"""The CUDA kernels without a GPU: the tests of `simulated/` in a process of their own, with Numba's simulator on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.cudasim
+@pytest.mark.slow
+def test_kernels_in_the_simulator():
+    pytest.importorskip("numba")
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        Path(__file__).parent / "simulated",
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
