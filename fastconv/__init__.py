@@ -4,6 +4,7 @@
 build networks of them; ``python -m fastconv script.py`` runs a book-style script on them without an edit.
 """
 
+from ._device import to_device, to_host
 from ._dispatch import backend, backends, set_backend
 from ._memory import empty_cache, memory_stats
 from ._settings import get_float32_conv_precision, set_float32_conv_precision
@@ -26,5 +27,7 @@ __all__ = [
     "set_float32_conv_precision",
     "set_num_threads",
     "show_config",
+    "to_device",
+    "to_host",
     *_operations,
 ]

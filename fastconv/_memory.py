@@ -1,16 +1,19 @@
-"""Where results live: pooled, 64-byte aligned arrays that the caller owns, or the caller's own `out`."""
+"""Where results live: pooled, 64-byte aligned arrays that the caller owns, its own `out`, or a device's memory."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from . import _device
 from ._check import arguments as arg
 
 try:
-    from .kernels._cpu.engine import empty, empty_cache, memory_stats
+    from .kernels._cpu.engine import empty as pooled
+    from .kernels._cpu.engine import empty_cache, memory_stats
 except ImportError:  # a build without the compiled engine: the NumPy reference alone
 
-    def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    def pooled(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
 
     def memory_stats() -> dict[str, int]:
@@ -20,23 +23,69 @@ except ImportError:  # a build without the compiled engine: the NumPy reference 
         pass
 
 
-__all__ = ["empty", "empty_cache", "empty_like", "memory_stats", "result", "zeros"]
+__all__ = [
+    "add_to_channels",
+    "deliver",
+    "empty",
+    "empty_cache",
+    "filled",
+    "inverse_std",
+    "memory_stats",
+    "pooled",
+    "result",
+    "same_place",
+    "sum_channels",
+    "zeros",
+]
 
-
-def empty_like(a: np.ndarray) -> np.ndarray:
-    return empty(a.shape, a.dtype)
+empty: dict[str, Callable[[tuple[int, ...], Any], Any]] = {"cpu": pooled, "cuda": _device.empty}
+"""By a Problem's device: a new array of a shape and dtype, not initialised."""
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    a = empty(shape, dtype)
+    a = pooled(shape, dtype)
     a.fill(0)
     return a
 
 
-def result(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...]) -> np.ndarray:
+def filled(count: int, value: float, dtype: np.dtype, device: str) -> Any:
+    """`count` times the same number, for reading."""
+    return np.full(count, value, dtype) if device == "cpu" else _device.arrays().filled(count, value, dtype)
+
+
+def same_place(a: np.ndarray, device: str) -> Any:
+    """An ndarray where the others are."""
+    return a if device == "cpu" else _device.to_device(a)
+
+
+def add_to_channels(y: Any, b: Any) -> None:
+    """y[n, c] += b[c]."""
+    if _device.is_device(y):
+        _device.between().add_to_channels(y, b)
+    else:
+        y += b[:, None, None]
+
+
+def sum_channels(y: Any) -> Any:
+    """The sum of each channel of y (N, C, H, W)."""
+    return _device.between().sum_channels(y) if _device.is_device(y) else y.sum(axis=(0, 2, 3))
+
+
+def inverse_std(var: Any, eps: float) -> Any:
+    """1 / sqrt(var + eps)."""
+    if _device.is_device(var):
+        return _device.between().inverse_std(var, eps)
+    return 1 / np.sqrt(var + var.dtype.type(eps))
+
+
+def result(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...], device: str = "cpu"
+) -> np.ndarray:
     """The array a kernel writes: a new one, or the user's `out` when the kernel may write it directly."""
     if out is None:
-        return empty(shape, dtype)
+        return empty[device](shape, dtype)
+    if device != "cpu":
+        raise TypeError(f"out: expected None, since the arrays are on {device}")
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out: expected an ndarray, got {type(out).__name__}")
     arg.shape("out", out, shape, "the result's shape")
@@ -44,7 +93,9 @@ def result(out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.n
         raise ValueError("out: expected a writeable array, got a read-only one")
     direct = out.dtype == dtype and out.flags.carray
     return (
-        out if direct and not any(np.may_share_memory(out, a) for a in inputs if a is not None) else empty(shape, dtype)
+        out
+        if direct and not any(np.may_share_memory(out, a) for a in inputs if a is not None)
+        else pooled(shape, dtype)
     )
 
 

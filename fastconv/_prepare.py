@@ -29,14 +29,14 @@ def conv2d(
     activation: str | None,
 ) -> tuple[Any, Shape]:
     """The step and the shape of its result, for images of `shape` in the dtype of w."""
-    x = memory.empty(shape, w.dtype)
+    x = memory.pooled(shape, w.dtype)
     p, _, *given = check.conv2d(x, w, b, stride, padding, dilation, groups, activation)
     return _prepared("conv2d_forward", p, (w, b), given), p.out_shape
 
 
 def affine(shape: Shape, w: Array, b: Array | None, activation: str | None, scale: float) -> tuple[Any, Shape]:
     """The same for `scale` times an affine map."""
-    p, _, *given = check.affine(memory.empty(shape, w.dtype), w, b, activation)
+    p, _, *given = check.affine(memory.pooled(shape, w.dtype), w, b, activation)
     return _prepared("affine_forward", p, (w, b), given, scale), (p.N, p.M)
 
 
@@ -44,13 +44,13 @@ def max_pool2d(
     shape: Shape, dtype: npt.DTypeLike, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool
 ) -> tuple[Any, Shape]:
     """The same for maxima without their indices."""
-    p, _ = check.max_pool2d(memory.empty(shape, dtype), kernel_size, stride, padding, 1, ceil_mode)
+    p, _ = check.max_pool2d(memory.pooled(shape, dtype), kernel_size, stride, padding, 1, ceil_mode)
     return _prepared("max_pool2d_forward", p), p.out_shape
 
 
 def elementwise(op: str, shape: Shape, dtype: npt.DTypeLike, negative_slope: float = 0.0) -> tuple[Any, Shape]:
     """The same for "relu", "leaky_relu", "sigmoid" or "tanh"."""
-    p, x = check.elementwise(memory.empty(shape, dtype), negative_slope)
+    p, x = check.elementwise(memory.pooled(shape, dtype), negative_slope)
     return _prepared(f"{op}_forward", p, (), (), x[0].size), shape
 
 

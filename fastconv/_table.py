@@ -23,7 +23,7 @@ batch_norm_inference(out, x, gamma, beta, mean, var, p)
 batch_norm_backward(dx, dgamma, dbeta, dout, x, gamma, mean, inv_std, p)
 relu_forward(out, x, p), relu_backward(dx, dout, x, p); leaky_relu alike; sigmoid, tanh: backward from y
 softmax_forward(out, x, p), softmax_backward(dx, dout, y, p); log_softmax alike
-cross_entropy_forward(out, x, t, p) -> float, cross_entropy_backward(dx, y, t, p)
+cross_entropy_forward(out, x, t, p) -> float, or what float() takes; cross_entropy_backward(dx, y, t, p)
 dropout_forward(out, mask, x, seed, p), dropout_backward(dx, dout, mask, p)
 sgd(params, grads, hyper, p), momentum(params, grads, velocities, hyper, p), ...   lists of dense arrays, hyper a dict
 """

@@ -4,6 +4,7 @@ One function per operation, with the operation's own signature; each returns the
 not look at the numbers in their float arrays are `remembered`: a call like an earlier one gets its Problem at once.
 """
 
+from .arguments import dense
 from .rows import (
     affine,
     affine_backward,
@@ -53,6 +54,7 @@ __all__ = [
     "conv2d_backward",
     "conv_transpose2d",
     "conv_transpose2d_backward",
+    "dense",
     "dropout",
     "dropout_backward",
     "elementwise",

@@ -10,17 +10,26 @@ from typing import Any
 
 import numpy as np
 
+from .._device import is_device, taken, where
+
 FLOATS = "float16, float32 or float64"
 
 
 def array(name: str, a: Any, ndim: tuple[int, ...] | None = None) -> np.ndarray:
     """`a` as an ndarray of real numbers (not copied when it is one)."""
+    if is_device(a):
+        a = taken(name, a)
+        return _checked(name, a, ndim)
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError(f"{name}: masked arrays are not supported; fill it first")
     try:
         a = np.asarray(a)
     except (ValueError, TypeError) as error:
         raise TypeError(f"{name}: expected an array of numbers, got {type(a).__name__} ({error})") from None
+    return _checked(name, a, ndim)
+
+
+def _checked(name: str, a: Any, ndim: tuple[int, ...] | None) -> Any:
     if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
         raise TypeError(f"{name}: expected {FLOATS} (integers are promoted), got dtype {a.dtype}")
     if ndim is not None and a.ndim not in ndim:
@@ -37,14 +46,16 @@ def shape(name: str, a: np.ndarray, expected: tuple[int, ...], why: str) -> None
         raise ValueError(f"{name}: expected shape {expected} ({why}), got {a.shape}")
 
 
-def dtypes(*arrays: np.ndarray | None) -> tuple[np.dtype, np.dtype]:
-    """(dtype computed in, dtype of the result) by NumPy's promotion; integers alone become float64."""
+def kind(*arrays: np.ndarray | None) -> dict[str, Any]:
+    """What is common to all Problems: the dtype computed in and that of the result by NumPy's promotion (integers alone
+    become float64), and the device."""
     result = np.result_type(*(a.dtype for a in arrays if a is not None))
     if result.kind != "f":
         result = np.dtype(np.float64)
     if not result.isnative:
         result = result.newbyteorder("=")
-    return (np.dtype(np.float32) if result == np.float16 else result), result
+    compute = np.dtype(np.float32) if result == np.float16 else result
+    return {"dtype": compute, "result_dtype": result, "device": where(arrays)}
 
 
 def dense(dtype: np.dtype, *arrays: np.ndarray | None) -> list[Any]:
@@ -53,7 +64,7 @@ def dense(dtype: np.dtype, *arrays: np.ndarray | None) -> list[Any]:
         # np.require would make a view where the dtype is equal but another object
         a
         if a is None or (a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned)
-        else np.require(a, dtype, ("C", "A"))
+        else (a.astype(dtype) if is_device(a) else np.require(a, dtype, ("C", "A")))
         for a in arrays
     ]
 

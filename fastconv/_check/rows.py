@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from .._device import is_device, taken, to_device, where
 from .._problem import Affine, BatchNorm, CrossEntropy, Dropout, Elementwise, Softmax, Update
 from . import arguments as arg
 from .remembered import all_below, dense_lists, is_dense_int64, remembered
 from .windows import activation_of, images, needs_of, not_empty, vector
+
+
+def _is_array(a: Any) -> bool:
+    return isinstance(a, np.ndarray) or is_device(a)
 
 
 def _rows(name: str, x: np.ndarray, K: int, W_shape: tuple[int, ...]) -> np.ndarray:
@@ -27,12 +32,12 @@ def affine(x, W, b=None, activation=None, transposed=False, names=("W", "b")):
     unbatched = x.ndim == 1
     x = _rows("x", x, K, W.shape)
     b = vector(b, M, f"{names[0]}'s {M} outputs", names[1])
-    dtype, result = arg.dtypes(x, W, b)
+    kind = arg.kind(x, W, b)
     p = Affine(
-        dtype=dtype, result_dtype=result, unbatched=unbatched, N=x.shape[0], K=K, M=M,
+        **kind, unbatched=unbatched, N=x.shape[0], K=K, M=M,
         transposed=transposed, activation=activation_of(activation),
     )  # fmt: skip
-    return p, *arg.dense(dtype, x, W, b)
+    return p, *arg.dense(kind["dtype"], x, W, b)
 
 
 def leading_axes(x, weight, name="x"):
@@ -49,9 +54,9 @@ def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, name
     dout = arg.array("dout", dout)
     dout = dout[None] if p.unbatched and dout.ndim == 1 else dout
     arg.shape("dout", dout, (p.N, p.M), "(N, out)")
-    dtype, result = arg.dtypes(dout, x, W)
-    p = Affine(dtype=dtype, result_dtype=result, unbatched=p.unbatched, N=p.N, K=p.K, M=p.M, transposed=transposed)
-    return p, *arg.dense(dtype, dout, x, W), needs_of(needs)
+    kind = arg.kind(dout, x, W)
+    p = Affine(**kind, unbatched=p.unbatched, N=p.N, K=p.K, M=p.M, transposed=transposed)
+    return p, *arg.dense(kind["dtype"], dout, x, W), needs_of(needs)
 
 
 @remembered
@@ -62,6 +67,7 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
     N, C, P = x.shape[0], x.shape[1], math.prod(x.shape[2:])
     given = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
     vectors = {name: vector(v, C, "x's channels", name) for name, v in given.items()}
+    where((x, *given.values()))
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean, running_var: expected both or neither")
     if training:
@@ -69,42 +75,43 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
             raise ValueError(f"x: expected more than one value per channel when training, got shape {x.shape}")
         for name in ("running_mean", "running_var"):
             v = given[name]
-            if v is not None and not (isinstance(v, np.ndarray) and v.dtype.kind == "f" and v.flags.writeable):
+            if v is not None and not (_is_array(v) and v.dtype.kind == "f" and (is_device(v) or v.flags.writeable)):
                 raise TypeError(f"{name}: expected a writeable float array (it is updated in place), got {v!r}")
     elif running_mean is None:
         raise ValueError("running_mean, running_var: expected arrays when training is False, got None")
-    dtype, result = arg.dtypes(x, vectors["gamma"], vectors["beta"])
+    kind = arg.kind(x, vectors["gamma"], vectors["beta"])
     p = BatchNorm(
-        dtype=dtype, result_dtype=result, N=N, C=C, P=P, training=bool(training),
+        **kind, N=N, C=C, P=P, training=bool(training),
         momentum=arg.real("momentum", momentum, 0, 1), eps=arg.real("eps", eps, 0),
     )  # fmt: skip
-    x, gamma, beta = arg.dense(dtype, x, vectors["gamma"], vectors["beta"])
-    return p, x, gamma, beta, running_mean, running_var
+    x, gamma, beta = arg.dense(kind["dtype"], x, vectors["gamma"], vectors["beta"])
+    return p, x, gamma, beta, vectors["running_mean"], vectors["running_var"]
 
 
-def batch_norm_backward(dout, shape, dtype):
+def batch_norm_backward(dout, x, dtype):
     dout = arg.array("dout", dout)
-    arg.shape("dout", dout, shape, "the shape of batch_norm's x")
+    arg.shape("dout", dout, x.shape, "the shape of batch_norm's x")
+    arg.kind(dout, x)
     return arg.dense(dtype, dout)[0]
 
 
 @remembered
 def elementwise(x, negative_slope=0.0):
     x = arg.array("x", x)
-    dtype, result = arg.dtypes(x)
+    kind = arg.kind(x)
     slope = arg.real("negative_slope", negative_slope)
-    p = Elementwise(dtype=dtype, result_dtype=result, size=x.size, negative_slope=slope)
-    return p, *arg.dense(dtype, x)
+    p = Elementwise(**kind, size=x.size, negative_slope=slope)
+    return p, *arg.dense(kind["dtype"], x)
 
 
 @remembered
 def elementwise_backward(dout, saved, name, negative_slope=0.0):
     dout, saved = arg.array("dout", dout), arg.array(name, saved)
     arg.shape("dout", dout, saved.shape, f"the shape of {name}")
-    dtype, result = arg.dtypes(dout, saved)
+    kind = arg.kind(dout, saved)
     slope = arg.real("negative_slope", negative_slope)
-    p = Elementwise(dtype=dtype, result_dtype=result, size=dout.size, negative_slope=slope)
-    return p, *arg.dense(dtype, dout, saved)
+    p = Elementwise(**kind, size=dout.size, negative_slope=slope)
+    return p, *arg.dense(kind["dtype"], dout, saved)
 
 
 @remembered
@@ -113,12 +120,12 @@ def softmax(x, axis=-1):
     if x.ndim == 0:
         raise ValueError("x: expected at least 1-D, got a scalar")
     at = arg.axis(axis, x.ndim)
-    dtype, result = arg.dtypes(x)
+    kind = arg.kind(x)
     p = Softmax(
-        dtype=dtype, result_dtype=result, outer=math.prod(x.shape[:at]), n=x.shape[at],
+        **kind, outer=math.prod(x.shape[:at]), n=x.shape[at],
         inner=math.prod(x.shape[at + 1 :]),
     )  # fmt: skip
-    return p, *arg.dense(dtype, x)
+    return p, *arg.dense(kind["dtype"], x)
 
 
 @remembered
@@ -126,16 +133,17 @@ def softmax_backward(dout, y, axis=-1):
     p, y = softmax(arg.array("y", y), axis)
     dout = arg.array("dout", dout)
     arg.shape("dout", dout, y.shape, "the shape of y")
-    dtype, result = arg.dtypes(dout, y)
-    p = Softmax(dtype=dtype, result_dtype=result, outer=p.outer, n=p.n, inner=p.inner)
-    return p, *arg.dense(dtype, dout, y)
+    kind = arg.kind(dout, y)
+    p = Softmax(**kind, outer=p.outer, n=p.n, inner=p.inner)
+    return p, *arg.dense(kind["dtype"], dout, y)
 
 
 @remembered
 def softmax_cross_entropy(x, t, name="x", offset=0.0):
     if is_dense_int64(t) and t.ndim == 1 and np.shape(x)[:-1] == t.shape:  # labels, as a training loop has them
         p, x = _labelled_scores(x, name, offset)
-        return p, x, _classes(t, p.C)
+        t = _classes(t, p.C)
+        return p, x, t if p.device == "cpu" else to_device(t)
     x = arg.array(name, x, (1, 2))
     unbatched = x.ndim == 1
     x = x[None] if unbatched else x
@@ -143,14 +151,17 @@ def softmax_cross_entropy(x, t, name="x", offset=0.0):
     if C == 0:
         raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
     t = arg.array("t", t)
-    dtype, result = arg.dtypes(x)
+    kind = arg.kind(x)
     common: dict[str, Any] = {
-        "dtype": dtype, "result_dtype": result, "unbatched": unbatched, "N": N, "C": C,
-        "offset": arg.real("offset", offset, 0),
+        **kind, "unbatched": unbatched, "N": N, "C": C, "offset": arg.real("offset", offset, 0),
     }  # fmt: skip
     if t.size == x.size and t.shape in (x.shape, (C,)) and not (t.shape == (N,) and t.dtype.kind in "iu" and C == 1):
-        return CrossEntropy(labels=False, **common), *arg.dense(dtype, x, t.reshape(N, C))
-    return CrossEntropy(labels=True, **common), *arg.dense(dtype, x), labels(t, N, C)
+        x, t = arg.dense(kind["dtype"], x, t.reshape(N, C))
+    else:
+        (x,), t = arg.dense(kind["dtype"], x), labels(t, N, C)
+    t = to_device(t) if is_device(x) else t  # a batch's targets often come from the host
+    where((x, t))
+    return CrossEntropy(labels=t.ndim == 1, **common), x, t
 
 
 @remembered
@@ -159,10 +170,10 @@ def _labelled_scores(x, name, offset):
     x = arg.array(name, x, (2,))
     if x.shape[1] == 0:
         raise ValueError(f"{name}: expected at least one class, got shape {x.shape}")
-    dtype, result = arg.dtypes(x)
+    kind = arg.kind(x)
     offset = arg.real("offset", offset, 0)
-    p = CrossEntropy(dtype=dtype, result_dtype=result, N=x.shape[0], C=x.shape[1], labels=True, offset=offset)
-    return p, *arg.dense(dtype, x)
+    p = CrossEntropy(**kind, N=x.shape[0], C=x.shape[1], labels=True, offset=offset)
+    return p, *arg.dense(kind["dtype"], x)
 
 
 def _classes(t: np.ndarray, C: int) -> np.ndarray:
@@ -181,6 +192,10 @@ def labels(t: np.ndarray, N: int, C: int) -> np.ndarray:
         )
     if t.shape not in ((N,), (N, 1)) and not (N == 1 and t.ndim == 0):
         raise ValueError(f"t: expected labels of shape {(N,)} or targets of shape {(N, C)}, got shape {t.shape}")
+    if is_device(t):  # its numbers stay there: a label that is no class meets no score
+        if t.dtype != np.int64:
+            raise TypeError(f"t: expected labels of int64 on the device, got dtype {t.dtype}")
+        return t.reshape(N)
     return _classes(np.require(t.reshape(N), np.int64, ("C", "A")), C)
 
 
@@ -194,7 +209,7 @@ def same_shape(y, t, reduction="half_sum"):
     arg.shape("t", t, y.shape, "the shape of y")
     if reduction not in ("half_sum", "mean", "sum"):
         raise ValueError(f"reduction: expected 'half_sum', 'mean' or 'sum', got {reduction!r}")
-    dtype, _ = arg.dtypes(y, t)
+    dtype = arg.kind(y, t)["dtype"]
     return arg.dense(dtype, y, t)
 
 
@@ -202,25 +217,26 @@ def same_shape(y, t, reduction="half_sum"):
 def dropout(x, ratio=0.5, inverted=True, planes=False):
     x = images("x", x)[0] if planes else arg.array("x", x)
     ratio = arg.real("ratio", ratio, 0, 1)
-    dtype, result = arg.dtypes(x)
+    kind = arg.kind(x)
     repeat = math.prod(x.shape[2:]) if planes else 1
     # 1/(1 - ratio) is infinite at 1, where nothing is kept: any finite scale gives the right zeros.
     scale = 1.0 / (1.0 - ratio) if inverted and ratio < 1 else 1.0
     p = Dropout(
-        dtype=dtype, result_dtype=result, size=x.size // max(repeat, 1), repeat=repeat,
+        **kind, size=x.size // max(repeat, 1), repeat=repeat,
         threshold=round(ratio * 2**32), scale=scale,
     )  # fmt: skip
-    return p, *arg.dense(dtype, x)
+    return p, *arg.dense(kind["dtype"], x)
 
 
 def dropout_backward(dout, mask, ratio=0.5, inverted=True, planes=False):
     p, dout = dropout(arg.array("dout", dout), ratio, inverted, planes)
-    mask = np.asarray(mask)
+    mask = taken("mask", mask) if is_device(mask) else np.asarray(mask)
+    where((dout, mask))
     if mask.dtype != np.bool_:
         raise TypeError(f"mask: expected the bool mask that dropout gave, got dtype {mask.dtype}")
     if mask.size != p.size:
         raise ValueError(f"mask: expected the mask that dropout gave for shape {dout.shape}, got shape {mask.shape}")
-    return p, dout, np.ascontiguousarray(mask)
+    return p, dout, mask if is_device(mask) else np.ascontiguousarray(mask)
 
 
 def rng(value: Any) -> np.random.Generator:
@@ -247,14 +263,16 @@ def update(*groups, **hyper) -> tuple[list[tuple[Update, list, list]], dict[str,
         if len(group) != len(lists[0]):
             raise ValueError(f"{name}: expected {len(lists[0])} arrays to match params, got {len(group)}")
         for i, (a, like) in enumerate(zip(group, lists[0], strict=True)):
-            if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
+            if not _is_array(a) or a.dtype.kind != "f":
                 raise TypeError(f"{name}[{i}]: expected a float array, got {getattr(a, 'dtype', type(a).__name__)}")
             arg.shape(f"{name}[{i}]", a, like.shape, f"the shape of params[{i}]")
-            if name != "grads" and not a.flags.writeable:
+            if name != "grads" and not is_device(a) and not a.flags.writeable:
                 raise ValueError(f"{name}[{i}]: expected a writeable array (it is updated in place)")
+    device = where(tuple(a for group in lists for a in group))
+    lists = [[arg.array(name, a) for a in group] for name, group in zip(names, lists, strict=False)]
     jobs = []
     for given in sorted({a.dtype for a in lists[0]}, key=str):
-        compute, _ = arg.dtypes(np.empty(0, given))
+        compute = arg.kind(np.empty(0, given))["dtype"]
         rows = [row for row in zip(*lists, strict=True) if row[0].dtype == given]
         dense = [arg.dense(compute, *row) for row in rows]
         back = [
@@ -264,10 +282,10 @@ def update(*groups, **hyper) -> tuple[list[tuple[Update, list, list]], dict[str,
             if i != 1 and a is not d
         ]
         columns = [list(column) for column in zip(*dense, strict=True)]
-        jobs.append((_update(compute, given), columns, back))
+        jobs.append((_update(compute, given, device), columns, back))
     return jobs, rates
 
 
 @cache
-def _update(compute: np.dtype, given: np.dtype) -> Update:
-    return Update(dtype=compute, result_dtype=given)
+def _update(compute: np.dtype, given: np.dtype, device: str = "cpu") -> Update:
+    return Update(dtype=compute, result_dtype=given, device=device)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._device import is_device, taken, where
 from .._problem import AdaptivePool2d, Conv2d, Pool2d, Window
 from .._settings import settings
 from . import arguments as arg
@@ -64,9 +65,9 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
     kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
     strides = arg.pair("stride", stride, 1)
     pads = arg.padding(pad, kernel, strides, (1, 1), words=False)
-    dtype, result = arg.dtypes(x)
-    p = Window(dtype=dtype, result_dtype=result, **_window(x.shape, kernel, strides, pads, (1, 1)))
-    return p, *arg.dense(dtype, x)
+    kind = arg.kind(x)
+    p = Window(**kind, **_window(x.shape, kernel, strides, pads, (1, 1)))
+    return p, *arg.dense(kind["dtype"], x)
 
 
 @remembered
@@ -76,10 +77,10 @@ def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0):
     kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
     strides = arg.pair("stride", stride, 1)
     pads = arg.padding(pad, kernel, strides, (1, 1), words=False)
-    dtype, result = arg.dtypes(col)
-    p = Window(dtype=dtype, result_dtype=result, **_window(shape, kernel, strides, pads, (1, 1)))
+    kind = arg.kind(col)
+    p = Window(**kind, **_window(shape, kernel, strides, pads, (1, 1)))
     arg.shape("col", col, (p.N * p.OH * p.OW, p.C * p.FH * p.FW), "(N*OH*OW, C*FH*FW)")
-    return p, *arg.dense(dtype, col)
+    return p, *arg.dense(kind["dtype"], col)
 
 
 def _shape4(name: str, shape: Any, unbatched: bool = False) -> tuple[int, ...]:
@@ -118,9 +119,9 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=N
     sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
     not_empty("x", x)
     b = vector(b, w.shape[0], "w's filters")
-    dtype, result = arg.dtypes(x, w, b)
-    p = Conv2d(dtype=dtype, result_dtype=result, unbatched=unbatched, activation=activation_of(activation), **sizes)
-    return p, *arg.dense(dtype, x, w, b)
+    kind = arg.kind(x, w, b)
+    p = Conv2d(**kind, unbatched=unbatched, activation=activation_of(activation), **sizes)
+    return p, *arg.dense(kind["dtype"], x, w, b)
 
 
 def vector(b: Any, n: int, why: str, name: str = "b") -> np.ndarray | None:
@@ -137,10 +138,10 @@ def conv2d_backward(dout, x, w, stride=1, padding=0, dilation=1, groups=1, needs
     sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
     not_empty("x", x)
     dout, _ = images("dout", dout)
-    dtype, result = arg.dtypes(dout, x, w)
-    p = Conv2d(dtype=dtype, result_dtype=result, unbatched=unbatched, **sizes)
+    kind = arg.kind(dout, x, w)
+    p = Conv2d(**kind, unbatched=unbatched, **sizes)
     arg.shape("dout", dout, p.out_shape, "(N, FN, OH, OW), the shape of conv2d's result")
-    return p, *arg.dense(dtype, dout, x, w), needs_of(needs)
+    return p, *arg.dense(kind["dtype"], dout, x, w), needs_of(needs)
 
 
 def needs_of(needs: Any) -> tuple[bool, bool, bool]:
@@ -183,14 +184,14 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     if min(out) < 1:
         raise ValueError(f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}")
     b = vector(b, w.shape[1] * G, "the result's channels")
-    dtype, result = arg.dtypes(x, w, b)
+    kind = arg.kind(x, w, b)
     p = Conv2d(
-        dtype=dtype, result_dtype=result, unbatched=unbatched, precision=settings.float32_conv_precision,
+        **kind, unbatched=unbatched, precision=settings.float32_conv_precision,
         N=N, C=w.shape[1] * G, H=out[0], W=out[1], FN=C, FH=kernel[0], FW=kernel[1], OH=H, OW=W,
         stride_h=strides[0], stride_w=strides[1], pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right,
         dilation_h=dilations[0], dilation_w=dilations[1], groups=G,
     )  # fmt: skip
-    return p, *arg.dense(dtype, x, w, b)
+    return p, *arg.dense(kind["dtype"], x, w, b)
 
 
 @remembered
@@ -200,12 +201,12 @@ def conv_transpose2d_backward(
     p, x, w, _ = conv_transpose2d(x, w, None, stride, padding, output_padding, groups, dilation)
     dout, _ = images("dout", dout)
     arg.shape("dout", dout, p.x_shape, "the shape of conv_transpose2d's result")
-    dtype, result = arg.dtypes(dout, x, w)
-    p = replace(p, dtype=dtype, result_dtype=result)
-    return p, *arg.dense(dtype, dout, x, w), needs_of(needs)
+    kind = arg.kind(dout, x, w)
+    p = replace(p, **kind)
+    return p, *arg.dense(kind["dtype"], dout, x, w), needs_of(needs)
 
 
-def _pool(x_shape, unbatched, dtypes, kernel_size, stride, padding, dilation=1, ceil_mode=False, **more) -> Pool2d:
+def _pool(x_shape, unbatched, kind, kernel_size, stride, padding, dilation=1, ceil_mode=False, **more) -> Pool2d:
     kernel = arg.pair("kernel_size", kernel_size, 1)
     strides = kernel if stride is None else arg.pair("stride", stride, 1)
     dilations = arg.pair("dilation", dilation, 1)
@@ -214,34 +215,35 @@ def _pool(x_shape, unbatched, dtypes, kernel_size, stride, padding, dilation=1, 
     if max(pads[:2]) > reach[0] // 2 or max(pads[2:]) > reach[1] // 2:
         raise ValueError(f"padding: expected at most half of the window {tuple(reach)}, got {padding!r}")
     sizes = _window(x_shape, kernel, strides, pads, dilations, bool(ceil_mode))
-    return Pool2d(dtype=dtypes[0], result_dtype=dtypes[1], unbatched=unbatched, **sizes, **more)
+    return Pool2d(**kind, unbatched=unbatched, **sizes, **more)
 
 
 @remembered
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     x, unbatched = images("x", x)
     not_empty("x", x)
-    p = _pool(x.shape, unbatched, arg.dtypes(x), kernel_size, stride, padding, dilation, ceil_mode)
+    p = _pool(x.shape, unbatched, arg.kind(x), kernel_size, stride, padding, dilation, ceil_mode)
     return p, *arg.dense(p.dtype, x)
 
 
 def max_pool2d_backward(dout, indices, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     p, dout = _max_pool2d_dout(dout, input_shape, kernel_size, stride, padding, dilation, ceil_mode)
-    if is_dense_int64(indices) and indices.shape == p.out_shape:  # as max_pool2d gave them
+    if is_dense_int64(indices) and indices.shape == p.out_shape and p.device == "cpu":  # as max_pool2d gave them
         return p, dout, indices
-    indices = np.asarray(indices)
+    indices = taken("indices", indices) if is_device(indices) else np.asarray(indices)
+    where((dout, indices))
     if indices.dtype.kind not in "iu":
         raise TypeError(f"indices: expected integers as max_pool2d gives them, got dtype {indices.dtype}")
     indices = indices[None] if p.unbatched and indices.ndim == 3 else indices
     arg.shape("indices", indices, p.out_shape, "the shape of dout")
-    return p, dout, np.require(indices, np.int64, ("C", "A"))
+    return p, dout, indices if is_device(indices) else np.require(indices, np.int64, ("C", "A"))
 
 
 @remembered
 def _max_pool2d_dout(dout, input_shape, kernel_size, stride, padding, dilation, ceil_mode):
     dout, unbatched = images("dout", dout)
     shape = _shape4("input_shape", input_shape, unbatched)
-    p = _pool(shape, unbatched, arg.dtypes(dout), kernel_size, stride, padding, dilation, ceil_mode)
+    p = _pool(shape, unbatched, arg.kind(dout), kernel_size, stride, padding, dilation, ceil_mode)
     arg.shape("dout", dout, p.out_shape, "(N, C, OH, OW)")
     return p, *arg.dense(p.dtype, dout)
 
@@ -259,7 +261,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     x, unbatched = images("x", x)
     not_empty("x", x)
     more = _average(count_include_pad, divisor_override)
-    p = _pool(x.shape, unbatched, arg.dtypes(x), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
+    p = _pool(x.shape, unbatched, arg.kind(x), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
     return p, *arg.dense(p.dtype, x)
 
 
@@ -276,7 +278,7 @@ def avg_pool2d_backward(
     dout, unbatched = images("dout", dout)
     shape = _shape4("input_shape", input_shape, unbatched)
     more = _average(count_include_pad, divisor_override)
-    p = _pool(shape, unbatched, arg.dtypes(dout), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
+    p = _pool(shape, unbatched, arg.kind(dout), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
     arg.shape("dout", dout, p.out_shape, "(N, C, OH, OW)")
     return p, *arg.dense(p.dtype, dout)
 
@@ -289,11 +291,11 @@ def stochastic_pool2d(x, kernel_size, stride=None, padding=0):
 def adaptive_avg_pool2d(x, output_size):
     x, unbatched = images("x", x)
     not_empty("x", x)
-    dtype, result = arg.dtypes(x)
+    kind = arg.kind(x)
     OH, OW = arg.pair("output_size", output_size, 1)
     N, C, H, W = x.shape
-    p = AdaptivePool2d(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
-    return p, *arg.dense(dtype, x)
+    p = AdaptivePool2d(**kind, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
+    return p, *arg.dense(kind["dtype"], x)
 
 
 @remembered
@@ -302,7 +304,7 @@ def adaptive_avg_pool2d_backward(dout, input_shape):
     N, C, H, W = _shape4("input_shape", input_shape, unbatched)
     if dout.shape[:2] != (N, C):
         raise ValueError(f"dout: expected {(N, C)} first to match input_shape, got shape {dout.shape}")
-    dtype, result = arg.dtypes(dout)
+    kind = arg.kind(dout)
     OH, OW = dout.shape[2:]
-    p = AdaptivePool2d(dtype=dtype, result_dtype=result, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
-    return p, *arg.dense(dtype, dout)
+    p = AdaptivePool2d(**kind, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
+    return p, *arg.dense(kind["dtype"], dout)

@@ -19,14 +19,14 @@ except ImportError:  # a build without the compiled kernels takes the road
 
 def _forward(op: str, x: ArrayLike, negative_slope: float = 0.0) -> NDArray:
     p, x = check.elementwise(x, negative_slope)
-    y = memory.empty(x.shape, p.dtype)
+    y = memory.empty[p.device](x.shape, p.dtype)
     kernel(f"{op}_forward", p)(y, x, p)
     return p.finish(y)
 
 
 def _backward(op: str, dout: ArrayLike, saved: ArrayLike, name: str, negative_slope: float = 0.0) -> NDArray:
     p, dout, saved = check.elementwise_backward(dout, saved, name, negative_slope)
-    dx = memory.empty(dout.shape, p.dtype)
+    dx = memory.empty[p.device](dout.shape, p.dtype)
     kernel(f"{op}_backward", p)(dx, dout, saved, p)
     return p.finish(dx)
 

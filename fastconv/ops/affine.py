@@ -60,7 +60,7 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> ND
 
 
 def _forward(p: Affine, x: NDArray, w: NDArray, b: NDArray | None) -> NDArray:
-    y = memory.empty((p.N, p.M), p.dtype)
+    y = memory.empty[p.device]((p.N, p.M), p.dtype)
     kernel("affine_forward", p)(y, x, w, b, p)
     return p.finish(y)
 
@@ -124,13 +124,13 @@ def linear_backward(
 def _backward(x_shape: Any, p: Affine, dout: NDArray, x: NDArray, w: NDArray, needs: Any) -> Gradients:
     dx = dw = db = None
     if needs[0]:
-        dx = memory.empty((p.N, p.K), p.dtype)
+        dx = memory.empty[p.device]((p.N, p.K), p.dtype)
         kernel("affine_backward_data", p)(dx, dout, w, p)
         dx = p.finish(dx)
         dx = dx if x_shape is None else dx.reshape(x_shape)
     if needs[1] or needs[2]:
-        dw = memory.empty(w.shape, p.dtype)
-        db = memory.empty((p.M,), p.dtype) if needs[2] else None
+        dw = memory.empty[p.device](w.shape, p.dtype)
+        db = memory.empty[p.device]((p.M,), p.dtype) if needs[2] else None
         kernel("affine_backward_weights", p)(dw, db, dout, x, p)
         dw = dw.astype(p.result_dtype, copy=False) if needs[1] else None
         db = None if db is None else db.astype(p.result_dtype, copy=False)

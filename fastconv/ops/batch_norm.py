@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
@@ -25,7 +24,7 @@ class Cache:
 
 
 def _or_filled(vector: NDArray | None, fill: float, p: BatchNorm) -> NDArray:
-    return np.full(p.C, fill, p.dtype) if vector is None else vector
+    return memory.filled(p.C, fill, p.dtype, p.device) if vector is None else vector
 
 
 def batch_norm(
@@ -76,19 +75,19 @@ def batch_norm(
     arguments = x, gamma, beta, running_mean, running_var, training, momentum, eps
     p, x, gamma, beta, *statistics = check.batch_norm(*arguments)
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
-    y = memory.empty(x.shape, p.dtype)
+    y = memory.empty[p.device](x.shape, p.dtype)
     # The kernel's running statistics are dense and of its dtype; the user's may be views or of another.
-    running: list[Any] = [None if s is None else np.require(s, p.dtype, ("C", "A")) for s in statistics]
+    running: list[Any] = check.dense(p.dtype, *statistics)
     if training:
         running = [r.copy() if r is not None and not r.flags.writeable else r for r in running]
-        mean, inv_std = memory.empty((p.C,), p.dtype), memory.empty((p.C,), p.dtype)
+        mean, inv_std = memory.empty[p.device]((p.C,), p.dtype), memory.empty[p.device]((p.C,), p.dtype)
         if x.size:
             kernel("batch_norm_training", p)(y, mean, inv_std, x, scale, shift, *running, p)
             for given, updated in zip(statistics, running, strict=True):
                 if updated is not given:
                     given[...] = updated
     else:
-        mean, inv_std = running[0], 1 / np.sqrt(running[1] + p.dtype.type(p.eps))
+        mean, inv_std = running[0], memory.inverse_std(running[1], p.eps)
         kernel("batch_norm_inference", p)(y, x, scale, shift, *running, p)
     return p.finish(y), Cache(p, x, gamma, beta is not None, mean, inv_std)
 
@@ -117,9 +116,9 @@ def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray
         When dout does not have the shape of x.
     """
     p = cache.problem
-    dout = check.batch_norm_backward(dout, cache.x.shape, p.dtype)
-    dx = memory.empty(cache.x.shape, p.dtype)
-    dgamma, dbeta = memory.empty((p.C,), p.dtype), memory.empty((p.C,), p.dtype)
+    dout = check.batch_norm_backward(dout, cache.x, p.dtype)
+    dx = memory.empty[p.device](cache.x.shape, p.dtype)
+    dgamma, dbeta = memory.empty[p.device]((p.C,), p.dtype), memory.empty[p.device]((p.C,), p.dtype)
     scale = _or_filled(cache.gamma, 1, p)
     kernel("batch_norm_backward", p)(dx, dgamma, dbeta, dout, cache.x, scale, cache.mean, cache.inv_std, p)
     return (

@@ -77,7 +77,7 @@ def conv2d(
     """
     p, x, w, b = check.conv2d(x, w, b, stride, padding, dilation, groups, activation)
     target = out[None] if p.unbatched and isinstance(out, np.ndarray) else out
-    y = memory.result(target, p.out_shape, p.dtype, (x, w, b))
+    y = memory.result(target, p.out_shape, p.dtype, (x, w, b), p.device)
     kernel("conv2d_forward", p)(y, x, w, b, p)
     if out is None:
         return p.finish(y)
@@ -123,7 +123,7 @@ def conv2d_backward(
     p, dout, x, w, needs = check.conv2d_backward(dout, x, w, stride, padding, dilation, groups, needs)
     dx = dw = db = None
     if needs[0]:
-        dx = memory.empty(p.x_shape, p.dtype)
+        dx = memory.empty[p.device](p.x_shape, p.dtype)
         kernel("conv2d_backward_data", p)(dx, dout, w, p)
         dx = p.finish(dx)
     if needs[1] or needs[2]:
@@ -132,8 +132,8 @@ def conv2d_backward(
 
 
 def _weights(dout: NDArray, x: NDArray, p: Conv2d, bias: bool) -> tuple[NDArray, NDArray | None]:
-    dw = memory.empty(p.w_shape, p.dtype)
-    db = memory.empty((p.FN,), p.dtype) if bias else None
+    dw = memory.empty[p.device](p.w_shape, p.dtype)
+    db = memory.empty[p.device]((p.FN,), p.dtype) if bias else None
     kernel("conv2d_backward_weights", p)(dw, db, dout, x, p)
     return _cast(dw, p), _cast(db, p)
 
@@ -182,10 +182,10 @@ def conv_transpose2d(
     M. Zeiler et al., Deconvolutional networks, 2010.
     """
     p, x, w, b = check.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
-    y = memory.empty(p.x_shape, p.dtype)
+    y = memory.empty[p.device](p.x_shape, p.dtype)
     kernel("conv2d_backward_data", p)(y, x, w, p)
     if b is not None:
-        y += b[:, None, None]
+        memory.add_to_channels(y, b)
     return p.finish(y)
 
 
@@ -229,11 +229,11 @@ def conv_transpose2d_backward(
     )
     dx = dw = db = None
     if needs[0]:
-        dx = memory.empty(p.out_shape, p.dtype)
+        dx = memory.empty[p.device](p.out_shape, p.dtype)
         kernel("conv2d_forward", p)(dx, dout, w, None, p)
         dx = p.finish(dx)
     if needs[1]:
         dw, _ = _weights(x, dout, p, bias=False)
     if needs[2]:
-        db = _cast(dout.sum(axis=(0, 2, 3)), p)
+        db = _cast(memory.sum_channels(dout), p)
     return dx, dw, db

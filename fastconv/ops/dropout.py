@@ -13,15 +13,15 @@ Random = np.random.Generator | int | None
 def _forward(x: ArrayLike, ratio: float, rng: Random, inverted: bool, planes: bool) -> tuple[NDArray, NDArray]:
     p, x = check.dropout(x, ratio, inverted, planes)
     seed = int(check.rng(rng).integers(2**64, dtype=np.uint64))
-    y = memory.empty(x.shape, p.dtype)
-    mask = memory.empty((*x.shape[:2], 1, 1) if planes else x.shape, np.dtype(np.bool_))
+    y = memory.empty[p.device](x.shape, p.dtype)
+    mask = memory.empty[p.device]((*x.shape[:2], 1, 1) if planes else x.shape, np.dtype(np.bool_))
     kernel("dropout_forward", p)(y, mask, x, seed, p)
     return p.finish(y), mask
 
 
 def _backward(dout: ArrayLike, mask: ArrayLike, ratio: float, inverted: bool, planes: bool) -> NDArray:
     p, dout, mask = check.dropout_backward(dout, mask, ratio, inverted, planes)
-    dx = memory.empty(dout.shape, p.dtype)
+    dx = memory.empty[p.device](dout.shape, p.dtype)
     kernel("dropout_backward", p)(dx, dout, mask, p)
     return p.finish(dx)
 

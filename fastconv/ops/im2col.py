@@ -37,7 +37,7 @@ def im2col(input_data: ArrayLike, filter_h: int, filter_w: int, stride: Any = 1,
     K. Saitoh, Deep Learning from Scratch, section 7.4.3.
     """
     p, x = check.im2col(input_data, filter_h, filter_w, stride, pad)
-    col = memory.empty((p.N * p.OH * p.OW, p.C * p.FH * p.FW), p.dtype)
+    col = memory.empty[p.device]((p.N * p.OH * p.OW, p.C * p.FH * p.FW), p.dtype)
     kernel("im2col", p)(col, x, p)
     return p.finish(col)
 
@@ -69,6 +69,6 @@ def col2im(
     K. Saitoh, Deep Learning from Scratch, section 7.4.3.
     """
     p, col = check.col2im(col, input_shape, filter_h, filter_w, stride, pad)
-    images = memory.empty(p.x_shape, p.dtype)
+    images = memory.empty[p.device](p.x_shape, p.dtype)
     kernel("col2im", p)(images, col, p)
     return p.finish(images)

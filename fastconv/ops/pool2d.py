@@ -50,8 +50,8 @@ def max_pool2d(
         When the window does not fit, or an argument is of the wrong kind.
     """
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    y = memory.empty(p.out_shape, p.dtype)
-    indices = memory.empty(p.out_shape, np.dtype(np.int64))
+    y = memory.empty[p.device](p.out_shape, p.dtype)
+    indices = memory.empty[p.device](p.out_shape, np.dtype(np.int64))
     kernel("max_pool2d_forward", p)(y, indices, x, p)
     return p.finish(y), _indices(indices, p)
 
@@ -89,7 +89,7 @@ def max_pool2d_backward(
     p, dout, indices = check.max_pool2d_backward(
         dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode
     )
-    dx = memory.empty(p.x_shape, p.dtype)
+    dx = memory.empty[p.device](p.x_shape, p.dtype)
     check.max_pool2d_indices(kernel("max_pool2d_backward", p)(dx, dout, indices, p), indices, p)
     return p.finish(dx)
 
@@ -107,10 +107,10 @@ def min_pool2d(
     Parameters, results and errors as `max_pool2d`.
     """
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    y = memory.empty(p.out_shape, p.dtype)
-    indices = memory.empty(p.out_shape, np.dtype(np.int64))
+    y = memory.empty[p.device](p.out_shape, p.dtype)
+    indices = memory.empty[p.device](p.out_shape, np.dtype(np.int64))
     kernel("max_pool2d_forward", p)(y, indices, -x, p)
-    return p.finish(np.negative(y, out=y)), _indices(indices, p)
+    return p.finish(-y), _indices(indices, p)
 
 
 def min_pool2d_backward(
@@ -164,7 +164,7 @@ def avg_pool2d(
         When the window does not fit, or an argument is of the wrong kind.
     """
     p, x = check.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    y = memory.empty(p.out_shape, p.dtype)
+    y = memory.empty[p.device](p.out_shape, p.dtype)
     kernel("avg_pool2d_forward", p)(y, x, p)
     return p.finish(y)
 
@@ -201,7 +201,7 @@ def avg_pool2d_backward(
     p, dout = check.avg_pool2d_backward(
         dout, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
-    dx = memory.empty(p.x_shape, p.dtype)
+    dx = memory.empty[p.device](p.x_shape, p.dtype)
     kernel("avg_pool2d_backward", p)(dx, dout, p)
     return p.finish(dx)
 
@@ -226,7 +226,7 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any) -> NDArray:
         For a wrong shape or size.
     """
     p, x = check.adaptive_avg_pool2d(x, output_size)
-    y = memory.empty(p.out_shape, p.dtype)
+    y = memory.empty[p.device](p.out_shape, p.dtype)
     kernel("adaptive_avg_pool2d_forward", p)(y, x, p)
     return p.finish(y)
 
@@ -249,7 +249,7 @@ def adaptive_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) 
         When the shapes do not fit.
     """
     p, dout = check.adaptive_avg_pool2d_backward(dout, input_shape)
-    dx = memory.empty((p.N, p.C, p.H, p.W), p.dtype)
+    dx = memory.empty[p.device]((p.N, p.C, p.H, p.W), p.dtype)
     kernel("adaptive_avg_pool2d_backward", p)(dx, dout, p)
     return p.finish(dx)
 
@@ -309,12 +309,12 @@ def stochastic_pool2d(
     M. Zeiler and R. Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks, 2013.
     """
     p, x = check.stochastic_pool2d(x, kernel_size, stride, padding)
-    y = memory.empty(p.out_shape, p.dtype)
+    y = memory.empty[p.device](p.out_shape, p.dtype)
     if not training:
         kernel("stochastic_pool2d_inference", p)(y, x, p)
         return p.finish(y), None
-    u = check.rng(rng).random(p.out_shape, dtype=p.dtype.type)
-    indices = memory.empty(p.out_shape, np.dtype(np.int64))
+    u = memory.same_place(check.rng(rng).random(p.out_shape, dtype=p.dtype.type), p.device)
+    indices = memory.empty[p.device](p.out_shape, np.dtype(np.int64))
     kernel("stochastic_pool2d_forward", p)(y, indices, x, u, p)
     return p.finish(y), _indices(indices, p)
 

@@ -9,14 +9,14 @@ from .._dispatch import kernel, straight
 
 def _forward(op: str, x: ArrayLike, axis: int) -> NDArray:
     p, x = check.softmax(x, axis)
-    y = memory.empty(x.shape, p.dtype)
+    y = memory.empty[p.device](x.shape, p.dtype)
     kernel(f"{op}_forward", p)(y, x, p)
     return p.finish(y)
 
 
 def _backward(op: str, dout: ArrayLike, y: ArrayLike, axis: int) -> NDArray:
     p, dout, y = check.softmax_backward(dout, y, axis)
-    dx = memory.empty(y.shape, p.dtype)
+    dx = memory.empty[p.device](y.shape, p.dtype)
     kernel(f"{op}_backward", p)(dx, dout, y, p)
     return p.finish(dx)
 
@@ -110,6 +110,7 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike, *, offset: float = 0.0) ->
     Returns
     -------
     loss : float
+        Of device arrays a device array of one number, which `float` waits for.
     y : ndarray, the shape of x
         Probabilities.
 
@@ -119,9 +120,9 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike, *, offset: float = 0.0) ->
         When t does not fit x, or a label is not a class.
     """
     p, x, t = check.softmax_cross_entropy(x, t, "x", offset)
-    y = memory.empty(x.shape, p.dtype)
+    y = memory.empty[p.device](x.shape, p.dtype)
     loss = kernel("cross_entropy_forward", p)(y, x, t, p)
-    return float(loss), p.finish(y)
+    return (float(loss) if p.device == "cpu" else loss), p.finish(y)
 
 
 def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> NDArray:
@@ -144,6 +145,6 @@ def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> NDArray:
         When t does not fit y.
     """
     p, y, t = check.softmax_cross_entropy(y, t, "y")
-    dx = memory.empty(y.shape, p.dtype)
+    dx = memory.empty[p.device](y.shape, p.dtype)
     kernel("cross_entropy_backward", p)(dx, y, t, p)
     return p.finish(dx)

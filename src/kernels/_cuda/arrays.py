@@ -1,29 +1,249 @@
-"""Device arrays for kernels: flat views, copies to and from the host, scratch, tables that stay on the device."""
+"""Device arrays: their pool of memory, copies to and from the host, tables that stay on the device."""
 
+import math
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from inspect import signature
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .shim import DeviceArray, cuda
+from .kernels import EACH, WIDTH, Family, Type, family
+from .shim import NumbaArray, cuda
+
+_STEPS = 4  # sizes of blocks to an octave: at most a fifth of a block is left unused
+_free: dict[int, list[Any]] = defaultdict(list)
+
+
+class Block:
+    """Memory of the device, given back to the pool when the last array in it is gone.
+
+    Work is done in the order of its launches, so a block may be used anew while its last reader has yet to run.
+    """
+
+    __slots__ = ("buffer", "views")
+
+    def __init__(self, nbytes: int) -> None:
+        octave = 1 << max(nbytes, 512).bit_length() - 1
+        size = -(-max(nbytes, 512) * _STEPS // octave) * octave // _STEPS
+        self.buffer, self.views = _free[size].pop() if _free[size] else (_allocated(size), {})
+
+    def view(self, count: int, dtype: np.dtype) -> Any:
+        """The first `count` numbers as a Numba array."""
+        key = count, dtype
+        if key not in self.views:
+            self.views[key] = self.buffer[: count * dtype.itemsize].view(dtype)
+        return self.views[key]
+
+    def __del__(self) -> None:
+        _free[self.buffer.nbytes].append((self.buffer, self.views))
+
+
+def _allocated(nbytes: int) -> Any:
+    try:
+        return cuda.device_array(nbytes, np.uint8)
+    except Exception as error:  # the driver's own errors come in many classes
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+    empty_cache()
+    try:
+        return cuda.device_array(nbytes, np.uint8)
+    except Exception as error:
+        raise MemoryError(
+            f"the CUDA device has no {nbytes / 2**20:.0f} MiB left ({error}): use smaller batches, or free its memory"
+        ) from None
+
+
+def empty_cache() -> None:
+    """Give the pool's unused memory back to the device."""
+    _free.clear()
+
+
+class DeviceArray:
+    """A dense array on the device, as operations on device arrays return it.
+
+    It has ``__cuda_array_interface__``: ``cupy.asarray(a)``, ``torch.as_tensor(a)`` and ``numba.cuda.as_cuda_array(a)``
+    share its memory. `copy_to_host` gives an ndarray. There is little arithmetic beyond the library's operations:
+    scaling, sums of two arrays, views of whole images.
+    """
+
+    __slots__ = ("block", "dtype", "flat", "shape")
+
+    def __init__(self, flat: Any, shape: tuple[int, ...], dtype: np.dtype, block: Any) -> None:
+        self.flat, self.shape, self.dtype, self.block = flat, shape, dtype, block
+
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
+    nbytes = property(lambda self: self.size * self.dtype.itemsize)
+    flags = SimpleNamespace(c_contiguous=True, aligned=True, writeable=True)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        of_flat = getattr(self.flat, "__cuda_array_interface__", {"version": 3, "data": (0, False)})
+        return {**of_flat, "shape": self.shape, "strides": None, "typestr": self.dtype.str}
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<{self.dtype} array of shape {self.shape} on the CUDA device>"
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise TypeError("the array is on the CUDA device: fastconv.to_host(a) copies it")
+
+    def copy_to_host(self) -> np.ndarray:
+        """An ndarray with the same numbers; waits for the device."""
+        return self.flat.copy_to_host().reshape(self.shape) if self.size else np.empty(self.shape, self.dtype)
+
+    def __float__(self) -> float:
+        return float(self.copy_to_host().item())
+
+    def reshape(self, *shape: Any) -> "DeviceArray":
+        """The same memory in another shape; one size may be -1."""
+        sizes = list(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else list(shape)
+        if -1 in sizes:
+            rest = -math.prod(sizes)
+            sizes[sizes.index(-1)] = self.size // rest if rest else 0
+        if math.prod(sizes) != self.size:
+            raise ValueError(f"cannot reshape an array of shape {self.shape} into {tuple(shape)}")
+        return DeviceArray(self.flat, tuple(sizes), self.dtype, self.block)
+
+    def __getitem__(self, key: Any) -> "DeviceArray":
+        """Along the first axis: one item, or a slice without steps; None adds an axis in front."""
+        if key is None:
+            return self.reshape(1, *self.shape)
+        first, end = (key, key + 1) if isinstance(key, int) else key.indices(len(self))[:2]
+        if not isinstance(key, int) and key.step not in (None, 1):
+            raise IndexError(f"a device array takes slices without steps, got {key}")
+        if not 0 <= first < max(len(self), 1) + (not isinstance(key, int)):
+            raise IndexError(f"index {key} is outside of the {len(self)} items")
+        step = math.prod(self.shape[1:])
+        count = max(end - first, 0)
+        rest = self.shape[1:] if isinstance(key, int) else (count, *self.shape[1:])
+        part = self.flat[first * step : (first + count) * step] if count * step else self.flat
+        return DeviceArray(part, rest, self.dtype, self.block)
+
+    def __setitem__(self, key: Any, value: "DeviceArray") -> None:
+        if key is not Ellipsis or value.shape != self.shape:
+            raise IndexError("a device array can be overwritten as a whole: a[...] = b, of the same shape")
+        _cast(self, value)
+
+    def astype(self, dtype: Any, copy: bool = True) -> "DeviceArray":
+        """A copy in another float type, or the array itself where `copy` is False and the type the same."""
+        dtype = np.dtype(dtype)
+        if dtype == self.dtype and not copy:
+            return self
+        out = empty(self.shape, dtype)
+        _cast(out, self)
+        return out
+
+    def copy(self) -> "DeviceArray":
+        return self.astype(self.dtype)
+
+    def __mul__(self, factor: float) -> "DeviceArray":
+        return self._combined(self, factor, 0.0)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "DeviceArray":
+        return self * -1.0
+
+    def __add__(self, other: "DeviceArray") -> "DeviceArray":
+        return self._combined(other, 1.0, 1.0)
+
+    def _combined(self, other: "DeviceArray", a: float, b: float) -> "DeviceArray":
+        T = self.dtype.type
+        out = empty(self.shape, self.dtype)
+        combine.each(self.dtype, self.size, flat(out), flat(self), flat(other), T(a), T(b), self.size)
+        return out
+
+
+@family("T[] T[] T[] T T i")
+def combine(T: Type) -> Any:
+    """a*x + b*y; without y where b is 0."""
+
+    def kernel(out, x, y, a, b, count):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            i = first + e * WIDTH
+            if i < count:
+                out[i] = a * x[i] if b == T(0) else a * x[i] + b * y[i]
+
+    return kernel
+
+
+def _casting(letter: str) -> Family:
+    def make(T):
+        def kernel(out, x, count):
+            first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+            for e in range(EACH):
+                i = first + e * WIDTH
+                if i < count:
+                    out[i] = x[i]
+
+        return kernel
+
+    return Family(f"_cuda.cast_{letter}", make, f"T[] {letter}[] i")
+
+
+_casts = {np.dtype(name): _casting(letter) for name, letter in (("f2", "h"), ("f4", "s"), ("f8", "d"))}
+
+
+def _cast(out: DeviceArray, x: DeviceArray) -> None:
+    if x.dtype not in _casts or out.dtype not in _casts:
+        raise TypeError(f"expected float16, float32 or float64 on the device, got {x.dtype} (for {out.dtype})")
+    _casts[x.dtype].each(out.dtype, x.size, flat(out), flat(x), x.size)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    """An array with the pool's memory, not initialised."""
+    dtype, count = np.dtype(dtype), math.prod(shape)
+    block = Block(count * dtype.itemsize)
+    return DeviceArray(block.view(max(count, 1), dtype), tuple(shape), dtype, block)
+
+
+def copied(a: np.ndarray) -> DeviceArray:
+    """A copy of an ndarray."""
+    out = empty(a.shape, a.dtype)
+    if a.size:
+        out.flat.copy_to_device(np.ascontiguousarray(a).reshape(-1))
+    return out
+
+
+def taken(a: Any) -> DeviceArray:
+    """Anything with ``__cuda_array_interface__``, sharing its memory. ValueError where it is not dense."""
+    if isinstance(a, DeviceArray):
+        return a
+    of_a = a.__cuda_array_interface__
+    shape, dtype = tuple(of_a["shape"]), np.dtype(of_a["typestr"])
+    dense = tuple(dtype.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
+    if of_a.get("strides") not in (None, dense) and math.prod(shape):
+        raise ValueError("expected a dense (C-contiguous) device array: copy it first")
+    a = cuda.as_cuda_array(a)
+    return DeviceArray(a.reshape(math.prod(shape)), shape, dtype, a)
 
 
 def flat(a: Any) -> Any:
-    """A dense device array as a one-dimensional one of the same numbers."""
-    a = a if isinstance(a, DeviceArray) else cuda.as_cuda_array(a, sync=False)
-    return a if len(a.shape) == 1 else a.reshape(size(a))
+    """A dense device array as Numba's one-dimensional one of the same numbers."""
+    return a if isinstance(a, NumbaArray) else a.flat
 
 
 def size(a: Any) -> int:
     """The number of elements."""
-    return int(np.prod(a.shape, dtype=np.int64))
+    return math.prod(a.shape)
 
 
-def scratch(count: int, dtype: Any) -> Any:
+def scratch(count: int, dtype: Any) -> DeviceArray:
     """Uninitialised numbers for a kernel's own use."""
-    return cuda.device_array(max(count, 1), dtype)
+    return empty((count,), dtype)
+
+
+@lru_cache(maxsize=256)
+def filled(count: int, value: float, dtype: np.dtype) -> DeviceArray:
+    """`count` times the same number, kept for the next call."""
+    return copied(np.full(count, value, dtype))
 
 
 @lru_cache(maxsize=1024)

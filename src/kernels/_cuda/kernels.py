@@ -23,7 +23,14 @@ EACH = 4
 FAMILIES: list["Family"] = []
 """All families, for tools that compile every kernel."""
 
-_LETTERS = {"i": numba.int64, "d": numba.float64, "u": numba.uint64, "?": numba.boolean}
+_LETTERS = {
+    "i": numba.int64,
+    "u": numba.uint64,
+    "?": numba.boolean,
+    "h": numba.types.float16,
+    "s": numba.float32,
+    "d": numba.float64,
+}
 
 
 Variants = Callable[[Type], Any]
@@ -44,8 +51,8 @@ class Family:
     make : callable
         (T, *options) to the body of a kernel.
     arguments : str
-        The kernel's arguments: ``T`` an element, ``i`` an int64, ``u`` a uint64, ``d`` a float64, ``?`` a bool; with
-        ``[]`` a dense array of them. ``g`` is a tuple of int64 of class `sizes`.
+        The kernel's arguments: ``T`` an element, ``h``, ``s``, ``d`` a float16, 32, 64, ``i`` an int64, ``u`` a
+        uint64, ``?`` a bool; with ``[]`` a dense array of them. ``g`` is a tuple of int64 of class `sizes`.
     variants : callable
         T to the options (tuples) to compile when every kernel is.
     sizes : NamedTuple class

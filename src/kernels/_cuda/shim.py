@@ -11,13 +11,13 @@ import numba
 import numpy as np
 from numba import cuda
 
-__all__ = ["DeviceArray", "cuda", "require", "simulated"]
+__all__ = ["NumbaArray", "cuda", "require", "simulated"]
 
 simulated = bool(numba.config.ENABLE_CUDASIM)
 
 if simulated:
     from numba.cuda.simulator import kernelapi
-    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray as DeviceArray
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray as NumbaArray
 
     class _Shared:
         """Shared arrays of a simulated block, known by the instruction that declares them.
@@ -34,7 +34,7 @@ if simulated:
 
     kernelapi.FakeCUDAShared = _Shared
 else:
-    from numba.cuda.cudadrv.devicearray import DeviceNDArray as DeviceArray
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray as NumbaArray
 
 
 def require() -> None:

@@ -170,5 +170,5 @@ def sum_channels(out: Any, x: Any, N: int, C: int, P: int, scale: float = 1.0) -
     """out[c] = scale * sum over n and p of x[n, c, p]."""
     g, none = channels(N, C, P), nothing(x.dtype)
     partial = scratch(2 * C * g.splits, np.float64)
-    plain_sums.launch(x.dtype, (-(-C // g.wide), g.splits), WIDTH, partial, flat(x), none, none, none, g)
-    join_sums.launch(x.dtype, -(-C // WIDTH), WIDTH, flat(out), flat(out), partial, C, g.splits, 0, scale)
+    plain_sums.launch(x.dtype, (-(-C // g.wide), g.splits), WIDTH, flat(partial), flat(x), none, none, none, g)
+    join_sums.launch(x.dtype, -(-C // WIDTH), WIDTH, flat(out), flat(out), flat(partial), C, g.splits, 0, scale)

@@ -96,14 +96,14 @@ def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int,
         bias=int(whole and bias is not None), relu=int(whole and relu),
     )  # fmt: skip
     vector = nothing(dtype) if bias is None else flat(bias)
-    parts = flat(out) if whole else scratch(splits * M * columns, dtype)
+    parts = out if whole else scratch(splits * M * columns, dtype)
     options = tile, a_steps[1] == 1, b_steps[0] == 1 != b_steps[1]
     matrices.launch(
-        dtype, (*grid, splits), tile.threads, parts, flat(a), flat(b), vector, table(()), g, options=options
+        dtype, (*grid, splits), tile.threads, flat(parts), flat(a), flat(b), vector, table(()), g, options=options
     )
     if not whole:
         count, biases = M * columns, 0 if bias is None else columns
-        sums.parts.each(dtype, count, flat(out), parts, vector, count, count, splits, biases, relu)
+        sums.parts.each(dtype, count, flat(out), flat(parts), vector, count, count, splits, biases, relu)
 
 
 def _weights(p: Affine) -> tuple[int, int]:

@@ -204,9 +204,9 @@ def training(
 ) -> None:
     g, keep = sums.channels(p.N, p.C, p.P), running_mean is not None
     partial = scratch(3 * p.C * g.splits, np.float64)
-    moments.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, partial, flat(x), g)
+    moments.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, flat(partial), flat(x), g)
     running = [flat(r) if keep else nothing(p.dtype) for r in (running_mean, running_var)]
-    vectors = flat(mean), flat(inv_std), *running, partial
+    vectors = flat(mean), flat(inv_std), *running, flat(partial)
     statistics.launch(
         p.dtype, -(-p.C // WIDTH), WIDTH, *vectors, p.C, g.splits, int(keep), float(p.momentum), float(p.eps)
     )
@@ -224,8 +224,10 @@ def backward(
 ) -> None:
     g = sums.channels(p.N, p.C, p.P)
     partial = scratch(2 * p.C * g.splits, np.float64)
-    arguments = partial, flat(dout), flat(x), flat(mean), flat(inv_std), g
+    arguments = flat(partial), flat(dout), flat(x), flat(mean), flat(inv_std), g
     gradient_sums.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, *arguments)
-    sums.join_sums.launch(p.dtype, -(-p.C // WIDTH), WIDTH, flat(dbeta), flat(dgamma), partial, p.C, g.splits, 1, 1.0)
+    sums.join_sums.launch(
+        p.dtype, -(-p.C // WIDTH), WIDTH, flat(dbeta), flat(dgamma), flat(partial), p.C, g.splits, 1, 1.0
+    )
     factor = 1 / (p.N * p.P) if p.training and p.N * p.P else 0.0
     _launch(gradient, p, dx, x, dout, (mean, inv_std, gamma, dgamma, dbeta), factor)

@@ -270,10 +270,10 @@ def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
         step_h=p.stride_h, step_w=p.stride_w,
     )  # fmt: skip
     none = nothing(p.dtype)
-    parts = flat(dw) if splits == 1 else scratch(splits * p.FN * K, p.dtype)
-    arguments = parts, flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
+    parts = dw if splits == 1 else scratch(splits * p.FN * K, p.dtype)
+    arguments = flat(parts), flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
     filters.launch(p.dtype, (*grid, splits * p.groups), tile.threads, *arguments, options=(tile,))
     if splits > 1:
-        sums.parts.each(p.dtype, p.FN * K, flat(dw), parts, none, p.FN * K, M * K, splits, 0, False)
+        sums.parts.each(p.dtype, p.FN * K, flat(dw), flat(parts), none, p.FN * K, M * K, splits, 0, False)
     if db is not None:
         sums.sum_channels(db, dout, p.N, p.FN, plane)

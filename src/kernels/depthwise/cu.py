@@ -150,8 +150,8 @@ def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
     splits = max(1, min(BLOCKS // taps, pixels // WIDTH), -(-pixels // (WIDTH * sums.MOST)))
     partial = scratch(2 * taps * splits, np.float64)
     g = _sizes(p, -(-pixels // splits), splits)
-    tap_sums.launch(p.dtype, (taps, splits), WIDTH, partial, flat(dout), flat(x), g)
-    arguments = flat(dw), flat(dw), partial, taps, splits, 0, 1.0
+    tap_sums.launch(p.dtype, (taps, splits), WIDTH, flat(partial), flat(dout), flat(x), g)
+    arguments = flat(dw), flat(dw), flat(partial), taps, splits, 0, 1.0
     sums.join_sums.launch(p.dtype, -(-taps // WIDTH), WIDTH, *arguments)
     if db is not None:
         sums.sum_channels(db, dout, p.N, p.FN, p.OH * p.OW)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._problem import CrossEntropy, Softmax
-from .._cuda.arrays import entry, flat, nothing, scratch
+from .._cuda.arrays import empty, entry, flat, nothing, scratch
 from .._cuda.kernels import WIDTH, Family, Type, family
 from .._cuda.shim import cuda, require
 from .._cuda.sums import add_up
@@ -73,11 +73,11 @@ def place(g, tid, lanes):
 
 
 def _forward(T: Type, lanes: int, result: Any) -> Any:
-    """The body of a kernel (out, x, labels, targets, losses, g): out = result(x - max, sum of exp(x - max) and its
-    logarithm), and each line's loss."""
+    """The body of a kernel (out, x, labels, targets, losses, offset, g): out = result(x - max, sum of exp(x - max) and
+    its logarithm), and each line's loss, the logarithm taken of out + offset where that is not 0."""
     maximum, total = _reducer(T, lanes)
 
-    def kernel(out, x, labels, targets, losses, g):
+    def kernel(out, x, labels, targets, losses, offset, g):
         shared = cuda.shared.array(WIDTH, T)
         tid = cuda.threadIdx.x
         line, at = place(g, tid, lanes)
@@ -95,11 +95,12 @@ def _forward(T: Type, lanes: int, result: Any) -> Any:
         loss = T(0)
         for j in range(first, n, lanes):
             shifted = x[at + j * g.inner] - top
-            out[at + j * g.inner] = result(shifted, below, log_below)
-            if g.targets == 1 and labels[line] == j:
-                loss -= shifted - log_below
-            if g.targets == 2 and targets[at + j] != T(0):
-                loss -= targets[at + j] * (shifted - log_below)
+            y = result(shifted, below, log_below)
+            out[at + j * g.inner] = y
+            if g.targets > 0:
+                wanted = (T(1) if labels[line] == j else T(0)) if g.targets == 1 else targets[at + j]
+                if wanted != T(0):
+                    loss -= wanted * (shifted - log_below if offset == T(0) else T(math.log(y + offset)))
         if g.targets > 0:
             loss = total(shared, loss, tid)
             if n > 0 and first == 0:
@@ -108,7 +109,7 @@ def _forward(T: Type, lanes: int, result: Any) -> Any:
     return kernel
 
 
-FORWARD = "T[] T[] i[] T[] T[] g"
+FORWARD = "T[] T[] i[] T[] T[] T g"
 
 
 @family(FORWARD, _variants, Lines)
@@ -213,7 +214,7 @@ def _lines(p: Softmax) -> Lines:
 
 def _normalise(kernels: Family, out: Any, x: Any, p: Softmax) -> None:
     none = nothing(p.dtype)
-    _launch(kernels, p.dtype, _lines(p), flat(out), flat(x), nothing(np.int64), none, none)
+    _launch(kernels, p.dtype, _lines(p), flat(out), flat(x), nothing(np.int64), none, none, p.dtype.type(0))
 
 
 @entry("out")
@@ -246,13 +247,14 @@ def _classes(p: CrossEntropy) -> Lines:
 
 
 @entry("out")
-def cross_entropy_forward(out: Any, x: Any, t: Any, p: CrossEntropy) -> float:
+def cross_entropy_forward(out: Any, x: Any, t: Any, p: CrossEntropy) -> Any:
+    """The loss stays on the device until it is asked for: `float(loss)`."""
     if p.N == 0:
         return float("nan")
-    losses, loss = scratch(p.N, p.dtype), scratch(1, np.float64)
-    _launch(normalise, p.dtype, _classes(p), flat(out), flat(x), *_targets(t, p), losses)
-    mean_loss.launch(p.dtype, 1, WIDTH, loss, losses, p.N, 1 / p.N)
-    return float(loss.copy_to_host()[0])
+    losses, loss = scratch(p.N, p.dtype), empty((), np.float64)
+    _launch(normalise, p.dtype, _classes(p), flat(out), flat(x), *_targets(t, p), flat(losses), p.dtype.type(p.offset))
+    mean_loss.launch(p.dtype, 1, WIDTH, flat(loss), flat(losses), p.N, 1 / p.N)
+    return loss
 
 
 @entry("dx")

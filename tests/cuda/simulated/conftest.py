@@ -21,4 +21,4 @@ def results_begin_as_nan(monkeypatch):
     def dirty(shape, dtype):
         return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -7, dtype)
 
-    monkeypatch.setattr(_memory, "empty", dirty)
+    monkeypatch.setitem(_memory.empty, "cpu", dirty)

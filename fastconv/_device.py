@@ -1,0 +1,83 @@
+"""Arrays on a CUDA device: told from others without loading anything, and made into what the kernels take.
+
+Anything with `__cuda_array_interface__` counts. `src/kernels/_cuda/arrays.py`, which needs Numba-CUDA, is imported when
+the first such array is met.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+HELP = "move all of them with fastconv.to_device(a), or back with fastconv.to_host(a)"
+
+
+def is_device(a: Any) -> bool:
+    """Whether an array lives on a CUDA device."""
+    return not isinstance(a, np.ndarray) and hasattr(a, "__cuda_array_interface__")
+
+
+def arrays() -> ModuleType:
+    """The module of device arrays, or a RuntimeError that says what is missing."""
+    try:
+        from .kernels._cuda import arrays, shim
+
+        shim.require()
+    except ImportError as error:
+        raise RuntimeError(f"arrays on a CUDA device cannot be used: {error}") from None
+    return arrays
+
+
+def taken(name: str, a: Any) -> Any:
+    """Any device array as fastconv's own, sharing its memory."""
+    try:
+        return arrays().taken(a)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def where(given: tuple[Any, ...]) -> str:
+    """The device that all arrays are on. Raises a TypeError when they are not together."""
+    there = {is_device(a) for a in given if a is not None}
+    if len(there) > 1:
+        sides = ["cuda" if is_device(a) else "cpu" for a in given if a is not None]
+        raise TypeError(f"expected all arrays on one device, got them on {', '.join(sides)}: {HELP}")
+    return "cuda" if True in there else "cpu"
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An uninitialised device array."""
+    return arrays().empty(shape, dtype)
+
+
+def between() -> ModuleType:
+    """The module of what is computed between kernels."""
+    arrays()
+    from .kernels._cuda import between
+
+    return between
+
+
+def to_device(a: Any) -> Any:
+    """A copy of an array on the current CUDA device; a device array as it is.
+
+    Parameters
+    ----------
+    a : array_like, or anything with ``__cuda_array_interface__``
+
+    Returns
+    -------
+    DeviceArray
+        Dense; has ``__cuda_array_interface__``, so ``cupy.asarray`` and ``torch.as_tensor`` share its memory.
+
+    Raises
+    ------
+    RuntimeError
+        When there is no device, no driver or no numba-cuda, with what to do; when the device's memory is full.
+    """
+    return taken("a", a) if is_device(a) else arrays().copied(np.asarray(a))
+
+
+def to_host(a: Any) -> np.ndarray:
+    """A copy of a device array as an ndarray; an ndarray as it is. Waits for the device."""
+    return taken("a", a).copy_to_host() if is_device(a) else np.asarray(a)
