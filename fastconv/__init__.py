@@ -4,7 +4,7 @@
 build networks of them; ``python -m fastconv script.py`` runs a book-style script on them without an edit.
 """
 
-from ._device import to_device, to_host
+from ._device import cuda_stream, to_device, to_host
 from ._dispatch import backend, backends, set_backend
 from ._memory import empty_cache, memory_stats
 from ._settings import get_float32_conv_precision, set_float32_conv_precision
@@ -18,6 +18,7 @@ __all__ = [
     "__version__",
     "backend",
     "backends",
+    "cuda_stream",
     "empty_cache",
     "explain",
     "get_float32_conv_precision",

@@ -4,6 +4,8 @@ Anything with `__cuda_array_interface__` counts. `src/kernels/_cuda/arrays.py`, 
 the first such array is met.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -76,6 +78,28 @@ def to_device(a: Any) -> Any:
         When there is no device, no driver or no numba-cuda, with what to do; when the device's memory is full.
     """
     return taken("a", a) if is_device(a) else arrays().copied(np.asarray(a))
+
+
+@contextmanager
+def cuda_stream(stream: Any) -> Iterator[None]:
+    """Launch on another stream than the default one inside a ``with`` block, in this thread or task alone.
+
+    Parameters
+    ----------
+    stream : a stream of Numba, CuPy or PyTorch, or the address of one
+        Arrays used in it must not be in use on another stream: the library waits for none.
+    """
+    module = arrays()
+    token = module.stream.set(module.numba_stream(stream))
+    try:
+        yield
+    finally:
+        module.stream.reset(token)
+
+
+def zeros_like(a: Any) -> Any:
+    """Zeros where `a` is."""
+    return to_device(np.zeros(a.shape, a.dtype)) if is_device(a) else np.zeros_like(a)
 
 
 def to_host(a: Any) -> np.ndarray:

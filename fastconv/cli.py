@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--schedule", choices=("linear", "constant"), default="linear", help="linear (default): down to 0")
     _add_engine_options(train)
     add("--backend", choices=BACKENDS, help="default: the fastest for each problem")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     add("--seed", type=_seed, metavar="N", default=0, help="of weights and batches; default: %(default)s")
     add("--out", type=Path, metavar="DIR", default=Path("fastconv-run"), help="default: %(default)s")
     train.set_defaults(run=_train, parser=train)
@@ -207,6 +208,7 @@ def _train(options: argparse.Namespace) -> int:
         seed=options.seed,
         shuffle=True,
         callbacks=[_fall] if options.schedule == "linear" else [],
+        device=options.device,
     )  # fmt: skip
     print(
         f"{type(network).__name__} on {options.dataset}: {len(x):,} images to train, {len(x_test):,} to test; "

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from . import ops
+from ._device import zeros_like
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -45,7 +45,7 @@ class Optimizer:
         """
         for name in self._states:
             if getattr(self, name) is None:
-                setattr(self, name, {key: np.zeros_like(p) for key, p in params.items()})
+                setattr(self, name, {key: zeros_like(p) for key, p in params.items()})
         groups = params, grads, *(getattr(self, name) for name in self._states)
         keywords = {name: getattr(self, attribute) for name, attribute in self._keywords.items()}
         self._op(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import optim
+from ._device import to_device
 from ._extras import require
 from ._random import source
 
@@ -46,6 +47,10 @@ class Trainer:
     recompute_loss : bool
         True: the loss listed for a step is computed again after the update, which costs one more forward pass. False:
         it is the one that the gradient was taken of, if the network tells (`last_loss`).
+
+    device : {"cpu", "cuda"}
+        "cuda" moves the network and the training data there first (`Network.to`). Steps then run without copies and
+        without waiting: losses are brought to the host once an epoch, unless they are printed or shown.
 
     Attributes
     ----------
@@ -88,11 +93,13 @@ class Trainer:
         shuffle: bool = False,
         callbacks: Iterable[Callback] = (),
         recompute_loss: bool = False,
+        device: str = "cpu",
     ) -> None:
         if optimizer.lower() not in self.optimizers:
             raise ValueError(f"optimizer: expected one of {', '.join(self.optimizers)}, got {optimizer!r}")
-        self.network = network
+        self.network = network if device == "cpu" else network.to(device)
         self.x_train, self.t_train, self.x_test, self.t_test = x_train, t_train, x_test, t_test
+        self._x, self._t = (x_train, t_train) if device == "cpu" else (to_device(x_train), to_device(_int64(t_train)))
         self.epochs, self.batch_size = epochs, mini_batch_size
         self.optimizer = self.optimizers[optimizer.lower()](**optimizer_param)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
@@ -124,13 +131,13 @@ class Trainer:
     def train_step(self) -> None:
         """One update; after the first one of an epoch, also its accuracies."""
         batch = self._next_batch()
-        x, t = self.x_train[batch], self.t_train[batch]
+        x, t = self._x[batch], self._t[batch]
         grads = self.network.gradient(x, t)
         self.optimizer.update(self.network.params, grads)
         loss = None if self.recompute_loss else getattr(self.network, "last_loss", None)
         self.train_loss_list.append(self.network.loss(x, t) if loss is None else loss)
         if self.verbose and not self.progress:
-            print(f"train loss:{self.train_loss_list[-1]}")
+            print(f"train loss:{float(self.train_loss_list[-1])}")
         if self.current_iter >= self.current_epoch * self.iter_per_epoch:
             self.current_epoch += 1
             self._evaluate()
@@ -138,6 +145,7 @@ class Trainer:
         self._tell("step")
 
     def _evaluate(self) -> None:
+        self.train_loss_list[:] = map(float, self.train_loss_list)
         n = self.evaluate_sample_num_per_epoch
         self.train_acc_list.append(self.network.accuracy(self.x_train[:n], self.t_train[:n]))
         self.test_acc_list.append(self.network.accuracy(self.x_test[:n], self.t_test[:n]))
@@ -168,6 +176,7 @@ class Trainer:
                 if bar:
                     bar.show()
         finally:
+            self.train_loss_list[:] = map(float, self.train_loss_list)
             if bar:
                 bar.close()
         self.final_test_acc = self.network.accuracy(self.x_test, self.t_test)
@@ -175,6 +184,11 @@ class Trainer:
             print("=============== Final Test Accuracy ===============")
             print(f"test acc:{self.final_test_acc}")
         self._tell("end")
+
+
+def _int64(t: Array) -> Array:
+    """Labels as the device takes them, of labels or one-hot targets."""
+    return (t if t.ndim == 1 else t.argmax(axis=1)).astype(np.int64)
 
 
 class _Bar:
@@ -194,7 +208,7 @@ class _Bar:
         trainer = self.trainer
         self.bar.set_description(f"epoch {trainer.current_epoch}/{trainer.epochs}", refresh=False)
         self.bar.set_postfix(
-            loss=f"{trainer.train_loss_list[-1]:.4f}", test_acc=f"{trainer.test_acc_list[-1]:.4f}", refresh=False
+            loss=f"{float(trainer.train_loss_list[-1]):.4f}", test_acc=f"{trainer.test_acc_list[-1]:.4f}", refresh=False
         )
         self.bar.update(trainer.batch_size)
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 from fastconv.kernels._cuda import shim
 from fastconv.kernels._cuda.kernels import FAMILIES, Family
 from numba.cuda import compile_ptx, dispatcher
@@ -98,11 +97,11 @@ def usage(name: str, ptx: str, cc: int, ptxas: str | None, keep: Path) -> Usage:
 
 
 def compile_all(ccs: list[int], only: str = "", keep: Path | None = None) -> Iterator[Usage]:
-    """Compile every variant of every family in float32 and float64."""
+    """Compile every variant of every family for every element type."""
     ptxas = find_ptxas()
     with tempfile.TemporaryDirectory() as scratch:
         for family in families(only):
-            for T in (np.float32, np.float64):
+            for T in family.elements:
                 for options in family.variants(T):
                     name = " ".join((family.name, T.__name__, *map(str, options)))
                     for cc in ccs:

@@ -23,12 +23,15 @@ class Layer:
         Names of the attributes that hold parameters.
     statistics : tuple of str
         Names of the attributes that hold running statistics: saved with the parameters, not trained.
+    runs_on_cuda : bool
+        Whether the layer takes device arrays.
     takes_train_flg : bool
         Whether `forward` takes a second argument that tells training (True) from inference (False).
     """
 
     trainable: ClassVar[tuple[str, ...]] = ()
     statistics: ClassVar[tuple[str, ...]] = ()
+    runs_on_cuda: ClassVar[bool] = False
     takes_train_flg: ClassVar[bool] = False
     forward: Callable[..., Any]
     backward: Callable[..., Any]

@@ -10,6 +10,7 @@ from ._layer import Array, Layer, Saved
 class _Activation(Layer):
     """y = f(x), with the gradient a function of dout and y."""
 
+    runs_on_cuda = True
     _f: ClassVar[Callable[..., Array]]
     _gradient: ClassVar[Callable[..., Array]]
 
@@ -87,6 +88,8 @@ class LeakyRelu(Layer):
 
     Source: A. Maas, A. Hannun and A. Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013.
     """
+
+    runs_on_cuda = True
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope

@@ -19,6 +19,7 @@ class Affine(Layer):
     """
 
     trainable = ("W", "b")
+    runs_on_cuda = True
 
     def __init__(self, W: Array, b: Array | None = None) -> None:
         self.W, self.b = W, b

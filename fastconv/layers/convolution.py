@@ -24,6 +24,7 @@ class Convolution(Layer):
     """
 
     trainable = ("W", "b")
+    runs_on_cuda = True
 
     def __init__(
         self, W: Array, b: Array | None = None, stride: Any = 1, pad: Any = 0, dilation: Any = 1, groups: int = 1
@@ -60,6 +61,7 @@ class TransposedConvolution(Layer):
     """
 
     trainable = ("W", "b")
+    runs_on_cuda = True
 
     def __init__(
         self,

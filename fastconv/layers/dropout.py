@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .. import ops
+from .._device import is_device
 from .._random import source
 from ._layer import Array, Layer, Saved
 
@@ -31,6 +32,7 @@ class Dropout(Layer):
         True keeps the present mask for following calls of the same shape, as a numerical gradient needs.
     """
 
+    runs_on_cuda = True
     takes_train_flg = True
     _drop: ClassVar[Callable[..., Any]] = staticmethod(ops.dropout)
     _gradient: ClassVar[Callable[..., Array]] = staticmethod(ops.dropout_backward)
@@ -48,6 +50,10 @@ class Dropout(Layer):
         if not (self.reuse_mask and self.mask is not None and self.mask.shape == shape):
             if self.rng is not None:
                 y, self.mask = self._drop(x, self.dropout_ratio, self.rng, inverted=self.inverted)
+                return y
+            if is_device(x):  # a mask of the same distribution, drawn there: NumPy's bits would have to be copied
+                seed = source().randint(2**31)
+                y, self.mask = self._drop(x, self.dropout_ratio, int(seed), inverted=self.inverted)
                 return y
             self.mask = source().random(shape) > self.dropout_ratio
         return self.backward(x)

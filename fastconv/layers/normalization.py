@@ -7,6 +7,7 @@ Shift, 2015.
 import numpy as np
 
 from .. import ops
+from .._device import is_device, to_device
 from ._layer import Array, Layer, Saved, rows
 
 
@@ -116,6 +117,7 @@ class BatchNorm2d(Layer):
 
     trainable = ("gamma", "beta")
     statistics = ("running_mean", "running_var")
+    runs_on_cuda = True
     takes_train_flg = True
 
     def __init__(
@@ -139,8 +141,9 @@ class BatchNorm2d(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         """x (N, C, H, W) or (N, C) -> the same shape."""
         if self.running_mean is None or self.running_var is None:
-            dtype = np.result_type(x, np.float32 if self.gamma is None else self.gamma)
-            self.running_mean, self.running_var = np.zeros(x.shape[1], dtype), np.ones(x.shape[1], dtype)
+            dtype = np.result_type(x.dtype, np.float32 if self.gamma is None else self.gamma.dtype)
+            start = np.zeros(x.shape[1], dtype), np.ones(x.shape[1], dtype)
+            self.running_mean, self.running_var = map(to_device, start) if is_device(x) else start
         y, self._cache = ops.batch_norm(
             x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps
         )

@@ -12,6 +12,8 @@ from ._layer import Array, Layer, Saved
 class _Window(Layer):
     """The constructor that the pooling layers share: the book's, and PyTorch's ceil mode."""
 
+    runs_on_cuda = True
+
     def __init__(self, pool_h: int, pool_w: int, stride: Any = 2, pad: Any = 0, *, ceil_mode: bool = False) -> None:
         self.pool_h, self.pool_w = pool_h, pool_w
         self.stride, self.pad, self.ceil_mode = stride, pad, ceil_mode
@@ -121,6 +123,7 @@ class StochasticPooling(Layer):
     Source: M. Zeiler and R. Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks, 2013.
     """
 
+    runs_on_cuda = True
     takes_train_flg = True
 
     def __init__(self, pool_h: int, pool_w: int, stride: Any = 2, pad: Any = 0, rng: Any = None) -> None:
@@ -147,6 +150,8 @@ class AdaptiveAveragePooling(Layer):
     output_size : int or (h, w)
     """
 
+    runs_on_cuda = True
+
     def __init__(self, output_size: Any) -> None:
         self.output_size = output_size
         self.input_shape: Saved = None
@@ -162,6 +167,8 @@ class AdaptiveAveragePooling(Layer):
 
 class GlobalAveragePooling(Layer):
     """The average of each channel: x (N, C, H, W) -> (N, C, 1, 1)."""
+
+    runs_on_cuda = True
 
     def __init__(self) -> None:
         self.input_shape: Saved = None

@@ -9,6 +9,8 @@ from ._layer import Array, Layer, rows, run
 class Flatten(Layer):
     """x (N, C, H, W) -> (N, C*H*W), without a copy."""
 
+    runs_on_cuda = True
+
     def __init__(self) -> None:
         self.input_shape: tuple[int, ...] = ()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._device import to_device, to_host
 from ..gradient import numerical_gradient
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
 from ..layers._layer import Layer, run
@@ -36,6 +37,8 @@ class Network:
     last_layer : SoftmaxWithLoss
     last_loss : float
         The loss that the last call of `gradient` computed on its way.
+    device : str
+        "cpu" or "cuda": where the parameters are, see `to`.
     """
 
     layers: Any
@@ -44,7 +47,8 @@ class Network:
     def __init__(self, layers: Mapping[str, Layer], weight_decay_lambda: float = 0.0) -> None:
         self.layers = layers
         self.last_layer = SoftmaxWithLoss()
-        self.last_loss: float | None = None
+        self.last_loss: Any = None
+        self.device = "cpu"
         self.weight_decay_lambda = weight_decay_lambda
         self.params: dict[str, Array] = {}
         self._owners: dict[str, tuple[Layer, str]] = {}
@@ -65,6 +69,51 @@ class Network:
     def _layers(self) -> list[Layer]:
         return list(self.layers.values()) if isinstance(self.layers, Mapping) else list(self.layers)
 
+    def to(self, device: str) -> "Network":
+        """Move the parameters and running statistics to a CUDA device, or back.
+
+        There, a training step copies nothing to or from the host and does not wait for the device: `last_loss` is
+        brought when `float` asks for it. Batches and labels given as ndarrays are moved on the way in; scores come back
+        as device arrays.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+
+        Returns
+        -------
+        Network
+            This one.
+
+        Raises
+        ------
+        ValueError
+            For another name, or a network that has no way to run there.
+        RuntimeError
+            When there is no device, no driver or no numba-cuda.
+        """
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r}")
+        if device == "cuda":
+            self._refuse_what_stays_on_the_host()
+        move = to_device if device == "cuda" else to_host
+        owners = {**self._owners, **self._statistics}
+        present = {key: getattr(*owner) for key, owner in owners.items()}
+        self._set(owners, {key: a if a is None else move(a) for key, a in present.items()})
+        self._collect()
+        self.device = device
+        return self
+
+    def _refuse_what_stays_on_the_host(self) -> None:
+        on_host = sorted({type(layer).__name__ for layer in self._layers() if not layer.runs_on_cuda})
+        if on_host:
+            raise ValueError(f"device: {', '.join(on_host)} of this network cannot run on 'cuda'")
+        if self.weight_decay_lambda:
+            raise ValueError("device: weight_decay_lambda is for the CPU; give the optimiser weight_decay on 'cuda'")
+
+    def _here(self, a: Any) -> Any:
+        return to_device(a) if self.device == "cuda" else a
+
     def predict(self, x: Array, train_flg: bool = False) -> Array:
         """Scores of the classes, before the softmax.
 
@@ -78,6 +127,7 @@ class Network:
         -------
         ndarray (N, classes)
         """
+        x = self._here(x)
         done: Any = None
         layer: Any
         follower: Any
@@ -116,6 +166,8 @@ class Network:
         """
         if type(self).predict is not Network.predict or "predict" in vars(self):
             raise TypeError("compile: only Network's own predict can be compiled, this network has another")
+        if self.device != "cpu":
+            raise TypeError(f"compile: expected a network on the CPU, this one is on {self.device}")
         return Predictor(self)
 
     def loss(self, x: Array, t: Array, train_flg: bool | None = None) -> float:
@@ -129,11 +181,12 @@ class Network:
             As in `predict`; the default is the network's own, as in the book.
         """
         train_flg = self._trains_in_loss if train_flg is None else train_flg
-        return self.last_layer.forward(self.predict(x, train_flg), t) + self._weight_decay()
+        loss = self.last_layer.forward(
+            self.predict(x, train_flg), self._here(_labels(t) if self.device == "cuda" else t)
+        )
+        return loss + self._weight_decay() if self.weight_decay_lambda else loss
 
     def _weight_decay(self) -> float:
-        if not self.weight_decay_lambda:
-            return 0.0
         squares = sum(float(np.sum(p**2)) for key, p in self.params.items() if key.startswith("W"))
         return 0.5 * self.weight_decay_lambda * squares
 
@@ -147,11 +200,10 @@ class Network:
         batch_size : int
             How many to predict at a time; the last batch may be smaller.
         """
-        if t.ndim != 1:
-            t = t.argmax(axis=1)
+        t = _labels(t)
         starts = range(0, len(x), batch_size)
         right = sum(
-            np.count_nonzero(self.predict(x[i : i + batch_size]).argmax(axis=1) == t[i : i + batch_size])
+            np.count_nonzero(to_host(self.predict(x[i : i + batch_size])).argmax(axis=1) == t[i : i + batch_size])
             for i in starts
         )
         return right / len(x)
@@ -191,6 +243,8 @@ class Network:
 
         Dropout draws its masks once, and running statistics come out as they went in.
         """
+        if self.device != "cpu":
+            raise RuntimeError(f"numerical_gradient: the parameters are on {self.device}; net.to('cpu') first")
         with self._still():
             return {
                 key: numerical_gradient(lambda _: self.loss(x, t, train_flg=True), p) for key, p in self.params.items()
@@ -211,7 +265,7 @@ class Network:
             self._set(self._statistics, before)
 
     def _named_statistics(self) -> dict[str, Array]:
-        return {key: np.array(getattr(*owner)) for key, owner in self._statistics.items()}
+        return {key: np.array(to_host(getattr(*owner))) for key, owner in self._statistics.items()}
 
     @staticmethod
     def _set(owners: Mapping[str, tuple[Layer, str]], arrays: Mapping[str, Array]) -> None:
@@ -231,7 +285,7 @@ class Network:
         ValueError
             If it has another suffix.
         """
-        _files.write(path, {**self.params, **self._named_statistics()})
+        _files.write(path, {key: to_host(a) for key, a in {**self.params, **self._named_statistics()}.items()})
 
     def load_params(self, path: _files.PathLike = "params.npz") -> None:
         """Read what `save_params` wrote, or a .pkl that the book's networks wrote.
@@ -257,8 +311,14 @@ class Network:
         for key, a in arrays.items():
             if a.shape != present[key].shape:
                 raise ValueError(f"path: expected {key} of shape {present[key].shape} in {path}, got {a.shape}")
-        self._set(owners, {key: a.astype(present[key].dtype, order="C") for key, a in arrays.items()})
+        dense = {key: a.astype(present[key].dtype, order="C") for key, a in arrays.items()}
+        self._set(owners, {key: self._here(a) for key, a in dense.items()})
         self._collect()
+
+
+def _labels(t: Array) -> Array:
+    """Labels, of labels or one-hot targets."""
+    return t if t.ndim == 1 else t.argmax(axis=1)
 
 
 def _goes_through(layer: Any, before: Any) -> bool:

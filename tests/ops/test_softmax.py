@@ -115,8 +115,10 @@ def test_cross_entropy_with_an_offset(kernel, soft, dtype):
     x[0, 0] = -300  # a probability of 0: the loss is the logarithm of the offset
     targets = np.eye(5, dtype=dtype)[t] if soft else t
     p, x, targets = check.softmax_cross_entropy(x, targets, "x", 1e-7)
+    if kernel.refuses(p):
+        pytest.skip(kernel.refuses(p))
     y = np.full(x.shape, np.nan, dtype)
-    loss = kernel(y, x, targets, p)
+    loss = float(kernel(y, x, targets, p))
     exact = torch.softmax(torch.tensor(x, dtype=torch.float64), 1).numpy()[np.arange(6), t]
     np.testing.assert_allclose(loss, -np.log(exact + 1e-7).mean(), rtol=1e-5 if dtype == np.float32 else 1e-12)
     assert fc.softmax_cross_entropy(x, targets, offset=1e-7)[0] == pytest.approx(loss, rel=1e-6)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import EACH, WIDTH, Family, Type, family
+from .kernels import EACH, WIDTH, Family, Type, family, stream
 from .shim import NumbaArray, cuda
 
 _STEPS = 4  # sizes of blocks to an octave: at most a fifth of a block is left unused
@@ -95,7 +95,12 @@ class DeviceArray:
 
     def copy_to_host(self) -> np.ndarray:
         """An ndarray with the same numbers; waits for the device."""
-        return self.flat.copy_to_host().reshape(self.shape) if self.size else np.empty(self.shape, self.dtype)
+        if not self.size:
+            return np.empty(self.shape, self.dtype)
+        numbers = self.flat.copy_to_host(stream=stream.get())
+        if stream.get():
+            stream.get().synchronize()
+        return numbers.reshape(self.shape)
 
     def __float__(self) -> float:
         return float(self.copy_to_host().item())
@@ -111,7 +116,10 @@ class DeviceArray:
         return DeviceArray(self.flat, tuple(sizes), self.dtype, self.block)
 
     def __getitem__(self, key: Any) -> "DeviceArray":
-        """Along the first axis: one item, or a slice without steps; None adds an axis in front."""
+        """Along the first axis: one item, a slice without steps, or the items that an array of whole numbers names;
+        None adds an axis in front."""
+        if isinstance(key, np.ndarray):
+            return self._items(key)
         if key is None:
             return self.reshape(1, *self.shape)
         first, end = (key, key + 1) if isinstance(key, int) else key.indices(len(self))[:2]
@@ -124,6 +132,15 @@ class DeviceArray:
         rest = self.shape[1:] if isinstance(key, int) else (count, *self.shape[1:])
         part = self.flat[first * step : (first + count) * step] if count * step else self.flat
         return DeviceArray(part, rest, self.dtype, self.block)
+
+    def _items(self, key: np.ndarray) -> "DeviceArray":
+        out = empty((len(key), *self.shape[1:]), self.dtype)
+        row = math.prod(self.shape[1:])
+        if key.dtype.kind not in "iu" or key.ndim != 1 or (key.size and not 0 <= key.min() <= key.max() < len(self)):
+            raise IndexError(f"expected whole numbers from 0 to {len(self) - 1} in one dimension, got {key}")
+        places = copied(key.astype(np.int64))
+        takes[self.dtype].each(np.float32, out.size, flat(out), flat(self), flat(places), out.size, row)
+        return out
 
     def __setitem__(self, key: Any, value: "DeviceArray") -> None:
         if key is not Ellipsis or value.shape != self.shape:
@@ -185,9 +202,24 @@ def _casting(letter: str) -> Family:
 
         return kernel
 
-    return Family(f"_cuda.cast_{letter}", make, f"T[] {letter}[] i")
+    return Family(f"_cuda.cast_{letter}", make, f"T[] {letter}[] i", elements=(np.float16, np.float32, np.float64))
 
 
+def _taking(letter: str) -> Family:
+    def make(T):
+        def kernel(out, x, places, count, row):
+            first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+            for e in range(EACH):
+                i = first + e * WIDTH
+                if i < count:
+                    out[i] = x[places[i // row] * row + i % row]
+
+        return kernel
+
+    return Family(f"_cuda.take_{letter}", make, f"{letter}[] {letter}[] i[] i i", elements=(np.float32,))
+
+
+takes = {np.dtype(name): _taking(letter) for name, letter in (("f4", "s"), ("f8", "d"), ("i8", "i"))}
 _casts = {np.dtype(name): _casting(letter) for name, letter in (("f2", "h"), ("f4", "s"), ("f8", "d"))}
 
 
@@ -208,8 +240,18 @@ def copied(a: np.ndarray) -> DeviceArray:
     """A copy of an ndarray."""
     out = empty(a.shape, a.dtype)
     if a.size:
-        out.flat.copy_to_device(np.ascontiguousarray(a).reshape(-1))
+        out.flat.copy_to_device(np.ascontiguousarray(a).reshape(-1), stream=stream.get())
     return out
+
+
+def numba_stream(given: Any) -> Any:
+    """Numba's stream for its own, CuPy's, PyTorch's, or the address of one."""
+    if isinstance(given, int):
+        return cuda.external_stream(given)
+    for name in ("cuda_stream", "ptr"):
+        if isinstance(getattr(given, name, None), int):
+            return cuda.external_stream(getattr(given, name))
+    return given
 
 
 def taken(a: Any) -> DeviceArray:
@@ -290,9 +332,7 @@ def _on_host(a: Any) -> bool:
 def _staged(a: Any) -> Any:
     if isinstance(a, list):
         return [_staged(item) for item in a]
-    if not isinstance(a, np.ndarray):
-        return a
-    return cuda.to_device(a.reshape(-1)) if a.size else nothing(a.dtype)
+    return copied(a) if isinstance(a, np.ndarray) else a
 
 
 def _bring_back(given: Any, staged: Any) -> None:
@@ -300,4 +340,4 @@ def _bring_back(given: Any, staged: Any) -> None:
         for host, device in zip(given, staged, strict=True):
             _bring_back(host, device)
     elif given is not None and given.size:
-        given.reshape(-1)[...] = staged.copy_to_host()
+        given[...] = staged.copy_to_host()

@@ -5,6 +5,7 @@ together with the types of the body's arguments. Literals would make float32 ari
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import numba
@@ -22,6 +23,9 @@ EACH = 4
 
 FAMILIES: list["Family"] = []
 """All families, for tools that compile every kernel."""
+
+stream: ContextVar[Any] = ContextVar("fastconv_cuda_stream", default=0)
+"""Numba's stream that launches go to; 0 is the default stream."""
 
 _LETTERS = {
     "i": numba.int64,
@@ -56,13 +60,16 @@ class Family:
     variants : callable
         T to the options (tuples) to compile when every kernel is.
     sizes : NamedTuple class
+    elements : sequence of types
+        The element types that it is for.
     """
 
     def __init__(
-        self, name: str, make: Callable[..., Any], arguments: str, variants: Variants = no_options, sizes: Any = None
-    ) -> None:
+        self, name: str, make: Callable[..., Any], arguments: str, variants: Variants = no_options,
+        sizes: Any = None, elements: tuple[Type, ...] = (np.float32, np.float64),
+    ) -> None:  # fmt: skip
         self.name, self.make, self.arguments = name, make, arguments.split()
-        self.variants, self.sizes = variants, sizes
+        self.variants, self.sizes, self.elements = variants, sizes, elements
         self._compiled: dict[tuple[Any, ...], Any] = {}
         FAMILIES.append(self)
 
@@ -82,7 +89,7 @@ class Family:
         key = (T, *options)
         if key not in self._compiled:
             self._compiled[key] = cuda.jit(self.types(T))(self.make(T, *options))
-        self._compiled[key][blocks, block](*args)
+        self._compiled[key][blocks, block, stream.get()](*args)
 
     def each(self, dtype: Any, count: int, *args: Any) -> None:
         """Run an element-wise kernel: EACH elements a thread."""

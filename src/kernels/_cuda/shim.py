@@ -48,7 +48,10 @@ def require() -> None:
         raise ImportError("needs the package numba-cuda: pip install 'fastconv[cuda]'")
     try:
         if not cuda.is_available():
-            raise ImportError("no CUDA driver or device was found: see nvidia-smi, or choose another backend")
+            raise ImportError(
+                "no CUDA device, driver or compiler was found: nvidia-smi shows the first two, "
+                "pip install 'fastconv[cuda]' brings the last; or choose another backend"
+            )
         cuda.current_context()
     except cuda.cudadrv.error.CudaSupportError as error:
         raise ImportError(f"the CUDA driver cannot be used ({error}): see nvidia-smi") from None

@@ -77,7 +77,7 @@ def test_batch_norm(training):
     for move in (lambda a: a.copy(), fc.to_device):
         x, gamma, beta, *running = map(move, (X, *C3))
         y, cache = fc.batch_norm(x, gamma, beta, *running, training)
-        results.append([fc.to_host(a) for a in (y, *running, *fc.batch_norm_backward(move(dout), cache))])
+        results.append([fc.to_host(a).copy() for a in (y, *running, *fc.batch_norm_backward(move(dout), cache))])
         plain, _ = fc.batch_norm(x, None, None, *running, training)
         results[-1].append(fc.to_host(plain))
     for a, b in zip(*results, strict=True):
@@ -155,3 +155,19 @@ def test_memory_goes_back_to_the_pool_when_its_last_view_is_gone():
     assert arrays.empty((100,), np.float32).block.buffer is not buffer
     del view
     assert arrays.empty((90,), np.float32).block.buffer is buffer
+
+
+def test_launches_on_another_stream():
+    from fastconv.kernels._cuda.shim import cuda
+
+    a = fc.to_device(X)
+    with fc.cuda_stream(cuda.stream()):
+        np.testing.assert_array_equal(fc.to_host(fc.relu(a)), np.maximum(X, 0))
+    assert arrays.stream.get() == 0
+
+
+def test_items_by_number():
+    a = fc.to_device(ROWS)
+    np.testing.assert_array_equal(fc.to_host(a[np.array([2, 0, 2])]), ROWS[[2, 0, 2]])
+    with pytest.raises(IndexError, match="from 0 to 2"):
+        a[np.array([3])]
