@@ -99,7 +99,8 @@ class Trainer:
             raise ValueError(f"optimizer: expected one of {', '.join(self.optimizers)}, got {optimizer!r}")
         self.network = network if device == "cpu" else network.to(device)
         self.x_train, self.t_train, self.x_test, self.t_test = x_train, t_train, x_test, t_test
-        self._x, self._t = (x_train, t_train) if device == "cpu" else (to_device(x_train), to_device(_int64(t_train)))
+        self._x: Any = x_train if device == "cpu" else to_device(x_train)
+        self._t: Any = t_train if device == "cpu" else to_device(_int64(t_train))
         self.epochs, self.batch_size = epochs, mini_batch_size
         self.optimizer = self.optimizers[optimizer.lower()](**optimizer_param)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch

@@ -98,7 +98,7 @@ class Network:
             self._refuse_what_stays_on_the_host()
         move = to_device if device == "cuda" else to_host
         owners = {**self._owners, **self._statistics}
-        present = {key: getattr(*owner) for key, owner in owners.items()}
+        present: dict[str, Any] = {key: getattr(*owner) for key, owner in owners.items()}
         self._set(owners, {key: a if a is None else move(a) for key, a in present.items()})
         self._collect()
         self.device = device
@@ -268,7 +268,7 @@ class Network:
         return {key: np.array(to_host(getattr(*owner))) for key, owner in self._statistics.items()}
 
     @staticmethod
-    def _set(owners: Mapping[str, tuple[Layer, str]], arrays: Mapping[str, Array]) -> None:
+    def _set(owners: Mapping[str, tuple[Layer, str]], arrays: Mapping[str, Any]) -> None:
         for key, (layer, attribute) in owners.items():
             setattr(layer, attribute, arrays[key])
 
