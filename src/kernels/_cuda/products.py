@@ -38,6 +38,10 @@ class Tile:
     def threads(self) -> int:
         return (self.BM // self.TM) * (self.BN // self.TN)
 
+    def blocks(self, M: int, columns: int) -> int:
+        """How many tiles cover a product of M x columns."""
+        return -(-M // self.BM) * -(-columns // self.BN)
+
     def __str__(self) -> str:
         return f"{self.BM}x{self.BN}x{self.BK}"
 
@@ -63,8 +67,8 @@ def tile_for(dtype: Any, M: int, columns: int) -> Tile:
         return TINY
     if M <= FLAT.BM:
         return FLAT
-    blocks = -(-M // SQUARE.BM) * -(-columns // SQUARE.BN)
-    return SQUARE if np.dtype(dtype) == np.float32 and M > MIDDLE.BM and 2 * blocks >= BLOCKS else MIDDLE
+    large = np.dtype(dtype) == np.float32 and M > MIDDLE.BM and 2 * SQUARE.blocks(M, columns) >= BLOCKS
+    return SQUARE if large else MIDDLE
 
 
 def splits_for(blocks: int, length: int, least: int) -> int:
@@ -98,7 +102,7 @@ class Operands(NamedTuple):
 
 
 def product(T: Type, tile: Tile, a_along: bool, b_along: bool, operands: Operands) -> Any:
-    """The body of a kernel (out, a, b, bias, tables, g); grid: columns / BN, M / BM, z.
+    """The body of a kernel (out, a, b, bias, tables, g); grid: tiles of the product, 1, z.
 
     a_along, b_along: neighbouring threads read A, B along the sum, because their numbers are neighbours there.
     """
@@ -159,8 +163,9 @@ def product(T: Type, tile: Tile, a_along: bool, b_along: bool, operands: Operand
         tid = cuda.threadIdx.x
         ty, tx = tid // COLUMNS, tid % COLUMNS
         part = part_of(g, tables, cuda.blockIdx.z)
-        m0, j0 = cuda.blockIdx.y * BM, cuda.blockIdx.x * BN
         M, columns, first, end = span(g, tables, part)
+        across = max((columns + BN - 1) // BN, 1)
+        m0, j0 = cuda.blockIdx.x // across * BM, cuda.blockIdx.x % across * BN
         column = column_of(g, tables, part, j0 + tid % BN)
         first_row, step = rows_of(g, tables, part)
         m = m0 + place_a(tid)[0]

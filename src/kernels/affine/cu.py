@@ -88,8 +88,8 @@ def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int,
     """out (M, columns) = A . B (+ bias, ReLU) with sizes (M, K, columns) and strides (row, column)."""
     M, K, columns = sizes
     tile = tile_for(dtype, M, columns)
-    grid = -(-columns // tile.BN), -(-M // tile.BM)
-    splits = splits_for(grid[0] * grid[1], K, 4 * tile.BK)
+    blocks = tile.blocks(M, columns)
+    splits = splits_for(blocks, K, 4 * tile.BK)
     whole = splits == 1
     g = Matrices(
         M, K, columns, *a_steps, *b_steps, length=-(-K // splits),
@@ -99,7 +99,7 @@ def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int,
     parts = out if whole else scratch(splits * M * columns, dtype)
     options = tile, a_steps[1] == 1, b_steps[0] == 1 != b_steps[1]
     matrices.launch(
-        dtype, (*grid, splits), tile.threads, flat(parts), flat(a), flat(b), vector, table(()), g, options=options
+        dtype, (blocks, 1, splits), tile.threads, flat(parts), flat(a), flat(b), vector, table(()), g, options=options
     )
     if not whole:
         count, biases = M * columns, 0 if bias is None else columns

@@ -227,7 +227,7 @@ def filters(T: Type, tile: Tile) -> Any:
 def _gather(out: Any, a: Any, b: Any, bias: Any, p: Conv2d, plan: Plan, g: Gather) -> None:
     columns = p.N * plan.pixels
     tile = tile_for(p.dtype, g.M, columns)
-    grid = -(-columns // tile.BN), -(-g.M // tile.BM), p.groups * plan.classes
+    grid = tile.blocks(g.M, columns), 1, p.groups * plan.classes
     vector = nothing(p.dtype) if bias is None else flat(bias)
     arguments = flat(out), flat(a), flat(b), vector, table(plan.tables), g
     gather.launch(p.dtype, grid, tile.threads, *arguments, options=(tile,))
@@ -262,8 +262,8 @@ def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
     M, CG, plane = p.FN // p.groups, p.C // p.groups, p.OH * p.OW
     K, pixels = CG * p.FH * p.FW, p.N * plane
     tile = tile_for(p.dtype, M, K)
-    grid = -(-K // tile.BN), -(-M // tile.BM)
-    splits = splits_for(grid[0] * grid[1] * p.groups, pixels, 16 * tile.BK)
+    blocks = tile.blocks(M, K)
+    splits = splits_for(blocks * p.groups, pixels, 16 * tile.BK)
     g = Filters(
         M=M, K=K, OW=p.OW, plane=plane, pixels=pixels, splits=splits, length=-(-pixels // splits),
         a_image=p.FN * plane, a_group=M * plane, b_image=p.C * p.H * p.W, b_group=CG * p.H * p.W, SH=p.H, SW=p.W,
@@ -272,7 +272,7 @@ def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
     none = nothing(p.dtype)
     parts = dw if splits == 1 else scratch(splits * p.FN * K, p.dtype)
     arguments = flat(parts), flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
-    filters.launch(p.dtype, (*grid, splits * p.groups), tile.threads, *arguments, options=(tile,))
+    filters.launch(p.dtype, (blocks, 1, splits * p.groups), tile.threads, *arguments, options=(tile,))
     if splits > 1:
         sums.parts.each(p.dtype, p.FN * K, flat(dw), flat(parts), none, p.FN * K, M * K, splits, 0, False)
     if db is not None:
