@@ -38,7 +38,8 @@ class Block:
         return self.views[key]
 
     def __del__(self) -> None:
-        _free[self.buffer.nbytes].append((self.buffer, self.views))
+        if _free is not None:  # as at the end of the program
+            _free[self.buffer.nbytes].append((self.buffer, self.views))
 
 
 def _allocated(nbytes: int) -> Any:

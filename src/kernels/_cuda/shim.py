@@ -5,6 +5,10 @@ thread of a kernel as a Python thread: for tests on tiny arrays.
 """
 
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numba
@@ -16,6 +20,7 @@ __all__ = ["NumbaArray", "cuda", "require", "simulated"]
 simulated = bool(numba.config.ENABLE_CUDASIM)
 
 if simulated:
+    from numba.cuda.simulator import kernel as simulator_kernel
     from numba.cuda.simulator import kernelapi
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray as NumbaArray
 
@@ -33,6 +38,29 @@ if simulated:
             return self.arrays.setdefault((frame.f_code, frame.f_lasti), np.full(shape, 77, dtype))
 
     kernelapi.FakeCUDAShared = _Shared
+
+    _lock = Lock()
+    _inside: Counter[int] = Counter()  # threads in functions of a module, by its globals
+
+    @contextmanager
+    def _swapped_cuda_module(function: Callable[..., Any], fake: Any) -> Iterator[None]:
+        """`cuda` in the function's module is the simulator's until the last thread has left.
+
+        The simulator's own puts the real one back when the first leaves, under the feet of the others.
+        """
+        names = function.__globals__
+        with _lock:
+            _inside[id(names)] += 1
+            names.update({name: fake for name, value in names.items() if value is cuda})
+        try:
+            yield
+        finally:
+            with _lock:
+                _inside[id(names)] -= 1
+                if not _inside[id(names)]:
+                    names.update({name: cuda for name, value in names.items() if value is fake})
+
+    simulator_kernel.swapped_cuda_module = _swapped_cuda_module
 else:
     from numba.cuda.cudadrv.devicearray import DeviceNDArray as NumbaArray
 
