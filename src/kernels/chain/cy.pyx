@@ -153,7 +153,8 @@ cdef uint64_t _place(cnp.ndarray array):
     """Where the array is and how large; 0 for one that is not dense any more."""
     if not cnp.PyArray_ISCARRAY_RO(array):
         return 0
-    return <uint64_t>cnp.PyArray_DATA(array) ^ <uint64_t>cnp.PyArray_NBYTES(array) << 48 ^ <uint64_t>array.shape[0] << 32
+    cdef uint64_t address = <uint64_t>cnp.PyArray_DATA(array)
+    return address ^ <uint64_t>cnp.PyArray_NBYTES(array) << 48 ^ <uint64_t>array.shape[0] << 32
 
 
 cdef uint64_t _print(cnp.ndarray array):

@@ -58,7 +58,7 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
 
 
 def prepare(cnp.ndarray w, cnp.ndarray b, p):
-    """Forward with the filters transformed, or read in place where that would be too large; the bias is read in place."""
+    """Forward with the filters transformed, or in place where that would be too large; the bias is read in place."""
     cdef Window sizes = window(p)
     cdef int64_t FN = p.FN
     cdef bint relu = p.activation == "relu"
