@@ -6,7 +6,6 @@
 // rows.h is for the square filters that networks use; general.h for all others.
 // conv2d/ref.py is the truth.
 #include <algorithm>
-#include <optional>
 
 #include "general.h"
 #include "kernel.h"
@@ -17,11 +16,9 @@ namespace {
 constexpr int64_t kTotalsBytes = 8 << 10;  // of the filters' vectors of sums
 
 template <class T>
-using Forward = void (*)(Windows, Source<T> x, const T* w, T bias, bool relu, T* y, int64_t row_begin, int64_t row_end);
+using Planewise = void (*)(const Windows&, const Run<T>&);
 template <class T>
-using BackwardData = void (*)(Windows, Source<T> dout, const T* w, T* dx, int64_t row_begin, int64_t row_end);
-template <class T>
-using BackwardWeights = void (*)(Windows, Source<T> x, Source<T> dout, Vec<T>* totals);
+using BackwardWeights = void (*)(const Windows&, const WeightsRun<T>&);
 
 // One of the fast path's functions for each filter size and stride.
 template <class F>
@@ -43,10 +40,10 @@ struct Fast {
 };
 
 template <class T>
-constexpr Fast<Forward<T>> fast_forward = {rows_forward<T, 3, 1>, rows_forward<T, 3, 2>, rows_forward<T, 5, 1>,
+constexpr Fast<Planewise<T>> fast_forward = {rows_forward<T, 3, 1>, rows_forward<T, 3, 2>, rows_forward<T, 5, 1>,
                                            rows_forward<T, 5, 2>, rows_forward<T, 7, 1>};
 template <class T, int Odd>
-constexpr Fast<BackwardData<T>> fast_backward_data = {rows_backward_data_1<T, 3>, rows_backward_data_2<T, 3, Odd>,
+constexpr Fast<Planewise<T>> fast_backward_data = {rows_backward_data_1<T, 3>, rows_backward_data_2<T, 3, Odd>,
                                                       rows_backward_data_1<T, 5>, rows_backward_data_2<T, 5, Odd>,
                                                       rows_backward_data_1<T, 7>};
 template <class T>
@@ -54,25 +51,17 @@ constexpr Fast<BackwardWeights<T>> fast_backward_weights = {
     rows_backward_weights<T, 3, 1>, rows_backward_weights<T, 3, 2>, rows_backward_weights<T, 5, 1>,
     rows_backward_weights<T, 5, 2>, rows_backward_weights<T, 7, 1>};
 
-// What one thread needs beside the arrays: either a row of zeros or the general path.
+Windows windows_of(const Window& p) { return {p.H, p.W, p.OH, p.OW, p.pad_top, p.pad_left}; }
+
+// A row of zeros, as wide as any.
 template <class T>
-class Worker {
+class Zeros {
 public:
-    Worker(const Window& p, bool fast) : p_(p), zeros_(fast ? std::max(p.W, p.OW) : 0) {
-        if (fast)
-            std::fill_n(zeros_.get(), std::max(p.W, p.OW), T(0));
-        else
-            general_.emplace(p);
-    }
-    Windows windows() const { return {p_.H, p_.W, p_.OH, p_.OW, p_.pad_top, p_.pad_left}; }
-    Source<T> image(const T* plane) const { return {plane, p_.H, p_.W, zeros_}; }
-    Source<T> gradient(const T* plane) const { return {plane, p_.OH, p_.OW, zeros_}; }
-    General<T>& general() { return *general_; }
+    explicit Zeros(const Window& p) : zeros_(std::max(p.W, p.OW)) { std::fill_n(zeros_.get(), std::max(p.W, p.OW), T(0)); }
+    operator const T*() const { return zeros_; }
 
 private:
-    const Window& p_;
     Scratch<T> zeros_;
-    std::optional<General<T>> general_;
 };
 
 // One thread's time for all filters, and reading and writing all planes, of x and of out.
@@ -86,18 +75,15 @@ template <class T>
 void forward(T* out, const T* x, const T* w, const T* b, const Window* window, int64_t FN, bool relu) {
     const Window& p = *window;
     const auto fast = fast_forward<T>(p);
+    const int64_t multiplier = FN / p.C;
+    const Zeros<T> zeros(p);
     over_planes(p.N * FN, p.OH, nanoseconds<T>(p, FN), [&](const Part& part) {
-        Worker<T> worker(p, fast != nullptr);
+        if (fast) return fast(windows_of(p), {part, FN, multiplier, x, w, b, relu, out, zeros});
+        General<T> general(p);
         for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) {
-            const int64_t f = plane % FN, c = f / (FN / p.C);
-            const T* image = x + (plane / FN * p.C + c) * p.H * p.W;
-            const T* filter = w + f * p.FH * p.FW;
-            const T bias = b ? b[f] : T(0);
-            T* result = out + plane * p.OH * p.OW;
-            if (fast)
-                fast(worker.windows(), worker.image(image), filter, bias, relu, result, part.row_begin, part.row_end);
-            else
-                worker.general().forward(image, filter, bias, relu, result, part.row_begin, part.row_end);
+            const int64_t f = plane % FN;
+            general.forward(x + plane / multiplier * p.H * p.W, w + f * p.FH * p.FW, b ? b[f] : T(0), relu,
+                            out + plane * p.OH * p.OW, part.row_begin, part.row_end);
         }
     });
 }
@@ -109,18 +95,26 @@ void backward_data(T* dx, const T* dout, const T* w, const Window* window, int64
     const auto fast = multiplier > 1      ? nullptr
                       : p.pad_left % 2 ? fast_backward_data<T, 1>(p)
                                        : fast_backward_data<T, 0>(p);
+    const Zeros<T> zeros(p);
     over_planes(p.N * p.C, p.H, nanoseconds<T>(p, FN), [&](const Part& part) {
-        Worker<T> worker(p, fast != nullptr);
-        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) {
-            const T* gradient = dout + plane * multiplier * p.OH * p.OW;
-            const T* filter = w + plane % p.C * multiplier * p.FH * p.FW;
-            T* result = dx + plane * p.H * p.W;
-            if (fast)
-                fast(worker.windows(), worker.gradient(gradient), filter, result, part.row_begin, part.row_end);
-            else
-                worker.general().backward_data(gradient, filter, multiplier, result, part.row_begin, part.row_end);
-        }
+        if (fast) return fast(windows_of(p), {part, FN, 1, dout, w, nullptr, false, dx, zeros});
+        General<T> general(p);
+        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
+            general.backward_data(dout + plane * multiplier * p.OH * p.OW,
+                                  w + plane % p.C * multiplier * p.FH * p.FW, multiplier, dx + plane * p.H * p.W,
+                                  part.row_begin, part.row_end);
     });
+}
+
+template <class T>
+void add_general(const Window& p, const WeightsRun<T>& run) {
+    General<T> general(p);
+    for (int64_t n = run.image_begin; n < run.image_end; ++n)
+        for (int64_t f = run.filter_begin; f < run.filter_end; ++f) {
+            const int64_t plane = run.plane(n, f);
+            general.backward_weights(run.x + plane / run.multiplier * p.H * p.W, run.dout + plane * p.OH * p.OW,
+                                     run.totals + (f - run.filter_begin) * (p.FH * p.FW + 1));
+        }
 }
 
 // Neighbouring filters go through the images together, because their planes are neighbours in memory. A part is some of
@@ -135,25 +129,20 @@ void backward_weights(T* dw, T* db, const T* dout, const T* x, const Window* win
     const int64_t filters_at_once = std::clamp<int64_t>(kTotalsBytes / (sums_per_filter * FC_VECTOR_BYTES), 1,
                                                         (FN + nthreads - 1) / nthreads);
     const int64_t blocks = (FN + filters_at_once - 1) / filters_at_once;
+    const Zeros<T> zeros(p);
     Scratch<T> sums(parts * FN * sums_per_filter);
     fc::parallel(parts * blocks, nthreads, [&](int64_t task, int) {
         const int64_t part = task / blocks, block = task % blocks;
         const int64_t begin = FN * block / blocks, end = FN * (block + 1) / blocks;
-        Worker<T> worker(p, fast != nullptr);
         Scratch<T> lane_sums(filters_at_once * sums_per_filter * lanes<T>);
         auto* totals = reinterpret_cast<Vec<T>*>(lane_sums.get());
         std::fill_n(totals, (end - begin) * sums_per_filter, Vec<T>{});
-        for (int64_t n = p.N * part / parts; n < p.N * (part + 1) / parts; ++n) {
-            for (int64_t f = begin; f < end; ++f) {
-                const T* image = x + (n * p.C + f / multiplier) * p.H * p.W;
-                const T* gradient = dout + (n * FN + f) * p.OH * p.OW;
-                Vec<T>* total = totals + (f - begin) * sums_per_filter;
-                if (fast)
-                    fast(worker.windows(), worker.image(image), worker.gradient(gradient), total);
-                else
-                    worker.general().backward_weights(image, gradient, total);
-            }
-        }
+        const WeightsRun<T> run{p.N * part / parts, p.N * (part + 1) / parts, begin, end, FN, multiplier, x, dout, zeros,
+                                totals};
+        if (fast)
+            fast(windows_of(p), run);
+        else
+            add_general(p, run);
         T* sum = sums + (part * FN + begin) * sums_per_filter;
         for (int64_t k = 0; k < (end - begin) * sums_per_filter; ++k) sum[k] = fc::sum(totals[k]);
     });
