@@ -239,7 +239,7 @@ def dropout_backward(dout, mask, ratio=0.5, inverted=True, planes=False):
     return p, dout, mask if is_device(mask) else np.ascontiguousarray(mask)
 
 
-def rng(value: Any) -> np.random.Generator:
+def rng(value: Any) -> "np.random.Generator":
     if value is None or isinstance(value, (int, np.integer)):
         return np.random.default_rng(value)
     if not isinstance(value, np.random.Generator):

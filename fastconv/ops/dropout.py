@@ -1,5 +1,7 @@
 """Dropout of elements and of whole planes, from a counter-based generator: one seed, one mask, on every backend."""
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -7,7 +9,7 @@ from .. import _check as check
 from .. import _memory as memory
 from .._dispatch import kernel
 
-Random = np.random.Generator | int | None
+Random: TypeAlias = "np.random.Generator | int | None"  # quoted: NumPy loads its generators when they are asked for
 
 
 def _forward(x: ArrayLike, ratio: float, rng: Random, inverted: bool, planes: bool) -> tuple[NDArray, NDArray]:

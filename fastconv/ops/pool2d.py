@@ -276,7 +276,7 @@ def stochastic_pool2d(
     padding: Any = 0,
     *,
     training: bool = True,
-    rng: np.random.Generator | int | None = None,
+    rng: "np.random.Generator | int | None" = None,
 ) -> tuple[NDArray, NDArray | None]:
     """One element of each window drawn in proportion to its activation; at inference their expectation.
 
