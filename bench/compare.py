@@ -17,6 +17,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 SIDES = ("fastconv", "fastconv@1", "hot@1", "torch", "torch.compile", "onnxruntime", "book32", "book64")
 QUICK_SIDES = ("fastconv", "torch", "onnxruntime")
 BUSY = 0.5  # load above which the ratios are not to be believed
+SPINNING = 0.15  # seconds for which OpenBLAS's threads may go on spinning after the last call of a book side
 PACKAGES = ("fastconv", "numpy", "torch", "onnxruntime")
 
 
@@ -135,6 +137,8 @@ class Run:
                 if side not in self.processes:
                     self.processes[side] = Side(side, self.settings)
                 answers.append(self.processes[side].time(number, self.settings.seconds))
+                if side.startswith("book"):
+                    time.sleep(SPINNING)
         return {side: _together(answers) for side, answers in seen.items()}
 
     def close(self) -> None:
