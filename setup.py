@@ -29,7 +29,7 @@ AVX512 = [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefe
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISA_FLAGS = {"baseline": [], "avx2": AVX2, "avx512": AVX512} if IS_X86 else {"baseline": []}
 
-# No -ffast-math: NaN and infinities are defined results. Contraction of a*b + c into an FMA is welcome.
+# NaN and infinities are defined results, so the compiler keeps to IEEE rules; only a*b + c may be rounded once (FMA).
 FLAGS = [
     "-std=c++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
     "-fvisibility=hidden", "-fno-semantic-interposition",
