@@ -11,7 +11,6 @@
 #include "source.h"
 #include "store.h"
 #include "tile.h"
-#include "weights.h"
 
 namespace fc::conv {
 
