@@ -72,6 +72,13 @@ def kernel(op: str, p: Problem) -> Callable[..., Any]:
 
 def prepare(op: str, p: Problem) -> Callable[..., Any] | None:
     """What makes the prepared form of the kernel that computes `op` for this Problem, or None if it has none."""
+    key = f"prepare {op}", settings.backend
+    if key not in p.chosen:
+        p.chosen[key] = _choose_prepare(op, p)
+    return p.chosen[key]
+
+
+def _choose_prepare(op: str, p: Problem) -> Callable[..., Any] | None:
     for row, outcome in candidates(op, p):
         if not isinstance(outcome, str):
             made = load(row.prepare) if row.prepare else None

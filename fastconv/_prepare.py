@@ -1,10 +1,12 @@
-"""Operations prepared for prediction: everything decided and packed but the input's numbers.
+"""Operations prepared: everything decided and packed but the input's numbers.
 
 The same road as an operation's own: its check makes the Problem, dispatch chooses the kernel, and the kernel's row in
-the table says how it is prepared. Each function returns a step for `fastconv.kernels.chain.cy.Chain`, or None where
-the chosen kernel has no prepared form, or would read a copy of an argument that the check made.
+the table says how it is prepared. For prediction, each function returns a step for `fastconv.kernels.chain.cy.Chain`,
+or None where the chosen kernel has no prepared form, or would read a copy of an argument that the check made. For
+training, `block` prepares convolutions and their pooling for one step.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,3 +60,76 @@ def _prepared(op: str, p: Any, weights: tuple[Any, ...] = (), given: Any = (), *
     prepare = _dispatch.prepare(op, p)
     in_place = all(w is g for w, g in zip(weights, given, strict=True)) and p.dtype == p.result_dtype
     return prepare(*weights, p, *more) if prepare and in_place and p.dtype in (np.float32, np.float64) else None
+
+
+class Block:
+    """A step's pass through convolutions, each with its ReLU, and the maximum pooling behind them: see kernels/block.
+
+    Attributes
+    ----------
+    sources : list of ndarray
+        Each convolution's input; from the second on, the result of the one before, which `forward` computes.
+    pooled_shape : tuple of int
+        Of the pooling's input.
+    """
+
+    def __init__(self, problems: list[Any], sources: list[Array], weights: list[Any], window: Any, pool: Any) -> None:
+        self.sources, self.pooled_shape = sources, pool.x_shape
+        self._problems, self._weights = problems, weights
+        self._window, self._pool = window, pool
+        self._steps = [
+            _dispatch.prepare("conv2d_forward", p)(w, b, p) for p, (w, b) in zip(problems, weights, strict=True)
+        ]
+
+    def forward(self) -> tuple[Array, Array]:
+        """The pooled result and its indices."""
+        self._y = memory.pooled(self._pool.out_shape, self._pool.dtype)
+        self._indices = memory.pooled(self._pool.out_shape, np.int64)
+        _kernels().forward(self._y, self._indices, self.sources, self._steps, self._pool)
+        return self._y, self._indices
+
+    def backward(self, dout: Array, needs_dx: bool) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+        """dx, or None if it is not needed; and each convolution's (dw, db), db None for one without b."""
+        dtype = self._pool.dtype
+        _, dout, _ = check.max_pool2d_backward(dout, self._indices, self.pooled_shape, *self._window)
+        dx = memory.pooled(self.sources[0].shape, dtype) if needs_dx else None
+        data = [
+            _dispatch.prepare("conv2d_backward_data", p)(w, p) for p, (w, _) in zip(self._problems, self._weights)
+        ]
+        gradients = [
+            (memory.pooled(w.shape, dtype), None if b is None else memory.pooled(b.shape, dtype))
+            for w, b in self._weights
+        ]
+        inside = _kernels().backward(
+            dx, *zip(*gradients), dout.astype(dtype, copy=False), self._indices, self._y, self.sources, self._steps,
+            data if needs_dx else [None, *data[1:]],
+            [_dispatch.prepare("conv2d_backward_weights", p)(p) for p in self._problems], self._pool,
+        )
+        check.max_pool2d_indices(inside, self._indices, self._pool)
+        return dx, gradients
+
+
+_BLOCK = "conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"
+
+
+def block(x: Array, convolutions: Sequence[tuple[Any, ...]], window: tuple[Any, ...]) -> Block | None:
+    """The pass of x, (N, C, H, W), through convolutions of (w, b, stride, padding, dilation, groups) with their ReLUs,
+    and through a maximum pooling with these arguments. None where a chosen kernel has no prepared form.
+    """
+    problems, sources, weights = [], [], []
+    for w, b, *geometry in convolutions:
+        p, x, w, b = check.conv2d(x, w, b, *geometry, "relu")
+        if p.dtype != p.result_dtype or p.N == 0 or not all(_dispatch.prepare(op, p) for op in _BLOCK):
+            return None
+        problems.append(p)
+        sources.append(x)
+        weights.append((w, b))
+        x = memory.pooled(p.out_shape, p.dtype)
+    pool, _ = check.max_pool2d(x, *window)
+    return Block(problems, sources, weights, window, pool) if _dispatch.prepare("max_pool2d_forward", pool) else None
+
+
+def _kernels() -> Any:
+    from .kernels.block import cy
+
+    return cy

@@ -4,7 +4,6 @@
 from them. A Problem holds no array.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,7 +19,7 @@ class Problem:
     result_dtype: np.dtype
     device: str = "cpu"
     unbatched: bool = False
-    chosen: dict[tuple[str, str | None], Callable[..., Any]] = field(
+    chosen: dict[tuple[str, str | None], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )  # dispatch's choices by (operation, forced backend), kept with the Problem
 

@@ -2,9 +2,8 @@
 
 A row names a backend, a "folder.module:function" below `fastconv.kernels`, and a function that takes the Problem and
 returns "" or the reason for refusing it. The last CPU row of every operation is the NumPy reference, which takes
-everything. Thresholds live in the `accepts` functions, each citing the measurement that set it. A forward kernel may
-have a prepared form for prediction, `prepare`: a function of its weights and the Problem, which makes a Step. Numba's
-rows come after the compiled ones: where those can be imported, nobody waits for Numba to compile anything.
+everything. Thresholds live in the `accepts` functions, each citing the measurement that set it. A kernel may have
+a prepared form, `prepare`: a function of its weights and the Problem, which makes a Step (or a WeightsStep). Numba's rows come after the compiled ones: where those can be imported, nobody waits for Numba to compile anything.
 
 Arguments of the kernels (results first, sizes last; arrays dense, of the Problem's dtype, already checked):
 
@@ -149,15 +148,15 @@ TABLE: dict[str, list[Row]] = {
     ],
     "conv2d_backward_data": [
         Row("cython", "depthwise.cy:backward_data", depthwise),
-        Row("cython", "winograd.cy:backward_data", winograd_backward_data),
-        Row("cython", "conv2d.cy:backward_data", floats),
+        Row("cython", "winograd.cy:backward_data", winograd_backward_data, "winograd.cy:prepare_data"),
+        Row("cython", "conv2d.cy:backward_data", floats, "conv2d.cy:prepare_data"),
         Row("numba", "conv2d.nb:backward_data", floats),
         *_convolution("backward_data"),
     ],
     "conv2d_backward_weights": [
         Row("cython", "depthwise.cy:backward_weights", depthwise),
-        Row("cython", "winograd.cy:backward_weights", winograd),
-        Row("cython", "conv2d_weights.cy:backward_weights", floats),
+        Row("cython", "winograd.cy:backward_weights", winograd, "winograd.cy:prepare_weights"),
+        Row("cython", "conv2d_weights.cy:backward_weights", floats, "conv2d_weights.cy:prepare_weights"),
         Row("numba", "conv2d_weights.nb:backward_weights", floats),
         *_convolution("backward_weights"),
     ],

@@ -12,7 +12,7 @@ from .._device import to_device, to_host
 from ..gradient import numerical_gradient
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
 from ..layers._layer import Layer, run
-from . import _files
+from . import _blocks, _files
 from ._compiled import Predictor
 
 Array = npt.NDArray[Any]
@@ -51,6 +51,7 @@ class Network:
         self.device = "cpu"
         self.weight_decay_lambda = weight_decay_lambda
         self.params: dict[str, Array] = {}
+        self._rows: list[Any] | None = None  # inside of `gradient`: the layers, some put together in blocks
         self._owners: dict[str, tuple[Layer, str]] = {}
         self._statistics: dict[str, tuple[Layer, str]] = {}
         number = 0
@@ -127,17 +128,7 @@ class Network:
         -------
         ndarray (N, classes)
         """
-        x = self._here(x)
-        done: Any = None
-        layer: Any
-        follower: Any
-        for layer, follower in pairwise([*self._layers(), None]):
-            if _fuses(layer, follower):
-                x = follower.out = layer.forward(x, activation="relu")
-                done = follower
-            elif layer is not done:
-                x = run(layer, x, train_flg)
-        return x
+        return _forward(self._rows or self._layers(), self._here(x), train_flg)
 
     def compile(self) -> Predictor:
         """`predict`, compiled for speed: weights packed or transformed once, batch normalisation folded into the layer
@@ -216,19 +207,12 @@ class Network:
         x : ndarray (N, ...)
         t : ndarray (N,) of int, or (N, classes) one-hot
         """
-        self.last_loss = self.loss(x, t, train_flg=True)
-        dout: Any = self.last_layer.backward()
-        done: Any = None
-        layer: Any
-        before: Any
-        for layer, before in pairwise([*reversed(self._layers()), None]):
-            if before is None and isinstance(layer, (Affine, Convolution)):
-                layer.backward(dout, needs_dx=False)
-            elif _goes_through(layer, before):
-                dout = layer.backward(dout, through_relu=True)
-                done = before
-            elif layer is not done:
-                dout = layer.backward(dout)
+        rows = self._rows = _blocks.find(self._layers())
+        try:
+            self.last_loss = self.loss(x, t, train_flg=True)
+        finally:
+            self._rows = None
+        _backward(rows, self.last_layer.backward(), needs_dx=False)
         return {key: self._gradient_of(key) for key in self.params}
 
     def _gradient_of(self, key: str) -> Array:
@@ -319,6 +303,38 @@ class Network:
 def _labels(t: Array) -> Array:
     """Labels, of labels or one-hot targets."""
     return t if t.ndim == 1 else t.argmax(axis=1)
+
+
+def _forward(layers: list[Any], x: Array, train_flg: bool) -> Array:
+    """Through layers and blocks of layers."""
+    done: Any = None
+    for layer, follower in pairwise([*layers, None]):
+        if type(layer) is _blocks.Block:
+            y = layer.forward(x)
+            x = _forward(layer.layers, x, train_flg) if y is None else y
+        elif _fuses(layer, follower):
+            x = follower.out = layer.forward(x, activation="relu")
+            done = follower
+        elif layer is not done:
+            x = run(layer, x, train_flg)
+    return x
+
+
+def _backward(layers: list[Any], dout: Array, needs_dx: bool) -> Any:
+    """Back through layers and blocks of layers: what is before the first, whose gradient need not be computed."""
+    done: Any = None
+    for layer, before in pairwise([*reversed(layers), None]):
+        needed = needs_dx or before is not None
+        if type(layer) is _blocks.Block:
+            dout = layer.backward(dout, needed) if layer.ran else _backward(layer.layers, dout, needed)
+        elif not needed and isinstance(layer, (Affine, Convolution)):
+            layer.backward(dout, needs_dx=False)
+        elif _goes_through(layer, before):
+            dout = layer.backward(dout, through_relu=True)
+            done = before
+        elif layer is not done:
+            dout = layer.backward(dout)
+    return dout
 
 
 def _goes_through(layer: Any, before: Any) -> bool:

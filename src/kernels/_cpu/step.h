@@ -1,7 +1,8 @@
 // A prepared operation: everything is decided and packed but its input, its result and the number of images.
 //
 // A kernel makes one (prepare in its isa.cpp), its entry point hands it to Python as a fastconv.kernels.chain.cy.Step,
-// and chain/isa.cpp runs several in a row.
+// and chain/isa.cpp runs several in a row. A convolution's backward-data is a step as well; its backward-weights is a
+// WeightsStep, and block/isa.cpp runs both, some images at a time.
 #pragma once
 #include <cstdint>
 
@@ -18,6 +19,13 @@ public:
     virtual bool takes_all() const { return false; }
     // Whether it keeps a copy of its weights; else it reads them in place.
     virtual bool copies() const { return false; }
+};
+
+// The gradients of a convolution's filters and bias, everything decided but the arrays and the number of images.
+class WeightsStep {
+public:
+    virtual ~WeightsStep() = default;
+    virtual void run(void* dw, void* db, const void* dout, const void* x, int64_t images) const = 0;
 };
 
 }  // namespace fc

@@ -4,8 +4,10 @@ from libc.stdint cimport int64_t
 cdef extern from "step.h" namespace "fc":
     cppclass CStep "fc::Step":
         void run(void* out, const void* x, int64_t images) except + nogil
-        bint takes_all()
+        double nanoseconds(int64_t images)
         bint copies()
+    cppclass CWeightsStep "fc::WeightsStep":
+        pass
 
 cdef class Step:
     cdef CStep* step
@@ -15,3 +17,8 @@ cdef class Step:
 
 # Takes the step over.
 cdef Step prepared(CStep* step, tuple arrays, int64_t input_size, int64_t result_size)
+
+cdef class WeightsStep:
+    cdef CWeightsStep* step
+
+cdef WeightsStep prepared_weights(CWeightsStep* step)

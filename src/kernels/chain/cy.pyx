@@ -41,6 +41,19 @@ cdef Step prepared(CStep* step, tuple arrays, int64_t input_size, int64_t result
     return self
 
 
+cdef class WeightsStep:
+    """The gradients of a convolution's filters and bias, of which everything is decided but the arrays."""
+
+    def __dealloc__(self):
+        del self.step
+
+
+cdef WeightsStep prepared_weights(CWeightsStep* step):
+    cdef WeightsStep self = WeightsStep.__new__(WeightsStep)
+    self.step = step
+    return self
+
+
 cdef class Chain:
     """Steps in a row, for arrays of one shape and type.
 

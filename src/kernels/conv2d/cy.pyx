@@ -18,14 +18,17 @@ ctypedef void (*BackwardData)(
 ctypedef CStep* (*Prepare)(
     const void* w, const void* b, const Window* p, int64_t FN, int64_t groups, bint relu
 ) except + nogil
+ctypedef CStep* (*PrepareData)(const void* w, const Window* p, int64_t FN, int64_t groups) except + nogil
 
 cdef Forward _forward[2]
 cdef BackwardData _backward_data[2]
 cdef Prepare _prepare[2]
+cdef PrepareData _prepare_data[2]
 
 lookup_floats("conv2d", "forward", <void**>_forward)
 lookup_floats("conv2d", "backward_data", <void**>_backward_data)
 lookup_floats("conv2d", "prepare", <void**>_prepare)
+lookup_floats("conv2d", "prepare_data", <void**>_prepare_data)
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -64,3 +67,15 @@ def prepare(cnp.ndarray w, cnp.ndarray b, p):
     with nogil:
         step = kernel(w_data, b_data, &sizes, FN, groups, relu)
     return prepared(step, (b,), sizes.C * sizes.H * sizes.W, FN * sizes.OH * sizes.OW)
+
+
+def prepare_data(cnp.ndarray w, p):
+    """Backward-data with the filters packed."""
+    cdef PrepareData kernel = _prepare_data[precision(w)]
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN, groups = p.groups
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef CStep* step
+    with nogil:
+        step = kernel(w_data, &sizes, FN, groups)
+    return prepared(step, (), FN * sizes.OH * sizes.OW, sizes.C * sizes.H * sizes.W)

@@ -53,7 +53,7 @@ void run(Correlation<T>& c) {
     });
 }
 
-// Forward with filters packed once.
+// Forward or backward-data with filters packed once.
 template <class T>
 class Prepared final : public Step {
 public:
@@ -92,11 +92,20 @@ void forward(T* out, const T* x, const T* w, const T* b, const Window* p, int64_
 }
 
 template <class T>
-Step* prepare(const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, bool relu) {
-    auto correlation = forward_correlation<T>(nullptr, nullptr, w, b, *p, FN, groups, relu);
+Step* prepared(Correlation<T>&& correlation) {
     correlation.N = 1;
     fold_pointwise(correlation);
     return new Prepared<T>(std::move(correlation));
+}
+
+template <class T>
+Step* prepare(const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, bool relu) {
+    return prepared(forward_correlation<T>(nullptr, nullptr, w, b, *p, FN, groups, relu));
+}
+
+template <class T>
+Step* prepare_data(const T* w, const Window* p, int64_t FN, int64_t groups) {
+    return prepared(backward_correlation<T>(nullptr, nullptr, w, *p, FN, groups));
 }
 
 template <class T>
@@ -110,5 +119,7 @@ void backward_data(T* dx, const T* dout, const T* w, const Window* p, int64_t FN
 using fc::conv::backward_data;
 using fc::conv::forward;
 using fc::conv::prepare;
+using fc::conv::prepare_data;
 
-FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(prepare))
+FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(prepare),
+           FC_FLOATS(prepare_data))

@@ -5,16 +5,20 @@ from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels.chain.cy cimport CWeightsStep, prepared_weights
 
 cnp.import_array()
 
 ctypedef void (*BackwardWeights)(
     void* dw, void* db, const void* dout, const void* x, const Window* w, int64_t FN, int64_t groups
 ) except + nogil
+ctypedef CWeightsStep* (*Prepare)(const Window* w, int64_t FN, int64_t groups) except + nogil
 
 cdef BackwardWeights _kernels[2]
+cdef Prepare _prepare[2]
 
 lookup_floats("conv2d_weights", "backward_weights", <void**>_kernels)
+lookup_floats("conv2d_weights", "prepare", <void**>_prepare)
 
 
 def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
@@ -27,3 +31,9 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
     cdef int64_t FN = p.FN, groups = p.groups
     with nogil:
         kernel(dw_data, db_data, dout_data, x_data, &w, FN, groups)
+
+
+def prepare_weights(p):
+    """The same, for any number of images."""
+    cdef Window w = window(p)
+    return prepared_weights(_prepare[p.dtype == "float64"](&w, p.FN, p.groups))

@@ -10,6 +10,7 @@
 // conv2d/ref.py:backward_weights is the truth.
 #include "kernel.h"
 #include "plan.h"
+#include "step.h"
 #include "tile.h"
 
 namespace {
@@ -275,6 +276,28 @@ void backward_weights(T* dw, T* db, const T* dout, const T* x, const fc::Window*
     BackwardWeights<T>(p, dw, db, dout, x).run();
 }
 
+template <class T>
+class Prepared final : public fc::WeightsStep {
+public:
+    Prepared(const fc::Window& window, int64_t FN, int64_t groups) : window_(window), FN_(FN), groups_(groups) {}
+
+    void run(void* dw, void* db, const void* dout, const void* x, int64_t images) const override {
+        fc::Window now = window_;
+        now.N = images;
+        backward_weights(static_cast<T*>(dw), static_cast<T*>(db), static_cast<const T*>(dout),
+                         static_cast<const T*>(x), &now, FN_, groups_);
+    }
+
+private:
+    const fc::Window window_;
+    const int64_t FN_, groups_;
+};
+
+template <class T>
+fc::WeightsStep* prepare(const fc::Window* window, int64_t FN, int64_t groups) {
+    return new Prepared<T>(*window, FN, groups);
+}
+
 }  // namespace
 
-FC_KERNELS(FC_FLOATS(backward_weights))
+FC_KERNELS(FC_FLOATS(backward_weights), FC_FLOATS(prepare))

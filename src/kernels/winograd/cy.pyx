@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport lookup
 from fastconv.kernels._cpu.window cimport Window, window
-from fastconv.kernels.chain.cy cimport CStep, prepared
+from fastconv.kernels.chain.cy cimport CStep, CWeightsStep, prepared, prepared_weights
 
 cnp.import_array()
 
@@ -17,11 +17,15 @@ ctypedef void (*BackwardWeights)(
     void* dw, void* db, const void* dout, const void* x, const Window* p, int64_t FN
 ) except + nogil
 ctypedef CStep* (*Prepare)(const void* w, const void* b, const Window* p, int64_t FN, bint relu) except + nogil
+ctypedef CStep* (*PrepareData)(const void* w, const Window* p, int64_t FN) except + nogil
+ctypedef CWeightsStep* (*PrepareWeights)(const Window* p, int64_t FN) except + nogil
 
 cdef Forward _forward = <Forward>lookup("winograd", "forward")
 cdef BackwardData _backward_data = <BackwardData>lookup("winograd", "backward_data")
 cdef BackwardWeights _backward_weights = <BackwardWeights>lookup("winograd", "backward_weights")
 cdef Prepare _prepare = <Prepare>lookup("winograd", "prepare")
+cdef PrepareData _prepare_data = <PrepareData>lookup("winograd", "prepare_data")
+cdef PrepareWeights _prepare_weights = <PrepareWeights>lookup("winograd", "prepare_weights")
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -68,3 +72,20 @@ def prepare(cnp.ndarray w, cnp.ndarray b, p):
     with nogil:
         step = _prepare(w_data, b_data, &sizes, FN, relu)
     return prepared(step, (w, b), sizes.C * sizes.H * sizes.W, FN * sizes.OH * sizes.OW)
+
+
+def prepare_data(cnp.ndarray w, p):
+    """Backward-data, likewise."""
+    cdef Window sizes = window(p)
+    cdef int64_t FN = p.FN
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef CStep* step
+    with nogil:
+        step = _prepare_data(w_data, &sizes, FN)
+    return prepared(step, (w,), FN * sizes.OH * sizes.OW, sizes.C * sizes.H * sizes.W)
+
+
+def prepare_weights(p):
+    """The gradients of filters and bias."""
+    cdef Window sizes = window(p)
+    return prepared_weights(_prepare_weights(&sizes, p.FN))

@@ -23,7 +23,7 @@ void forward(float* out, const float* x, const float* w, const float* b, const W
     if (p->N > 0) Fused(correlation).run();
 }
 
-// Forward with filters transformed once; where they would be too large for the caches, each call does it anew.
+// Forward or backward-data with filters transformed once; where they would be too large for the caches, each call does it anew.
 class Prepared final : public Step {
 public:
     explicit Prepared(const Correlation& correlation) : c(correlation), filters(copied_size()) {
@@ -54,10 +54,17 @@ private:
     }
 };
 
-Step* prepare(const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
-    auto correlation = forward_correlation(nullptr, nullptr, w, b, *p, FN, relu);
+Step* prepared(Correlation correlation) {
     correlation.N = 1;
     return new Prepared(correlation);
+}
+
+Step* prepare(const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
+    return prepared(forward_correlation(nullptr, nullptr, w, b, *p, FN, relu));
+}
+
+Step* prepare_data(const float* w, const Window* p, int64_t FN) {
+    return prepared(backward_correlation(nullptr, nullptr, w, *p, FN));
 }
 
 void backward_data(float* dx, const float* dout, const float* w, const Window* p, int64_t FN) {
@@ -69,12 +76,33 @@ void backward_weights(float* dw, float* db, const float* dout, const float* x, c
     Gradient(dw, db, dout, x, *p, FN).run();
 }
 
+class PreparedWeights final : public WeightsStep {
+public:
+    PreparedWeights(const Window& window, int64_t filters) : p(window), FN(filters) {}
+
+    void run(void* dw, void* db, const void* dout, const void* x, int64_t images) const override {
+        Window now = p;
+        now.N = images;
+        backward_weights(static_cast<float*>(dw), static_cast<float*>(db), static_cast<const float*>(dout),
+                         static_cast<const float*>(x), &now, FN);
+    }
+
+private:
+    const Window p;
+    const int64_t FN;
+};
+
+WeightsStep* prepare_weights(const Window* p, int64_t FN) { return new PreparedWeights(*p, FN); }
+
 }  // namespace fc::winograd
 
 using fc::winograd::backward_data;
 using fc::winograd::backward_weights;
 using fc::winograd::forward;
 using fc::winograd::prepare;
+using fc::winograd::prepare_data;
+using fc::winograd::prepare_weights;
 
 FC_KERNELS(fc::fc_entry("forward", &forward), fc::fc_entry("backward_data", &backward_data),
-           fc::fc_entry("backward_weights", &backward_weights), fc::fc_entry("prepare", &prepare))
+           fc::fc_entry("backward_weights", &backward_weights), fc::fc_entry("prepare", &prepare),
+           fc::fc_entry("prepare_data", &prepare_data), fc::fc_entry("prepare_weights", &prepare_weights))
