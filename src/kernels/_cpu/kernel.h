@@ -23,11 +23,13 @@ static const Runtime* runtime;  // the engine's services, bound when it loads th
 // How many threads a problem is worth, from an estimate of the time that one thread would need.
 static inline int threads_for(double nanoseconds) { return runtime->threads_for(nanoseconds); }
 
-// body(task, tid) for every task in [0, ntasks), each claimed by whichever of at most nthreads threads is awake.
+// body(task, tid) for every task in [0, ntasks), each claimed by whichever of at most nthreads threads is awake: first
+// those of a share of its own, which are neighbours, then what is left of the others'. Or in_order: the next one, by
+// whom ever.
 // tid in [0, nthreads) is unique among the threads inside this call: it may choose scratch memory, but no result may
 // depend on it, because the same task can meet another tid in the next call.
 template <class Body>
-static inline void parallel(int64_t ntasks, int nthreads, Body&& body) {
+static inline void parallel(int64_t ntasks, int nthreads, Body&& body, bool in_order = false) {
     if (nthreads <= 1 || ntasks <= 1) {
         for (int64_t task = 0; task < ntasks; ++task) body(task, 0);
         return;
@@ -37,7 +39,7 @@ static inline void parallel(int64_t ntasks, int nthreads, Body&& body) {
         std::atomic<bool> out_of_memory{false};
     } shared{body};
     runtime->parallel(
-        ntasks, nthreads,
+        ntasks, nthreads, in_order,
         [](void* context, int64_t task, int tid) {
             Shared& s = *static_cast<Shared*>(context);
             try {
@@ -50,7 +52,7 @@ static inline void parallel(int64_t ntasks, int nthreads, Body&& body) {
     if (shared.out_of_memory.load(std::memory_order_relaxed)) throw std::bad_alloc();
 }
 
-// Which task is claimed next, by whom ever; any number when there is none. Only good for asking for memory early.
+// In a call in_order, which task is claimed next, by whom ever; any number when there is none. Only good for asking for memory early.
 static inline int64_t next_task() { return runtime->next_task(); }
 
 // While it lives, kernels that this thread calls use one thread: for tasks that are made of kernels.

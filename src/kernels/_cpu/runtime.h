@@ -11,7 +11,7 @@ namespace fc {
 using Task = void (*)(void* context, int64_t task, int tid);
 
 struct Runtime {
-    void (*parallel)(int64_t ntasks, int nthreads, Task run, void* context);
+    void (*parallel)(int64_t ntasks, int nthreads, bool in_order, Task run, void* context);
     int64_t (*next_task)();
     int (*threads_for)(double nanoseconds);
     void* (*acquire)(size_t bytes);

@@ -1,12 +1,14 @@
 // The thread pool. The caller works too, and never waits for a helper that has not begun.
 //
-// There is one job slot. Its claim word is (generation << 32 | next task); a thread claims a task by raising the word
-// with a compare-exchange, so a helper that wakes too late finds nothing to claim and returns to sleep: it costs the
-// caller nothing. (A fork-join pool waits for everybody: after 50 ms of sleep that is milliseconds for a job of
-// microseconds.) The caller waits only for tasks that somebody has claimed.
+// There is one job slot. Its tasks lie in one queue, or in a share for each thread. The claim word of either is
+// (generation << 32 | next task); a thread claims a task by raising the word with a compare-exchange, so a helper that
+// wakes too late finds nothing to claim and returns to sleep: it costs the caller nothing. (A fork-join pool waits for
+// everybody: after 50 ms of sleep that is milliseconds for a job of microseconds.) The caller waits only for tasks that
+// somebody has claimed. A thread begins with its own share and goes on with the others': where two calls in a row cut
+// the same data alike, it finds in its cache what it wrote (ReLU of 0.8 to 25 MB: 1.05 to 1.15 times as fast).
 //
 //   closed      next task = kClosed. The slot's fields may be written only now.
-//   open        fields first, then the word of a new generation.
+//   open        fields first, then the words of a new generation.
 //   claimed     fields read before a successful compare-exchange are this generation's: had the slot been closed in
 //               between, the word would differ.
 //   finished    every thread adds the number of its tasks to `done` when it finds no more to claim; until the sum is
@@ -38,11 +40,16 @@ constexpr uint64_t kClosed = 0xffffffffu;
 constexpr int64_t kSpinNanoseconds = 150'000;
 constexpr double kNanosecondsPerThread = 20e3;
 
-struct alignas(64) Slot {
+struct alignas(64) Share {
     std::atomic<uint64_t> claim{kClosed};
+    std::atomic<int64_t> end{0};
+};
+
+struct alignas(64) Slot {
+    Share shares[kMaxThreads];
     std::atomic<Task> run{nullptr};
     std::atomic<void*> context{nullptr};
-    std::atomic<int64_t> ntasks{0};
+    std::atomic<int> nshares{1};
     std::atomic<int> nthreads{0};
     alignas(64) std::atomic<int64_t> done{0};
     alignas(64) std::atomic<bool> taken{false};
@@ -74,10 +81,17 @@ int64_t now() {
     return int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
 }
 
-bool claimable(uint64_t word, int tid) {
+bool claimable(const Share& share, uint64_t word, int tid) {
     const uint64_t task = word & kClosed;
-    return task != kClosed && int64_t(task) < slot.ntasks.load(std::memory_order_acquire) &&
+    return task != kClosed && int64_t(task) < share.end.load(std::memory_order_acquire) &&
            tid < slot.nthreads.load(std::memory_order_acquire);
+}
+
+// Whether there is a task for this thread. The first share's word is the last one that a job opens.
+bool claimable(int tid) {
+    for (int i = 0; i == 0 || i < slot.nshares.load(std::memory_order_acquire); ++i)
+        if (claimable(slot.shares[i], slot.shares[i].claim.load(std::memory_order_seq_cst), tid)) return true;
+    return false;
 }
 
 void wake(Helper& helper) {
@@ -88,23 +102,31 @@ void wake(Helper& helper) {
     pthread_cond_signal(&helper.wake);
 }
 
-// Wakes two helpers, claims and runs tasks until none is left.
-void work(int tid) {
-    uint64_t word = slot.claim.load(std::memory_order_acquire);
-    if (!claimable(word, tid)) return;
-    const int nthreads = slot.nthreads.load(std::memory_order_acquire);
-    for (int child = 2 * tid + 1; child <= 2 * tid + 2 && child < nthreads; ++child) wake(helpers[child]);
-
+// Claims and runs tasks until none is left in the share; how many.
+int64_t finish(Share& share, int tid) {
     int64_t finished = 0;
-    while (claimable(word, tid)) {
+    uint64_t word = share.claim.load(std::memory_order_acquire);
+    while (claimable(share, word, tid)) {
         const Task run = slot.run.load(std::memory_order_acquire);
         void* context = slot.context.load(std::memory_order_acquire);
-        if (!slot.claim.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        if (!share.claim.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel, std::memory_order_acquire))
             continue;
         run(context, int64_t(word & kClosed), tid);
         ++finished;
-        word = slot.claim.load(std::memory_order_acquire);
+        word = share.claim.load(std::memory_order_acquire);
     }
+    return finished;
+}
+
+// Wakes two helpers, then runs tasks of its own share and of the others' until none is left.
+void work(int tid) {
+    if (!claimable(tid)) return;
+    const int nthreads = slot.nthreads.load(std::memory_order_acquire);
+    for (int child = 2 * tid + 1; child <= 2 * tid + 2 && child < nthreads; ++child) wake(helpers[child]);
+
+    const int nshares = slot.nshares.load(std::memory_order_acquire);
+    int64_t finished = 0;
+    for (int i = 0; i < nshares; ++i) finished += finish(slot.shares[(tid + i) % nshares], tid);
     if (finished) slot.done.fetch_add(finished, std::memory_order_release);
 }
 
@@ -113,7 +135,7 @@ void rest(int tid) {
     const int64_t deadline = now() + kSpinNanoseconds;
     do {
         for (int i = 0; i < 32; ++i) {
-            if (claimable(slot.claim.load(std::memory_order_acquire), tid)) return;
+            if (claimable(tid)) return;
             relax();
         }
         sched_yield();
@@ -123,8 +145,7 @@ void rest(int tid) {
     Helper& self = helpers[tid];
     pthread_mutex_lock(&self.mutex);
     self.asleep.store(true, std::memory_order_seq_cst);
-    while (self.asleep.load(std::memory_order_relaxed) &&
-           !claimable(slot.claim.load(std::memory_order_seq_cst), tid))
+    while (self.asleep.load(std::memory_order_relaxed) && !claimable(tid))
         pthread_cond_wait(&self.wake, &self.mutex);
     self.asleep.store(false, std::memory_order_relaxed);
     pthread_mutex_unlock(&self.mutex);
@@ -164,7 +185,7 @@ void forget_helpers() {
 
 }  // namespace
 
-void parallel(int64_t ntasks, int nthreads, Task run, void* context) {
+void parallel(int64_t ntasks, int nthreads, bool in_order, Task run, void* context) {
     nthreads = int(std::min<int64_t>({nthreads, limit.load(std::memory_order_relaxed), ntasks}));
     if (nthreads <= 1 || uint64_t(ntasks) >= kClosed || slot.taken.exchange(true, std::memory_order_acquire)) {
         for (int64_t task = 0; task < ntasks; ++task) run(context, task, 0);
@@ -174,20 +195,24 @@ void parallel(int64_t ntasks, int nthreads, Task run, void* context) {
 
     slot.run.store(run, std::memory_order_release);
     slot.context.store(context, std::memory_order_release);
-    slot.ntasks.store(ntasks, std::memory_order_release);
+    const int nshares = in_order ? 1 : nthreads;
+    slot.nshares.store(nshares, std::memory_order_release);
     slot.nthreads.store(nthreads, std::memory_order_release);
     slot.done.store(0, std::memory_order_relaxed);
-    const uint64_t generation = (slot.claim.load(std::memory_order_relaxed) >> 32) + 1;
-    slot.claim.store(generation << 32, std::memory_order_seq_cst);
+    const uint64_t generation = ((slot.shares[0].claim.load(std::memory_order_relaxed) >> 32) + 1) << 32;
+    for (int i = nshares - 1; i >= 0; --i) {
+        slot.shares[i].end.store(ntasks * (i + 1) / nshares, std::memory_order_release);
+        slot.shares[i].claim.store(generation | uint64_t(ntasks * i / nshares), std::memory_order_seq_cst);
+    }
     work(0);
     for (int spins = 0; slot.done.load(std::memory_order_acquire) != ntasks; ++spins)
         spins < 1000 ? relax() : void(sched_yield());
-    slot.claim.store(generation << 32 | kClosed, std::memory_order_release);
+    for (int i = 0; i < nshares; ++i) slot.shares[i].claim.store(generation | kClosed, std::memory_order_release);
     slot.taken.store(false, std::memory_order_release);
 }
 
 // Of the open job, if any.
-int64_t next_task() { return int64_t(slot.claim.load(std::memory_order_relaxed) & kClosed); }
+int64_t next_task() { return int64_t(slot.shares[0].claim.load(std::memory_order_relaxed) & kClosed); }
 
 int threads_for(double nanoseconds) {
     if (alone) return 1;

@@ -79,7 +79,7 @@ public:
             for (int64_t index = begins[run]; index + 1 < end; ++index) compute(index, index + 1, part, tid);
             const int64_t next = next_task();
             compute(end - 1, next < tasks ? begins[next % runs] : blocks, part, tid);
-        });
+        }, true);
     }
 
 private:
