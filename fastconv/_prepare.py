@@ -65,21 +65,28 @@ def _prepared(op: str, p: Any, weights: tuple[Any, ...] = (), given: Any = (), *
 class Block:
     """A step's pass through convolutions, each with its ReLU, and the maximum pooling behind them: see kernels/block.
 
+    Parameters
+    ----------
+    convolutions : list of (Problem, x, w, b)
+        The second x and the following ones are the results of the convolutions before: `forward` computes them.
+    window : tuple
+        The pooling's arguments.
+    pool : Problem
+
     Attributes
     ----------
     sources : list of ndarray
-        Each convolution's input; from the second on, the result of the one before, which `forward` computes.
+        These x.
     pooled_shape : tuple of int
         Of the pooling's input.
     """
 
-    def __init__(self, problems: list[Any], sources: list[Array], weights: list[Any], window: Any, pool: Any) -> None:
-        self.sources, self.pooled_shape = sources, pool.x_shape
-        self._problems, self._weights = problems, weights
+    def __init__(self, convolutions: list[tuple[Any, Array, Array, Array | None]], window: Any, pool: Any) -> None:
+        self.sources, self.pooled_shape = [x for _, x, _, _ in convolutions], pool.x_shape
+        self._weights = [(w, b) for _, _, w, b in convolutions]
+        self._problems = [p for p, _, _, _ in convolutions]
         self._window, self._pool = window, pool
-        self._steps = [
-            _dispatch.prepare("conv2d_forward", p)(w, b, p) for p, (w, b) in zip(problems, weights, strict=True)
-        ]
+        self._steps = [_step("conv2d_forward", p, w, b) for p, _, w, b in convolutions]
 
     def forward(self) -> tuple[Array, Array]:
         """The pooled result and its indices."""
@@ -93,40 +100,42 @@ class Block:
         dtype = self._pool.dtype
         _, dout, _ = check.max_pool2d_backward(dout, self._indices, self.pooled_shape, *self._window)
         dx = memory.pooled(self.sources[0].shape, dtype) if needs_dx else None
-        data = [
-            _dispatch.prepare("conv2d_backward_data", p)(w, p) for p, (w, _) in zip(self._problems, self._weights)
-        ]
-        gradients = [
-            (memory.pooled(w.shape, dtype), None if b is None else memory.pooled(b.shape, dtype))
-            for w, b in self._weights
-        ]
+        dw = [memory.pooled(w.shape, dtype) for w, _ in self._weights]
+        db = [None if b is None else memory.pooled(b.shape, dtype) for _, b in self._weights]
         inside = _kernels().backward(
-            dx, *zip(*gradients), dout.astype(dtype, copy=False), self._indices, self._y, self.sources, self._steps,
-            data if needs_dx else [None, *data[1:]],
-            [_dispatch.prepare("conv2d_backward_weights", p)(p) for p in self._problems], self._pool,
-        )
+            dx, dw, db, dout.astype(dtype, copy=False), self._indices, self._y, self.sources, self._steps,
+            [
+                _step("conv2d_backward_data", p, w) if needs_dx or i else None
+                for i, (p, (w, _)) in enumerate(zip(self._problems, self._weights, strict=True))
+            ],
+            [_step("conv2d_backward_weights", p) for p in self._problems],
+            self._pool,
+        )  # fmt: skip
         check.max_pool2d_indices(inside, self._indices, self._pool)
-        return dx, gradients
+        return dx, list(zip(dw, db, strict=True))
 
 
-_BLOCK = "conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"
+def _step(op: str, p: Any, *weights: Any) -> Any:
+    prepare: Any = _dispatch.prepare(op, p)
+    return prepare(*weights, p)
+
+
+_CONVOLUTION = "conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"
 
 
 def block(x: Array, convolutions: Sequence[tuple[Any, ...]], window: tuple[Any, ...]) -> Block | None:
     """The pass of x, (N, C, H, W), through convolutions of (w, b, stride, padding, dilation, groups) with their ReLUs,
     and through a maximum pooling with these arguments. None where a chosen kernel has no prepared form.
     """
-    problems, sources, weights = [], [], []
+    checked = []
     for w, b, *geometry in convolutions:
-        p, x, w, b = check.conv2d(x, w, b, *geometry, "relu")
-        if p.dtype != p.result_dtype or p.N == 0 or not all(_dispatch.prepare(op, p) for op in _BLOCK):
+        p, *given = check.conv2d(x, w, b, *geometry, "relu")
+        if p.dtype != p.result_dtype or p.N == 0 or not all(_dispatch.prepare(op, p) for op in _CONVOLUTION):
             return None
-        problems.append(p)
-        sources.append(x)
-        weights.append((w, b))
+        checked.append((p, *given))
         x = memory.pooled(p.out_shape, p.dtype)
     pool, _ = check.max_pool2d(x, *window)
-    return Block(problems, sources, weights, window, pool) if _dispatch.prepare("max_pool2d_forward", pool) else None
+    return Block(checked, window, pool) if _dispatch.prepare("max_pool2d_forward", pool) else None
 
 
 def _kernels() -> Any:

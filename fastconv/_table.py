@@ -2,8 +2,9 @@
 
 A row names a backend, a "folder.module:function" below `fastconv.kernels`, and a function that takes the Problem and
 returns "" or the reason for refusing it. The last CPU row of every operation is the NumPy reference, which takes
-everything. Thresholds live in the `accepts` functions, each citing the measurement that set it. A kernel may have
-a prepared form, `prepare`: a function of its weights and the Problem, which makes a Step (or a WeightsStep). Numba's rows come after the compiled ones: where those can be imported, nobody waits for Numba to compile anything.
+everything. Thresholds live in the `accepts` functions, each citing the measurement that set it. A kernel may have a
+prepared form, `prepare`: a function of its weights and the Problem, which makes a Step (or a WeightsStep). Numba's rows
+come after the compiled ones: where those can be imported, nobody waits for Numba to compile anything.
 
 Arguments of the kernels (results first, sizes last; arrays dense, of the Problem's dtype, already checked):
 

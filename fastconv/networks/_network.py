@@ -320,7 +320,7 @@ def _forward(layers: list[Any], x: Array, train_flg: bool) -> Array:
     return x
 
 
-def _backward(layers: list[Any], dout: Array, needs_dx: bool) -> Any:
+def _backward(layers: list[Any], dout: Any, needs_dx: bool) -> Any:
     """Back through layers and blocks of layers: what is before the first, whose gradient need not be computed."""
     done: Any = None
     for layer, before in pairwise([*reversed(layers), None]):

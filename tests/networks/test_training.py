@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from fastconv.datasets import load_digits
-from fastconv.layers import Affine, Convolution, IdentityWithLoss, Pooling, Relu
-from fastconv.networks import DeepConvNet, MultiLayerNetExtend, Network, SimpleConvNet, ThreeLayerNet, TwoLayerNet
+from fastconv.layers import Affine, Convolution, Dropout, IdentityWithLoss, Pooling, Relu
+from fastconv.networks import (
+    DeepConvNet,
+    MultiLayerNetExtend,
+    Network,
+    SimpleConvNet,
+    ThreeLayerNet,
+    TwoLayerNet,
+    _blocks,
+)
 from fastconv.optim import SGD
 from fastconv.trainer import Trainer
 
@@ -122,3 +130,44 @@ def test_a_replaced_backward_of_a_pooled_relu_is_called():
     assert shapes == [(4, 3, 10, 10)]
     for key, gradient in again.items():
         np.testing.assert_array_equal(gradient, expected[key])
+
+
+BLOCKS = {
+    "SimpleConvNet": lambda dtype: SimpleConvNet((1, 14, 14), weight_init_std=0.3, hidden_size=9, dtype=dtype, rng=0),
+    "DeepConvNet": lambda dtype: DeepConvNet((1, 28, 28), hidden_size=9, dtype=dtype, rng=0),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_gradients_by_blocks_are_the_layers_own(name, dtype, monkeypatch):
+    net = BLOCKS[name](dtype)
+    for layer in net._layers():
+        if isinstance(layer, Dropout):
+            layer.dropout_ratio = 0.0
+    size = 28 if name == "DeepConvNet" else 14
+    x, t = np.random.default_rng(0).random((6, 1, size, size)).astype(dtype), np.arange(6)
+    loss, expected = layer_by_layer(net, x, t)
+    monkeypatch.setattr(_blocks, "_PAYS_FROM", 0)
+    blocks = [part for part in _blocks.find(net._layers()) if isinstance(part, _blocks.Block)]
+    assert len(blocks) == (3 if name == "DeepConvNet" else 1)
+    for _ in range(2):
+        gradients = net.gradient(x, t)
+        np.testing.assert_allclose(net.last_loss, loss, rtol=1e-5 if dtype == np.float32 else 1e-12)
+        for key, gradient in gradients.items():
+            scale = np.abs(expected[key]).max()
+            np.testing.assert_allclose(
+                gradient, expected[key], rtol=0, atol=scale * (1e-4 if dtype == np.float32 else 1e-10)
+            )
+    for block in blocks:
+        assert block.relus[-1].out is None and block.pool.out is not None
+    loss, _ = layer_by_layer(net, x, t)  # and by their own methods afterwards
+
+
+def test_layers_with_hooks_make_no_block():
+    net = BLOCKS["DeepConvNet"](np.float32)
+    layers = net._layers()
+    layers[0].forward = layers[0].forward
+    layers[-6].backward = layers[-6].backward
+    sizes = [len(part.layers) for part in _blocks.find(layers) if isinstance(part, _blocks.Block)]
+    assert isinstance(layers[-6], Relu | Pooling) and sizes == [3, 5]
