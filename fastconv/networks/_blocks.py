@@ -42,9 +42,10 @@ class Block:
         return self._done is not None
 
     def forward(self, x: Array) -> Array | None:
-        """The pooled result; None where no kernel computes it so, or it would not pay."""
+        """The pooled result; None where no kernel computes it so, it would not pay, or a layer has a hook."""
         pool, self._done = self.pool, None
-        if x.ndim == 4 and len(self.convolutions[-1].W) * (x.nbytes // max(x.shape[1], 1)) >= _PAYS_FROM:
+        pays = x.ndim == 4 and len(self.convolutions[-1].W) * (x.nbytes // max(x.shape[1], 1)) >= _PAYS_FROM
+        if pays and all(map(_is_plain, self.layers)):
             given = [(c.W, c.b, c.stride, c.pad, c.dilation, c.groups) for c in self.convolutions]
             window = (pool.pool_h, pool.pool_w), pool.stride, pool.pad, 1, pool.ceil_mode
             self._done = prepare.block(x, given, window)
@@ -73,7 +74,7 @@ class Block:
 
 
 def find(layers: Sequence[Any]) -> list[Any]:
-    """The layers, with each row of them that makes a block put together: of layers as they are, without any hook."""
+    """The layers, with each row of them that makes a block put together."""
     found: list[Any] = []
     for layer in layers:
         found.append(layer)
@@ -85,13 +86,12 @@ def find(layers: Sequence[Any]) -> list[Any]:
 
 def _row(layers: list[Any]) -> int:
     """How many layers at the end are a block: 0, or 3, 5, ..."""
-    count = 1 if _is_plain(layers[-1]) else 0
-    while count and [type(layer) for layer in layers[-count - 2 : -count]] == [Convolution, Relu]:
-        if not all(map(_is_plain, layers[-count - 2 : -count])):
-            break
+    count = 1
+    while [type(layer) for layer in layers[-count - 2 : -count]] == [Convolution, Relu]:
         count += 2
     return count if count > 1 else 0
 
 
 def _is_plain(layer: Any) -> bool:
+    """Whether neither method was replaced on the object, as a hook does."""
     return not {"forward", "backward"} & vars(layer).keys()

@@ -51,7 +51,8 @@ class Network:
         self.device = "cpu"
         self.weight_decay_lambda = weight_decay_lambda
         self.params: dict[str, Array] = {}
-        self._rows: list[Any] | None = None  # inside of `gradient`: the layers, some put together in blocks
+        self._found: tuple[list[Layer], list[Any]] = [], []  # layers, and the same with some put together in blocks
+        self._rows: list[Any] | None = None  # the latter inside of `gradient`
         self._owners: dict[str, tuple[Layer, str]] = {}
         self._statistics: dict[str, tuple[Layer, str]] = {}
         number = 0
@@ -207,7 +208,10 @@ class Network:
         x : ndarray (N, ...)
         t : ndarray (N,) of int, or (N, classes) one-hot
         """
-        rows = self._rows = _blocks.find(self._layers())
+        layers = self._layers()
+        if layers != self._found[0]:
+            self._found = layers, _blocks.find(layers)
+        rows = self._rows = self._found[1]
         try:
             self.last_loss = self.loss(x, t, train_flg=True)
         finally:
@@ -322,19 +326,20 @@ def _forward(layers: list[Any], x: Array, train_flg: bool) -> Array:
 
 def _backward(layers: list[Any], dout: Any, needs_dx: bool) -> Any:
     """Back through layers and blocks of layers: what is before the first, whose gradient need not be computed."""
+    gradient: Any = dout
     done: Any = None
     for layer, before in pairwise([*reversed(layers), None]):
         needed = needs_dx or before is not None
         if type(layer) is _blocks.Block:
-            dout = layer.backward(dout, needed) if layer.ran else _backward(layer.layers, dout, needed)
+            gradient = layer.backward(gradient, needed) if layer.ran else _backward(layer.layers, gradient, needed)
         elif not needed and isinstance(layer, (Affine, Convolution)):
-            layer.backward(dout, needs_dx=False)
+            gradient = layer.backward(gradient, needs_dx=False)
         elif _goes_through(layer, before):
-            dout = layer.backward(dout, through_relu=True)
+            gradient = layer.backward(gradient, through_relu=True)
             done = before
         elif layer is not done:
-            dout = layer.backward(dout)
-    return dout
+            gradient = layer.backward(gradient)
+    return gradient
 
 
 def _goes_through(layer: Any, before: Any) -> bool:
