@@ -30,7 +30,7 @@ public:
     Blocks(const Correlation<T>& c, int64_t copies) : c(c) {
         const int64_t pixels = std::max<int64_t>(
             kSourceBytes / int64_t(sizeof(T)) / (c.Cin * std::max<int64_t>(copies, 1)), 1);
-        const int64_t halo = std::max<int64_t>(source_rectangle(c, {0, 1, 0, 1}).rows() - 1, 0);
+        halo = std::max<int64_t>(source_rectangle(c, {0, 1, 0, 1}).rows() - 1, 0);
         const int64_t cols = std::min(c.out_columns(), std::max<int64_t>(pixels / (halo + 1), kBlockColumns));
         col_blocks = divide_up(c.out_columns(), cols);
         // Not so low that the rows which neighbours share count.
@@ -38,8 +38,9 @@ public:
         row_blocks = divide_up(c.out_rows(), std::min(rows, c.out_rows()));
     }
 
-    // More tasks where there would be too few for the threads.
-    void split_for(int nthreads, int64_t panels) {
+    // More tasks where there would be too few for the threads. unfolds: whether each copies the rows that it shares with
+    // its neighbours.
+    void split_for(int nthreads, int64_t panels, bool unfolds) {
         if (nthreads == 1) return;
         const int64_t wanted = kTasksPerThread * nthreads, tasks = count();
         if (tasks >= wanted) return;
@@ -47,10 +48,12 @@ public:
         const bool weights_are_larger = c.Cout * c.FH * c.FW > c.SH * c.SW;
         if (weights_are_larger) parts = std::min(panels, factor);
         const int64_t rest = divide_up(factor, parts);
-        if (c.out_rows() >= rest)
-            row_blocks = std::min(c.out_rows(), row_blocks * rest);
-        else
+        if (c.out_rows() >= rest) {
+            const int64_t least_rows = unfolds ? std::min(halo + 1, c.out_rows() / divide_up(2 * nthreads, tasks)) : 1;
+            row_blocks = std::min(c.out_rows() / std::max<int64_t>(least_rows, 1), row_blocks * rest);
+        } else {
             col_blocks = std::max(col_blocks, std::min(c.out_columns() / (kBlockColumns / 4), col_blocks * rest));
+        }
     }
 
     int64_t count() const { return c.N * c.groups * row_blocks * col_blocks; }
@@ -84,7 +87,7 @@ public:
 
 private:
     const Correlation<T>& c;
-    int64_t row_blocks, col_blocks;
+    int64_t row_blocks, col_blocks, halo;
 
     // Where each run begins. Runs become shorter towards the end, so that the threads end together: with runs of one
     // length a thread waited up to 8 % of the whole.

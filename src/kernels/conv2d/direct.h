@@ -7,8 +7,9 @@
 //
 // The source is read in place. Filter rows beyond the image are left out, and so are the taps of a row's first and last
 // pixels: no time goes into zeros (at 7x7 that is a sixth of all). Where there is no instance of the micro-kernel for
-// the padding, the block is copied with the zeros of its columns. Filters whose width, step or dilation have none read
-// an unfolded copy (source.h), in which tiles cross rows.
+// the padding, the block is copied with the zeros of its columns; where there is none for the filter's width, or for so
+// few columns, a table tells where the taps are. Only strides above 2 read an unfolded copy (source.h), in which tiles
+// cross rows: to unfold planes of some rows of some columns takes up to ten times as long as to multiply them.
 #pragma once
 #include "source.h"
 #include "store.h"
@@ -39,12 +40,14 @@ public:
 
     void run(const T* packed) {
         const int nthreads = threads_for(c.multiplications() / (3.0 * lanes<T>));
-        blocks.split_for(nthreads, panels);
+        blocks.split_for(nthreads, panels, unfolds);
         const Rectangle largest = blocks.largest();
         chunk_cols = divide_up(largest.cols(), divide_up(largest.cols(), 2 * kChunkPixels));
         chunk_rows = std::min(largest.rows(), std::max<int64_t>(kChunkPixels / chunk_cols, 1));
         strip_size = (chunk_rows * chunk_cols + lanes<T>) * width;
         copies = !unfolds && needs_copy();
+        for (const Axis& w : c.columns)
+            if (!unfolds) tiles.push_back({tiles_for(w, 1), tiles_for(w, 2)});
 
         const int64_t panel_size = order.size * width;
         const int64_t strips_size = strip_size * int64_t(c.columns.size());
@@ -65,6 +68,7 @@ private:
         Place place;
         Band<T> band;                    // in place or copied
         std::vector<const T*> unfolded;  // or one for each class of columns
+        std::vector<int64_t> offsets;    // of all taps, of all classes of rows and columns as `order` has them
         T* strips;                       // one for each class of columns
         Ahead<T> ahead;
     };
@@ -76,6 +80,7 @@ private:
     const bool unfolds;
     Blocks<T> blocks;
     bool copies;
+    std::vector<std::array<RowTiles<T>, 2>> tiles;  // for each class of columns, for one vector and for two
     int64_t chunk_rows, chunk_cols, strip_size;
 
     // Whether every panel's rows of n pixels have kernels.
@@ -85,10 +90,7 @@ private:
     }
 
     bool needs_unfolding() const {
-        for (const Axis& w : c.columns) {
-            if (w.taps > 0 && !can(w.out, [&](int nv) { return RowTiles<T>(nv, w.taps, w.stride); })) return true;
-        }
-        return false;
+        return std::any_of(c.columns.begin(), c.columns.end(), [](const Axis& w) { return w.taps > 0 && w.stride > 2; });
     }
 
     int64_t copies_per_column() const {
@@ -110,22 +112,24 @@ private:
         return {nv, w.taps, w.stride, std::max<int64_t>(-w.start, 0), std::max<int64_t>(w.source_end(w.out) - c.SW, 0)};
     }
 
+    RowTiles<T> tiles_for(const Axis& w, int nv) const {
+        const RowTiles<T> of_width = copies ? RowTiles<T>(nv, w.taps, w.stride) : tiles_of(w, nv);
+        return of_width.can(w.out) ? of_width : RowTiles<T>(nv, 0, w.stride);
+    }
+
     int vectors_of(int64_t panel) const { return c.Cout - panel * width <= lanes<T> ? 1 : vectors; }
 
     void pack_panel(int64_t group, int64_t panel, T* packed) const {
         const int64_t panel_width = vectors_of(panel) * lanes<T>;
         for (int64_t lane = 0; lane < panel_width; lane += lanes<T>) {
             const int64_t first = panel * width + lane, count = std::min<int64_t>(c.Cout - first, lanes<T>);
-            if (count == lanes<T>)
-                pack_vector(c, order, group, first, panel_width, packed + lane);
-            else
-                pack_lanes(c, order, group, first, count, lanes<T>, panel_width, packed + lane);
+            pack_vector(c, order, group, first, count, panel_width, packed + lane);
         }
     }
 
     Block load(const Place& p, T* strips, T* buffer) const {
         const Lines<T> nothing(strips);
-        Block b{p, {}, {}, strips, {nothing, nothing, 0, 0}};
+        Block b{p, {}, {}, {}, strips, {nothing, nothing, 0, 0}};
         const T* plane = c.source_plane(p.n, p.group);
         if (unfolds)
             b.unfolded = UnfoldedBlock<T>(c, p, buffer).data;
@@ -133,7 +137,18 @@ private:
             b.band = Band<T>::copy(c, plane, inner_rows(source_rectangle(c, p.out)), buffer);
         else
             b.band = {plane, c.SH * c.SW, c.SW, 0, 0};
+        if (!unfolds) add_offsets(b);
         return b;
+    }
+
+    void add_offsets(Block& b) const {
+        const auto need = [](const auto& t) { return t[0].by_offsets() || t[1].by_offsets(); };
+        if (!std::any_of(tiles.begin(), tiles.end(), need)) return;
+        for (const Axis& h : c.rows)
+            for (const Axis& w : c.columns)
+                for (int64_t u = 0; u < h.taps; ++u)
+                    for (int64_t v = 0; v < w.taps; ++v)
+                        b.offsets.push_back(u * h.dilation * b.band.pitch + v * w.dilation);
     }
 
     // Without the rows beyond the image: they are left out.
@@ -223,20 +238,22 @@ private:
     void sum_in_place(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, Reduction<T> sum,
                       int64_t channel) const {
         const Axis &h = c.rows[r], &w = c.columns[s];
-        const RowTiles<T> tiles = copies ? RowTiles<T>(nv, w.taps, w.stride) : tiles_of(w, nv);
+        const RowTiles<T>& row_tiles = tiles[s][size_t(nv - 1)];
         const int64_t cols = columns_of(chunk, s);
         const T* weights = sum.weights;
         T* strip = b.strips + int64_t(s) * strip_size;
         sum.channel_stride = b.band.channel_stride;
         sum.row_stride = h.dilation * b.band.pitch;
         sum.tap_stride = w.dilation;
+        sum.offsets = b.offsets.data() + order.phases[r * c.columns.size() + s] / c.Cin;
         for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * nv * lanes<T>) {
             const int64_t row = h.source_begin(i);
             const Taps inside(row, c.SH, h.taps, h.dilation);
             sum.rows = inside.end - inside.begin;
+            sum.taps = sum.rows * w.taps;
             sum.weights = weights + inside.begin * w.taps * nv * lanes<T>;
             const T* x = b.band.at(row + inside.begin * h.dilation, w.source_begin(chunk.col));
-            tiles.compute(sum, x + channel * sum.channel_stride, strip, cols, b.ahead);
+            row_tiles.compute(sum, x + channel * sum.channel_stride, strip, cols, b.ahead);
         }
     }
 

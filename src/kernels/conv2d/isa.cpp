@@ -19,15 +19,26 @@
 
 namespace fc::conv {
 
-// Whether vectors over pixels beat vectors over channels. Both spend multiplications: direct on all lanes of its last
-// vector, pixels also on padding, and about a tenth more; besides pixels 3 cycles a vector for the unfolded copy, and
-// direct 5 to transpose a vector of results.
+// Whether vectors over pixels beat vectors over channels: cycles a pixel of the result. Both spend multiplications: direct
+// on all lanes of its last vector, and on waiting where a row has too few pixels to hide their latency; pixels on padding,
+// on the lanes of a small plane's last vector, and about a tenth more. Besides, pixels take 8 cycles for each row of the
+// unfolded copy and 3 for each vector, and direct 5 to transpose a vector of results.
 template <class T>
 bool few_channels(const Correlation<T>& c) {
-    const double taps = double(c.Cin * c.FH * c.FW), vectors = double(c.Cout) / lanes<T>;
+    constexpr double kLatency = 4;
+    const double plane = double(c.DH * c.DW), vectors = double(c.Cout) / lanes<T>;
+    const double taps = c.multiplications() / (double(c.N * c.groups * c.Cout) * plane);
     const double inside = c.rows.back().inside(c.SH) * c.columns.back().inside(c.SW);
-    const double direct = std::ceil(vectors) * (taps * inside + 5);
-    const double pixels = vectors * (1.1 * taps + 1) + 3.0 * double(c.Cin * c.FW) / lanes<T>;
+    const double sums = double(std::min<int64_t>(c.out_columns(), 14)) * std::min(std::ceil(vectors), 2.0);
+    const double direct = std::ceil(vectors) * (taps * inside * std::max(kLatency / sums, 1.0) + 5);
+
+    const Rectangle all{0, c.out_rows(), 0, c.out_columns()};
+    const auto whole = [](int64_t columns) { return double((columns + lanes<T> - 1) / lanes<T>); };
+    double copies = 0;
+    for (const Axis& w : c.columns) copies += double(w.taps) * (8 + 3 * whole(w.out));
+    copies *= double(c.Cin * source_rectangle(c, all).rows()) / plane;
+    const double lanes_used = double(all.rows() * all.cols()) / lanes<T>;
+    const double pixels = vectors * (1.1 * taps + 1) * std::ceil(lanes_used) / lanes_used + copies;
     return pixels < direct;
 }
 

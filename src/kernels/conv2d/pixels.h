@@ -99,13 +99,13 @@ public:
         for (int64_t group = 0; group < c.groups; ++group)
             for (int64_t panel = 0; panel < panels; ++panel) {
                 const int64_t first = first_of(panel), m = first_of(panel + 1) - first;
-                pack_lanes(c, order, group, first, m, m, m, packed + (group * c.Cout + first) * order.size);
+                pack_lanes(c, order, group, first, m, packed + (group * c.Cout + first) * order.size);
             }
     }
 
     void run(const T* packed) {
         const int nthreads = threads_for(c.multiplications() / (2.0 * lanes<T>));
-        blocks.split_for(nthreads, panels);
+        blocks.split_for(nthreads, panels, true);
         const Rectangle largest = blocks.largest();
         strip_plane = largest.rows() * largest.cols() + lanes<T>;
 

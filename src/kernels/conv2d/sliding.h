@@ -112,7 +112,7 @@ public:
 
     void run(const T* packed) {
         const int nthreads = threads_for(c.multiplications() / (2.0 * lanes<T>));
-        blocks.split_for(nthreads, 1);
+        blocks.split_for(nthreads, 1, false);
         const Rectangle largest = blocks.largest();
         strip_plane = largest.rows() * largest.cols() + lanes<T>;
         const int64_t strips_size = c.columns.front().dst_step > 1 ? c.Cout * strip_plane * int64_t(c.columns.size()) : 0;

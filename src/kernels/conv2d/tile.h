@@ -128,7 +128,7 @@ TileTable<T> tile_table() {
 // The kernels for filters of a width, or none. Width 0: by offsets.
 //
 // Every kernel costs compilation, so there are only the commonest, and most not for the narrow rows that no division
-// into near-equal tiles gives. What has none is read from a padded copy, or unfolded.
+// into near-equal tiles gives. What has none is read from a padded copy, by offsets, or unfolded.
 template <class T, int NV>
 TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
     constexpr int kHalf = kRegisters == 32 ? 6 : max_pixels(NV) / 2;
@@ -138,6 +138,7 @@ TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right
     if (width == FW && step == STEP && edges == LEFT * 10 + RIGHT) \
         return tile_table<T, NV, STEP, FW, LEFT, RIGHT, FEWEST>();
     FC_TILES(0, 1, 0, 0, 1)
+    FC_TILES(0, 2, 0, 0, 1)
     FC_TILES(1, 1, 0, 0, 1)
     FC_TILES(1, 2, 0, 0, 1)
     FC_TILES(3, 1, 0, 0, 1)
@@ -169,7 +170,7 @@ template <class T>
 class RowTiles {
 public:
     RowTiles(int vectors, int64_t width, int64_t step, int64_t left = 0, int64_t right = 0)
-        : vectors(vectors), step(step), beyond(std::max(left, right)), inner(find(width, 0, 0)),
+        : vectors(vectors), width(width), step(step), beyond(std::max(left, right)), inner(find(width, 0, 0)),
           first(find(width, left, 0)), last(find(width, 0, right)), only(find(width, left, right)) {}
 
     // Whether there are kernels for a row of so many pixels.
@@ -179,6 +180,8 @@ public:
         if (n == 1) return narrowest >= only.fewest;
         return narrowest * step >= beyond && narrowest >= std::max({inner.fewest, first.fewest, last.fewest});
     }
+
+    bool by_offsets() const { return width == 0; }
 
     // x moves on by `step`, the strip by a pixel's lanes.
     void compute(const Reduction<T>& sum, const T* x, T* strip, int64_t pixels, Ahead<T>& ahead) const {
@@ -201,7 +204,7 @@ private:
     }
 
     int vectors;
-    int64_t step, beyond;
+    int64_t width, step, beyond;
     TileTable<T> inner, first, last, only;
 };
 

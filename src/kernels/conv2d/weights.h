@@ -35,27 +35,28 @@ struct TapOrder {
     }
 };
 
-// Packs result channels [first, first + count) of a group into `nlanes` lanes, of which those beyond count are zero.
+// Packs result channels [first, first + count) of a group.
 template <class T>
-void pack_lanes(const Correlation<T>& c, const TapOrder& order, int64_t group, int64_t first, int64_t count,
-                int64_t nlanes, int64_t width, T* panel) {
+void pack_lanes(const Correlation<T>& c, const TapOrder& order, int64_t group, int64_t first, int64_t count, T* panel) {
     const T* w = c.weights + group * c.weights_group + first * c.weights_out;
     const int64_t taps = c.FH * c.FW;
     for (int64_t channel = 0; channel < c.Cin; ++channel)
         for (int64_t tap = 0; tap < taps; ++tap) {
             const TapOrder::Place place = order.places[size_t(tap)];
             if (!place.channel_stride) continue;
-            T* lane = panel + (place.offset + channel * place.channel_stride) * width;
+            T* lane = panel + (place.offset + channel * place.channel_stride) * count;
             const T* value = w + channel * c.weights_in + tap;
-            for (int64_t l = 0; l < nlanes; ++l) lane[l] = l < count ? value[l * c.weights_out] : T(0);
+            for (int64_t l = 0; l < count; ++l) lane[l] = value[l * c.weights_out];
         }
 }
 
-// The same for whole vectors: `lanes<T>` result channels that all exist, at lane 0 of `width`.
+// The same for whole vectors at lane 0 of `width`; lanes beyond count repeat the last channel, or are zero.
 template <class T>
-void pack_vector(const Correlation<T>& c, const TapOrder& order, int64_t group, int64_t first, int64_t width,
-                 T* panel) {
+void pack_vector(const Correlation<T>& c, const TapOrder& order, int64_t group, int64_t first, int64_t count,
+                 int64_t width, T* panel) {
     constexpr int B = detail::block_lanes<T>;
+    int64_t offsets[lanes<T>];
+    for (int64_t l = 0; l < lanes<T>; ++l) offsets[l] = std::min(l, count - 1) * c.weights_out;
     const T* w = c.weights + group * c.weights_group + first * c.weights_out;
     const int64_t taps = c.FH * c.FW;
     // Runs of consecutive numbers: a whole filter as it is (forward), or its taps for one channel (backward).
@@ -67,18 +68,18 @@ void pack_vector(const Correlation<T>& c, const TapOrder& order, int64_t group, 
             if (p.channel_stride) store(panel + (p.offset + channel * p.channel_stride) * width, v);
         };
         if (c.weights_out == 1) {
-            put(0, load(numbers));
+            put(0, load_n(numbers, count));
         } else if (run < B) {
             for (int64_t k = 0; k < run; ++k) {
                 Vec<T> v;
-                for (int l = 0; l < lanes<T>; ++l) v[l] = numbers[l * c.weights_out + k];
+                for (int l = 0; l < lanes<T>; ++l) v[l] = numbers[offsets[l] + k];
                 put(k, v);
             }
         } else {
             for (int64_t next = 0; next < run; next += B) {
                 const int64_t k = std::min(next, run - B);  // the last columns overlap those before
                 Vec<T> column[B];
-                load_transposed(numbers + k, c.weights_out, column);
+                load_transposed(numbers + k, offsets, column);
                 FC_UNROLL for (int i = 0; i < B; ++i) put(k + i, column[i]);
             }
         }
