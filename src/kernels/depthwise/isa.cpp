@@ -3,13 +3,13 @@
 //   out[n, f]  =  b[f] + x[n, f/multiplier] (*) w[f]        (*): 2-D cross-correlation of two planes
 //
 // No channel meets another: there is nothing to reuse across channels, and memory sets the pace. Vectors run over columns.
-// rows.h is for the square filters that networks use; general.h for all others.
+// slide.h is for 3 x 3 filters with stride 1, rows.h for the other square ones that networks use, general.h for the rest.
 // conv2d/ref.py is the truth.
 #include <algorithm>
 
 #include "general.h"
 #include "kernel.h"
-#include "rows.h"
+#include "slide.h"
 
 namespace {
 
@@ -40,15 +40,15 @@ struct Fast {
 };
 
 template <class T>
-constexpr Fast<Planewise<T>> fast_forward = {rows_forward<T, 3, 1>, rows_forward<T, 3, 2>, rows_forward<T, 5, 1>,
+constexpr Fast<Planewise<T>> fast_forward = {slide_forward<T>, rows_forward<T, 3, 2>, rows_forward<T, 5, 1>,
                                            rows_forward<T, 5, 2>, rows_forward<T, 7, 1>};
 template <class T, int Odd>
-constexpr Fast<Planewise<T>> fast_backward_data = {rows_backward_data_1<T, 3>, rows_backward_data_2<T, 3, Odd>,
+constexpr Fast<Planewise<T>> fast_backward_data = {slide_backward_data<T>, rows_backward_data_2<T, 3, Odd>,
                                                       rows_backward_data_1<T, 5>, rows_backward_data_2<T, 5, Odd>,
                                                       rows_backward_data_1<T, 7>};
 template <class T>
 constexpr Fast<BackwardWeights<T>> fast_backward_weights = {
-    rows_backward_weights<T, 3, 1>, rows_backward_weights<T, 3, 2>, rows_backward_weights<T, 5, 1>,
+    slide_backward_weights<T>, rows_backward_weights<T, 3, 2>, rows_backward_weights<T, 5, 1>,
     rows_backward_weights<T, 5, 2>, rows_backward_weights<T, 7, 1>};
 
 Windows windows_of(const Window& p) { return {p.H, p.W, p.OH, p.OW, p.pad_top, p.pad_left}; }

@@ -37,6 +37,7 @@ struct Windows {
 template <class T, int K, int S>
 class Columns {
 public:
+    Columns() = default;
     Columns(const Windows& p, int64_t j) : start_(j * S - p.left) {
         if (start_ >= 0 && start_ + S * lanes<T> + K - 1 <= p.W && j + lanes<T> <= p.OW) return;
         FC_UNROLL for (int k = 0; k < kLoads; ++k) {
