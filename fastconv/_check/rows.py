@@ -61,7 +61,7 @@ def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, name
 
 @remembered
 def batch_norm(x, gamma, beta, running_mean, running_var, training=False, momentum=0.1, eps=1e-5):
-    """The running statistics come back as they are: they are updated in place."""
+    """The running statistics come back dense, of the dtype computed in: themselves, or copies to update them from."""
     x = arg.array("x", x, (2, 4))
     not_empty("x", x)
     N, C, P = x.shape[0], x.shape[1], math.prod(x.shape[2:])
@@ -84,15 +84,16 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
         **kind, N=N, C=C, P=P, training=bool(training),
         momentum=arg.real("momentum", momentum, 0, 1), eps=arg.real("eps", eps, 0),
     )  # fmt: skip
-    x, gamma, beta = arg.dense(kind["dtype"], x, vectors["gamma"], vectors["beta"])
-    return p, x, gamma, beta, vectors["running_mean"], vectors["running_var"]
+    return p, *arg.dense(kind["dtype"], x, *vectors.values())
 
 
-def batch_norm_backward(dout, x, dtype):
+@remembered
+def batch_norm_backward(dout, x):
+    """x is the cache's: dense, of the dtype computed in."""
     dout = arg.array("dout", dout)
     arg.shape("dout", dout, x.shape, "the shape of batch_norm's x")
     arg.kind(dout, x)
-    return arg.dense(dtype, dout)[0]
+    return tuple(arg.dense(x.dtype, dout))
 
 
 @remembered

@@ -1,7 +1,6 @@
 """Batch normalisation."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -11,7 +10,7 @@ from .._dispatch import kernel
 from .._problem import BatchNorm
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cache:
     """What `batch_norm_backward` needs of the forward pass."""
 
@@ -72,20 +71,21 @@ def batch_norm(
     ----------
     S. Ioffe and C. Szegedy, Batch Normalization, 2015.
     """
-    arguments = x, gamma, beta, running_mean, running_var, training, momentum, eps
-    p, x, gamma, beta, *statistics = check.batch_norm(*arguments)
+    given = running_mean, running_var
+    p, x, gamma, beta, *running = check.batch_norm(x, gamma, beta, *given, training, momentum, eps)
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
     y = memory.empty[p.device](x.shape, p.dtype)
-    # The kernel's running statistics are dense and of its dtype; the user's may be views or of another.
-    running: list[Any] = check.dense(p.dtype, *statistics)
     if training:
-        running = [r.copy() if r is not None and not r.flags.writeable else r for r in running]
+        copies = running[0] is not running_mean or running[1] is not running_var
+        if copies:
+            running = [r if r is None or r.flags.writeable else r.copy() for r in running]
         mean, inv_std = memory.empty[p.device]((p.C,), p.dtype), memory.empty[p.device]((p.C,), p.dtype)
         if x.size:
             kernel("batch_norm_training", p)(y, mean, inv_std, x, scale, shift, *running, p)
-            for given, updated in zip(statistics, running, strict=True):
-                if updated is not given:
-                    given[...] = updated
+            if copies:
+                for statistic, updated in zip(given, running, strict=True):
+                    if statistic is not None and updated is not statistic:
+                        statistic[...] = updated
     else:
         mean, inv_std = running[0], memory.inverse_std(running[1], p.eps)
         kernel("batch_norm_inference", p)(y, x, scale, shift, *running, p)
@@ -116,7 +116,7 @@ def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray
         When dout does not have the shape of x.
     """
     p = cache.problem
-    dout = check.batch_norm_backward(dout, cache.x, p.dtype)
+    (dout,) = check.batch_norm_backward(dout, cache.x)
     dx = memory.empty[p.device](cache.x.shape, p.dtype)
     dgamma, dbeta = memory.empty[p.device]((p.C,), p.dtype), memory.empty[p.device]((p.C,), p.dtype)
     scale = _or_filled(cache.gamma, 1, p)

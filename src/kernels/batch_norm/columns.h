@@ -21,8 +21,10 @@ struct Columns {
 
     void moments(const T* x, const Block& b, Moments* out) const {
         T shift[kColumns], sum[kColumns], squares[kColumns];
-        double total[kColumns] = {}, m2[kColumns] = {};
+        double total[kColumns], m2[kColumns];
         const int64_t width = columns(b);
+        std::fill_n(total, width, 0.0);
+        std::fill_n(m2, width, 0.0);
         for (int64_t j = 0; j < width; ++j) shift[j] = finite<T>(x[start(b.n0, b) + j]);
         for (int64_t n = b.n0; n < b.n1; n += kRows) {
             const int64_t end = std::min(n + kRows, b.n1);
@@ -30,8 +32,9 @@ struct Columns {
                 return shifted_moments(double(end - n), shift[j], sum[j], squares[j]);
             };
             shifted_sums(x, b, n, end, shift, sum, squares);
-            bool again = false;
-            for (int64_t j = 0; j < width && n == b.n0; ++j) again |= too_far(shift[j], fresh_moments(j));
+            int64_t again = 0;  // as wide as a double, so that the loop is made of vectors
+            if (n == b.n0)
+                for (int64_t j = 0; j < width; ++j) again |= too_far(shift[j], fresh_moments(j));
             if (again) {
                 for (int64_t j = 0; j < width; ++j) shift[j] = finite<T>(fresh_moments(j).mean());
                 shifted_sums(x, b, n, end, shift, sum, squares);
@@ -74,9 +77,9 @@ struct Columns {
                 mean[j] = affine[c].mean;
                 shift[j] = affine[c].shift;
             });
-            elements(b, [&](int64_t at, int64_t j, auto lanes) {
-                const Vec<T> d = lanes.load(x + at) - lanes.load(mean + j);
-                lanes.store(y + at, fma(d, lanes.load(scale + j), lanes.load(shift + j)));
+            elements(b, [=, scale = &scale[0], mean = &mean[0], shift = &shift[0]](int64_t j, auto lanes) {
+                const Vec<T> s = lanes.load(scale + j), m = lanes.load(mean + j), o = lanes.load(shift + j);
+                return [=](int64_t at) { lanes.store(y + at, fma(lanes.load(x + at) - m, s, o)); };
             });
         });
     }
@@ -90,10 +93,12 @@ struct Columns {
                 mean[j] = gradient[c].mean;
                 offset[j] = gradient[c].offset;
             });
-            elements(b, [&](int64_t at, int64_t j, auto lanes) {
-                const Vec<T> d = lanes.load(x + at) - lanes.load(mean + j);
-                const Vec<T> rest = fma(d, lanes.load(slope + j), lanes.load(offset + j));
-                lanes.store(dx + at, fma(lanes.load(dout + at), lanes.load(scale + j), rest));
+            elements(b, [=, scale = &scale[0], slope = &slope[0], mean = &mean[0], offset = &offset[0]](int64_t j, auto lanes) {
+                const Vec<T> s = lanes.load(scale + j), a = lanes.load(slope + j), m = lanes.load(mean + j);
+                const Vec<T> o = lanes.load(offset + j);
+                return [=](int64_t at) {
+                    lanes.store(dx + at, fma(lanes.load(dout + at), s, fma(lanes.load(x + at) - m, a, o)));
+                };
             });
         });
     }
@@ -116,13 +121,25 @@ private:
         for (int64_t c = b.c0; c < b.c1; c += channels) f(Block{c, std::min(c + channels, b.c1), b.n0, b.n1});
     }
 
-    // f(index in x, column, lanes) for all of a block.
-    template <class F>
-    void elements(const Block& b, F f) const {
-        for (int64_t n = b.n0; n < b.n1; ++n) {
+    // body(n, rows) for rows [n0, n1), kBatch at a time while there are as many.
+    template <class Body>
+    static void batches(int64_t n0, int64_t n1, Body body) {
+        int64_t n = n0;
+        for (; n + kBatch <= n1; n += kBatch) body(n, std::integral_constant<int, kBatch>{});
+        for (; n < n1; ++n) body(n, std::integral_constant<int, 1>{});
+    }
+
+    // at_columns(column, lanes)(index in x) for all of a block: what belongs to the columns is loaded once for kBatch rows.
+    template <class AtColumns>
+    void elements(const Block& b, AtColumns at_columns) const {
+        const int64_t width = columns(b), step = C * P;
+        batches(b.n0, b.n1, [=](int64_t n, auto rows) {
             const int64_t row = start(n, b);
-            for_vectors<T>(columns(b), [&](int64_t j, auto lanes, int) { f(row + j, j, lanes); });
-        }
+            for_vectors<T>(width, [=](int64_t j, auto lanes, int) {
+                const auto element = at_columns(j, lanes);
+                for (int k = 0; k < rows; ++k) element(row + k * step + j);
+            });
+        });
     }
 
     // Two sums for every column over rows [n0, n1): add(index in x, column, lanes, sum 1, sum 2).
@@ -130,7 +147,7 @@ private:
     void add_up(const Block& b, int64_t n0, int64_t n1, T* first, T* second, Add add) const {
         std::fill_n(first, columns(b), T(0));
         std::fill_n(second, columns(b), T(0));
-        const auto batch = [&](int64_t n, auto rows) {
+        batches(n0, n1, [&](int64_t n, auto rows) {
             const int64_t first_row = start(n, b);
             for_vectors<T>(columns(b), [&](int64_t j, auto lanes, int) {
                 Vec<T> one = lanes.load(first + j), two = lanes.load(second + j);
@@ -138,10 +155,7 @@ private:
                 lanes.store(first + j, one);
                 lanes.store(second + j, two);
             });
-        };
-        int64_t n = n0;
-        for (; n + kBatch <= n1; n += kBatch) batch(n, std::integral_constant<int, kBatch>{});
-        for (; n < n1; ++n) batch(n, std::integral_constant<int, 1>{});
+        });
     }
 
     // Sums over rows [n0, n1) of x - shift and of its square.
