@@ -275,16 +275,30 @@ struct EverySecondBlock {
 
 }  // namespace detail
 
+namespace detail {
+
+// The lanes from Start on as U, which is twice as wide. GCC 12 converts the halves of a 64-byte vector one by one.
+template <class U, int Start, class V>
+FC_INLINE Vec<U> widen(V v) {
+    const auto half = shuffle<From<Start>>(v, v, std::make_index_sequence<lanes<U>>());
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<U, double>) return (Vec<U>)_mm512_maskz_cvtps_pd(0xff, (__m256)half);
+    if constexpr (std::is_same_v<U, int64_t> && sizeof(Element<V>) == 4)
+        return (Vec<U>)_mm512_maskz_cvtepi32_epi64(0xff, (__m256i)half);
+#endif
+    return __builtin_convertvector(half, Vec<U>);
+}
+
+}  // namespace detail
+
 // float to double, int32_t to int64_t: the lower and the upper half of the lanes.
 template <class V, class U = std::conditional_t<std::is_floating_point_v<Element<V>>, double, int64_t>>
 FC_INLINE Vec<U> widen_lo(V v) {
-    const auto half = detail::shuffle<detail::From<0>>(v, v, std::make_index_sequence<lanes<U>>());
-    return __builtin_convertvector(half, Vec<U>);
+    return detail::widen<U, 0>(v);
 }
 template <class V, class U = std::conditional_t<std::is_floating_point_v<Element<V>>, double, int64_t>>
 FC_INLINE Vec<U> widen_hi(V v) {
-    const auto half = detail::shuffle<detail::From<lanes<U>>>(v, v, std::make_index_sequence<lanes<U>>());
-    return __builtin_convertvector(half, Vec<U>);
+    return detail::widen<U, lanes<U>>(v);
 }
 
 // double to float, int64_t to int32_t: widen_lo's and widen_hi's inverse.

@@ -12,6 +12,8 @@
 
 namespace {
 
+using fc::LaneRange;
+
 template <class T>
 constexpr T kMinusInfinity = -std::numeric_limits<T>::infinity();
 
@@ -200,6 +202,57 @@ private:
     const Window& p_;
 };
 
+// 2 x 2 windows with stride 2 that lie in x: the maxima of the two pairs, then theirs.
+template <class T>
+class Max2x2 {
+public:
+    static bool takes(const Window& p) {
+        return is_stride2(p, 2, 0) && p.stride_h == 2 && p.pad_top == 0 && 2 * p.OH <= p.H && 2 * p.OW <= p.W;
+    }
+
+    explicit Max2x2(const Window& p)
+        : W_(p.W), OW_(p.OW), last_{LaneRange<T>(0, 2 * (OW_ % lanes<T>)), LaneRange<T>(0, 2 * (OW_ % lanes<T>) - lanes<T>)} {}
+
+    void plane(T* out, int64_t* indices, const T* x, int64_t begin, int64_t end) const {
+        const int64_t W = W_, OW = OW_;
+        const LaneRange<T> last[2] = {last_[0], last_[1]};
+        for (int64_t i = begin; i < end; ++i) {
+            int64_t j = 0;
+            const auto windows = [&](auto load) __attribute__((always_inline)) {
+                best(x, 2 * i * W + 2 * j, W, load).put(out + i * OW + j, indices + i * OW + j, 2 * i * W + 2 * j, OW - j);
+            };
+            for (; j + lanes<T> <= OW; j += lanes<T>) windows([](const T* p, int half) { return fc::load(p + half * lanes<T>); });
+            if (j < OW) windows([&](const T* p, int half) { return last[half].load(p + half * lanes<T>); });
+        }
+    }
+
+private:
+    // The windows that begin at x[at], x[at + 2], ... ; indices count from there.
+    template <class Load>
+    FC_INLINE Best<T> best(const T* x, int64_t at, int64_t W, Load load) {
+        using I = Int<T>;
+        const Vec<T> upper = load(x + at, 0), upper_next = load(x + at, 1);
+        const Vec<T> lower = load(x + at + W, 0), lower_next = load(x + at + W, 1);
+        const Vec<T> tap[4] = {fc::even(upper, upper_next), fc::odd(upper, upper_next), fc::even(lower, lower_next),
+                               fc::odd(lower, lower_next)};
+        const Vec<I> one = fc::set1(I(1)), zero = fc::zero<I>(), below = fc::set1(I(W)), column = fc::iota<I>() * 2;
+        // A sum that is NaN, of NaN or of infinities, tells when to take care.
+        if (__builtin_expect(fc::any_nan((tap[0] + tap[1]) + (tap[2] + tap[3])), 0)) {
+            Best<T> best{tap[0], column};
+            best.take(tap[1], column + one);
+            best.take(tap[2], column + below);
+            best.take(tap[3], column + below + one);
+            return best;
+        }
+        const Vec<T> a = fc::max(tap[1], tap[0]), b = fc::max(tap[3], tap[2]);
+        const Vec<I> in_a = fc::select(tap[1] > tap[0], one, zero), in_b = fc::select(tap[3] > tap[2], below + one, below);
+        return {fc::max(b, a), column + fc::select(b > a, in_b, in_a)};
+    }
+
+    const int64_t W_, OW_;
+    const LaneRange<T> last_[2];
+};
+
 template <class T>
 void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
     const Window p = simplified(*window);
@@ -212,6 +265,7 @@ void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
                              part.row_begin, part.row_end);
         };
         if (one_by_one) return max_windows(out, indices, x, p, part);
+        if (Max2x2<T>::takes(p)) return run(Max2x2<T>(p));
         if (is_stride2(p, 2, 0)) return run(MaxStride2<T, 2, 0>(p));
         if (is_stride2(p, 3, 0)) return run(MaxStride2<T, 3, 0>(p));
         if (is_stride2(p, 3, 1)) return run(MaxStride2<T, 3, 1>(p));
