@@ -71,16 +71,19 @@ def test_max_backward_adds_at_any_index(fast, kernel, padding, dtype):
     with fc.backend("numpy"):
         y, indices = fc.max_pool2d(normal(shape, dtype), kernel, 2, padding)
     rng = np.random.default_rng(3)
-    for changed in (1, indices.size):
+    for changed in (0, 1, indices.size):
         wild = indices.copy()
-        wild.ravel()[rng.choice(indices.size, changed, replace=False)] = rng.integers(0, 14 * 38, changed)
+        if changed:
+            wild.ravel()[rng.choice(indices.size, changed, replace=False)] = rng.integers(0, 14 * 38, changed)
+        else:  # two windows' indices exchanged: as far to the right as to the left
+            wild[0, 0, 0, :2] = wild[0, 0, 0, 1::-1]
         dx, truth = both(fast, fc.max_pool2d_backward, whole(y.shape, dtype), wild, shape, kernel, 2, padding)
         np.testing.assert_array_equal(dx, truth)
 
 
 @pytest.mark.parametrize("backend", ["cython", pytest.param("numba", marks=pytest.mark.numba), "numpy"])
 @pytest.mark.parametrize("width", [6, 60])
-@pytest.mark.parametrize("wrong", [-1, 6 * 60, 2**62], ids=str)
+@pytest.mark.parametrize("wrong", [-1, 6 * 60, 2**62, 2**32 + 2 * 60 + 2], ids=str)
 def test_max_backward_refuses_an_index_outside(wrong, width, backend):
     with fc.backend(backend):
         y, indices = fc.max_pool2d(normal((2, 3, 6, width), np.float32), 2)
