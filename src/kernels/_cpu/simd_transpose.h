@@ -59,11 +59,11 @@ FC_INLINE Vec<T> load_blocks(Address address) {
 #endif
 }
 
-// The first columns of the rows that begin at row(0), row(1), ...
+// The first columns of some rows; row i + block * block_lanes<T> begins at row(i, block).
 template <class T, class Row>
 FC_INLINE void load_transposed(Row row, Vec<T>* out) {
-    constexpr int B = block_lanes<T>;
-    FC_UNROLL for (int i = 0; i < B; ++i) out[i] = load_blocks<T>([=](int block) { return row(i + block * B); });
+    FC_UNROLL for (int i = 0; i < block_lanes<T>; ++i)
+        out[i] = load_blocks<T>([=](int block) { return row(i, block); });
     transpose_in_blocks<T>(out);
 }
 
@@ -81,11 +81,13 @@ FC_INLINE void transpose(Vec<T>* r) {
 // offsets[1], ... from p.
 template <class T>
 FC_INLINE void load_transposed(const T* p, int64_t row, Vec<T>* out) {
-    detail::load_transposed<T>([=](int i) { return p + i * row; }, out);
+    const int64_t block_rows = detail::block_lanes<T> * row;  // few addresses, so that they stay in registers
+    detail::load_transposed<T>([=](int i, int block) { return p + i * row + block * block_rows; }, out);
 }
 template <class T>
 FC_INLINE void load_transposed(const T* p, const int64_t* offsets, Vec<T>* out) {
-    detail::load_transposed<T>([=](int i) { return p + offsets[i]; }, out);
+    constexpr int B = detail::block_lanes<T>;
+    detail::load_transposed<T>([=](int i, int block) { return p + offsets[i + block * B]; }, out);
 }
 
 // dst[c*plane + p] = f(strip[p*row + c], c) for p < npixels <= lanes<T>, c < nchannels: the way out of a kernel whose

@@ -14,41 +14,46 @@
 
 namespace fc::winograd {
 
+template <int OUTPUTS>
 class Fused {
 public:
     // ready: the filters as `transform` leaves them, or null.
     explicit Fused(const Correlation& correlation, const float* ready = nullptr)
-        : c(correlation), ready(ready), grid(tiles_of(correlation)), tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)),
-          nthreads(threads_for(nanoseconds())),
-          step(ready && tiles < nthreads * L ? 4 : L),
+        : c(correlation), ready(ready),
+          grid{divide_up(c.DH, OUTPUTS), divide_up(c.DW, OUTPUTS), c.SH, c.SW, c.top, c.left, c.Cin * c.SH * c.SW},
+          tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)), nthreads(threads_for(nanoseconds())),
           shares_filters(ready || (tiles > kBlockTiles && transformed_size() * sizeof(float) <= kSharedBytes)) {
         if (shares_filters) {
-            const int64_t fitting = kSourceBytes / Matrices{c.Cin, 1}.bytes();
-            blocks = divide_up(tiles, std::clamp(fitting, 2 * L, kSharingTiles));
+            const int64_t fitting = kSourceBytes / bytes({round_up(c.Cin, L), 1});
+            blocks = divide_up(tiles, std::clamp(fitting, kLeastTiles, kSharingTiles));
         } else {
             blocks = divide_up(tiles, kBlockTiles);
             chunks = divide_up(c.Cin, kChunkChannels);
-            ranges = std::min(panels, divide_up(panels * block_sums().bytes(), kSumsBytes));
+            ranges = std::min(panels, divide_up(panels * bytes(block_sums()), kSumsBytes));
         }
         // An equal number for every thread, or enough of them.
         while (blocks * ranges % nthreads != 0 && blocks * ranges < 4 * nthreads) {
             if (c.Cout >= tiles && ranges < panels)
                 ++ranges;
-            else if (blocks < divide_up(tiles, step))
+            else if (blocks < tiles)
                 ++blocks;
             else
                 break;
         }
+        // Rows that two tiles share are transformed once if both are in the same block.
+        const int64_t size = tiles / blocks;
+        grain = size >= 4 * grid.per_image() ? grid.per_image() : size >= 4 * grid.cols ? grid.cols : 1;
     }
 
     static constexpr int64_t kSharedBytes = 4 << 20;  // of all transformed filters, at most, if they are shared
 
-    int64_t transformed_size() const { return panels * all_filters().size(); }
+    int64_t transformed_size() const { return panels * kPositions * all_filters().step(); }
 
     void transform(float* filters) const {
         parallel(panels, threads_for(double(c.Cin * c.Cout) * kFilterNanoseconds), [&](int64_t index, int) {
             const Panel panel(index, c.Cout);
-            transform_filters(c, panel, {0, c.Cin}, of(panel, all_filters()), filters + index * all_filters().size());
+            transform_filters<OUTPUTS>(c, panel, {0, c.Cin}, of(panel, all_filters()),
+                                       filters + index * kPositions * all_filters().step());
         });
     }
 
@@ -58,13 +63,14 @@ public:
         if (transforms) transform(own);
         const float* shared = ready ? ready : own.get();
         parallel(blocks * ranges, nthreads, [&](int64_t task, int) {
-            compute(piece(tiles, blocks, task / ranges, step), piece(panels, ranges, task % ranges), shared);
+            compute(piece(tiles, blocks, task / ranges, grain), piece(panels, ranges, task % ranges), shared);
         });
     }
 
 private:
+    static constexpr int64_t kPositions = positions(OUTPUTS);
     static constexpr int64_t kSourceBytes = 512 << 10;  // then, of a block's source: half of an L2 cache of 1 MB
-    static constexpr int64_t kSharingTiles = 48;
+    static constexpr int64_t kLeastTiles = 14, kSharingTiles = 48;
     static constexpr int64_t kBlockTiles = 64;          // else: enough to pay for transforming the filters
     static constexpr int64_t kChunkChannels = 32;
     static constexpr int64_t kSumsBytes = 2 << 20;      // of a task: met in order, once a chunk, so L3 is good enough
@@ -75,9 +81,9 @@ private:
     const Grid grid;
     const int64_t tiles, panels;
     const int nthreads;
-    const int64_t step;  // blocks have multiples of so many tiles: part of a vector where they are few
     const bool shares_filters;
     int64_t blocks, ranges = 1, chunks = 1;  // of tiles, of panels, of channels
+    int64_t grain = 1;                       // of tiles: a block has a multiple of it
 
     // Of one thread: the products, and where filters come ready, reading them from a cache that other layers use too.
     double nanoseconds() const {
@@ -86,45 +92,39 @@ private:
                (ready ? double(transformed_size()) * sizeof(float) / bytes_per_nanosecond : 0);
     }
 
-    static Grid tiles_of(const Correlation& c) {
-        return {divide_up(c.DH, kOutputs), divide_up(c.DW, kOutputs), c.SH, c.SW, c.top, c.left, kInputs,
-                c.Cin * c.SH * c.SW};
-    }
-
     // The largest that there are, of a full panel.
-    int64_t block_tiles() const { return std::min(tiles, round_up(divide_up(tiles, blocks), L)); }
+    int64_t block_tiles() const { return std::min(tiles, round_up(divide_up(tiles, blocks), grain)); }
+    int64_t chunk_channels() const { return std::min(c.Cin, round_up(divide_up(c.Cin, chunks), L)); }
     Matrices all_filters() const { return {c.Cin, kPanel}; }
-    Matrices chunk_filters() const { return {divide_up(c.Cin, chunks), kPanel}; }
+    Matrices chunk_filters() const { return {chunk_channels(), kPanel}; }
+    Matrices block_source() const { return {round_up(chunk_channels(), L), block_tiles()}; }
     Matrices block_sums() const { return {block_tiles(), kPanel}; }
 
-    // The channels whose few tiles fill a vector together: as many in every chunk, or each by itself.
-    int64_t sharing_channels(int64_t count) const {
-        const int64_t sharing = Bands::sharing(count);
-        return c.Cin % (sharing * chunks) == 0 ? sharing : 1;
-    }
-
+    static int64_t bytes(Matrices m) { return kPositions * m.step() * int64_t(sizeof(float)); }
     static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
 
     void compute(Range block, Range range, const float* shared) const {
-        const int64_t sharing = sharing_channels(block.size());
-        const Matrices src{divide_up(c.Cin, chunks), sharing > 1 ? block.size() : round_up(block_tiles(), L)};
-        const Bands bands(grid, block, sharing);
-        const Scratch<float> band(sharing * Bands::size(grid, block.size())), strip(kStrip);
-        const Scratch<float> source(src.size()), filters(shares_filters ? 0 : chunk_filters().size());
-        const Scratch<float> sums((chunks == 1 ? 1 : range.size()) * block_sums().size());
+        const Matrices src = block_source();
+        const Scratch<float> source(kPositions * src.step()), strip(strip_size(OUTPUTS));
+        const Scratch<float> filters(shares_filters ? 0 : kPositions * chunk_filters().step());
+        const int64_t sums_size = kPositions * block_sums().step();
+        const Scratch<float> sums((chunks == 1 ? 1 : range.size()) * sums_size);
         for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-            const Range channels = piece(c.Cin, chunks, chunk);
-            transform_source(c, bands, channels, band, src, source);
+            const Range channels = piece(c.Cin, chunks, chunk, L);
+            transform_planes<OUTPUTS, inputs(OUTPUTS), Formula<OUTPUTS>::source>(
+                grid, block, c.source + channels.begin * c.SH * c.SW, channels.size(),
+                {src.step(), block.size() * L, L}, source, [](int64_t, const float*, int64_t) {});
             for (int64_t index = range.begin; index < range.end; ++index) {
                 const Panel panel(index, c.Cout);
                 const Matrices s = of(panel, block_sums());
                 const Matrices f = of(panel, shares_filters ? all_filters() : chunk_filters());
-                if (!shares_filters) transform_filters(c, panel, channels, f, filters);
-                const float* panel_filters = shares_filters ? shared + index * all_filters().size() : filters.get();
-                float* panel_sums = sums + (chunks == 1 ? 0 : index - range.begin) * block_sums().size();
-                multiply(channels.size(), block.size(), source, src, panel_filters, f, panel_sums, s,
-                         chunk > 0);
-                if (chunk == chunks - 1) store_result(c, grid, block, panel, panel_sums, s, strip);
+                if (!shares_filters) transform_filters<OUTPUTS>(c, panel, channels, f, filters);
+                const float* panel_filters =
+                    shares_filters ? shared + index * kPositions * all_filters().step() : filters.get();
+                float* panel_sums = sums + (chunks == 1 ? 0 : index - range.begin) * sums_size;
+                multiply<OUTPUTS, Sum::over_channels>(block.size(), channels.size(), source, src, panel_filters, f,
+                                                      panel_sums, s, chunk > 0);
+                if (chunk == chunks - 1) store_result<OUTPUTS>(c, grid, block, panel, panel_sums, s, strip);
             }
         }
     }

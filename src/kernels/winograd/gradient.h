@@ -1,8 +1,8 @@
 // Winograd's gradients of the filters and the bias.
 //
-//   source   [36][tiles][channels]   B^T d B         vectors over channels
-//   result   [36][tiles][panel]      A dout A^T      vectors over filters
-//   sums     [36][channels][panel]   sum over tiles of source * result; dw is G^T sums G
+//   source   [positions][channels / L][tiles][L]   B^T d B
+//   result   [positions][tiles][panel]             A dout A^T      vectors over filters
+//   sums     [positions][channels][panel]          sum over tiles of source * result; dw is G^T sums G
 //
 // A unit is a range of panels and a range of channels; its sums stay in the L2 cache while one block of tiles after the
 // other is transformed and multiplied. Units transform what they need themselves: other units repeat some of it, but
@@ -12,17 +12,19 @@
 #pragma once
 #include "kernel.h"
 #include "tiles.h"
+#include "vectors.h"
 #include "window.h"
 
 namespace fc::winograd {
 
+template <int OUTPUTS>
 class Gradient {
 public:
     Gradient(float* dw, float* db, const float* dout, const float* x, const Window& window, int64_t filters)
         : dw(dw), db(db), dout(dout), x(x), p(window), FN(filters),
-          source{divide_up(p.OH, kOutputs), divide_up(p.OW, kOutputs), p.H, p.W, -p.pad_top, -p.pad_left, kInputs,
+          source{divide_up(p.OH, OUTPUTS), divide_up(p.OW, OUTPUTS), p.H, p.W, -p.pad_top, -p.pad_left,
                  p.C * p.H * p.W},
-          result{source.rows, source.cols, p.OH, p.OW, 0, 0, kOutputs, FN * p.OH * p.OW},
+          result{source.rows, source.cols, p.OH, p.OW, 0, 0, FN * p.OH * p.OW},
           tiles(p.N * source.per_image()), panels(divide_up(FN, kPanel)),
           nthreads(threads_for(double(tiles * kPositions) * double(p.C * FN) / (2.2 * L))),
           panel_ranges(divide_up(panels, kUnitFilters / kPanel)), channel_ranges(divide_up(p.C, kUnitChannels)) {
@@ -58,6 +60,7 @@ public:
     }
 
 private:
+    static constexpr int kInputs = inputs(OUTPUTS), kPositions = positions(OUTPUTS);
     static constexpr int64_t kUnitFilters = 128, kUnitChannels = 64;  // sums of 1.2 MB
     static constexpr int64_t kLeastChannels = 48;                     // fewer would transform dout too often
     static constexpr int64_t kBlockTiles = 64;
@@ -79,79 +82,50 @@ private:
     int64_t units() const { return panel_ranges * channel_ranges; }
     Unit unit(int64_t index) const {
         return {piece(panels, panel_ranges, index / channel_ranges),
-                piece(p.C, channel_ranges, index % channel_ranges)};
+                piece(p.C, channel_ranges, index % channel_ranges, L)};
     }
 
     // The most that a unit has of each, for full panels.
     int64_t unit_panels() const { return divide_up(panels, panel_ranges); }
-    int64_t unit_channels() const { return divide_up(p.C, channel_ranges); }
-    int64_t unit_size() const { return unit_panels() * panel_sums().size(); }
+    int64_t unit_channels() const { return std::min(p.C, round_up(divide_up(p.C, channel_ranges), L)); }
+    int64_t panel_size() const { return kPositions * panel_sums().step(); }
+    int64_t unit_size() const { return unit_panels() * panel_size(); }
     Matrices panel_sums() const { return {unit_channels(), kPanel}; }
     int64_t part_tiles() const { return divide_up(tiles, parts); }
     int64_t part_blocks() const { return std::max<int64_t>(divide_up(part_tiles(), kBlockTiles), 1); }
     int64_t block_tiles() const { return divide_up(part_tiles(), part_blocks()); }
-    Matrices block_source() const { return {block_tiles(), round_up(unit_channels(), L)}; }
+    Matrices block_source() const { return {round_up(unit_channels(), L), block_tiles()}; }
     Matrices block_result() const { return {block_tiles(), kPanel}; }
 
     static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
 
-    // dst[position][tile][channel] for the first `count` channels of planes; on_row(lane, row) sees all that is read.
-    template <int EXTENT, class OnRow>
-    static void transform_planes(void (*transform)(const Vector (&)[EXTENT], Vector (&)[6]), const Grid& grid,
-                                 Range block, const float* planes, int64_t count, Matrices m, float* dst,
-                                 OnRow on_row) {
-        const Bands bands(grid, block);
-        const int64_t band_size = Bands::size(grid, block.size()), pitch = bands.pitch(), step = m.step();
-        const Scratch<float> band(L * band_size);
-        for (int64_t lane = 0; lane < count; lane += L) {
-            const int64_t channels = std::min(L, count - lane);
-            int64_t offsets[L];
-            for (int64_t l = 0; l < L; ++l) offsets[l] = std::min(l, channels - 1) * band_size;
-            for (int64_t l = 0; l < channels; ++l)
-                bands.copy(planes + (lane + l) * grid.H * grid.W, band + offsets[l]);
-            for (int64_t tile = 0; tile < block.size(); ++tile) {
-                const float* src = band + bands.offsets()[tile];
-                float* tile_dst = dst + tile * m.width + lane;
-                transform_2d<EXTENT, 6>(
-                    transform,
-                    [&](int i, Vector (&row)[EXTENT]) {
-                        Vector last[4];
-                        load_transposed(src + i * pitch, offsets, row);
-                        if constexpr (EXTENT == 6) {
-                            load_transposed(src + i * pitch + 4, offsets, last);
-                            row[4] = last[0];
-                            row[5] = last[1];
-                        }
-                        on_row(lane, row);
-                    },
-                    [&](int j, const Vector (&t)[6]) {
-                        FC_UNROLL for (int i = 0; i < 6; ++i) store(tile_dst + (6 * i + j) * step, t[i]);
-                    });
-            }
-        }
-    }
-
     // The unit's sums over some tiles; and dout's, if it is the one of all units with the same filters that has to.
     void accumulate(const Unit& u, Range all, float* sums, float* bias) const {
-        const Scratch<float> block_source_data(block_source().size()), block_result_data(block_result().size());
+        const Matrices src = block_source();
+        const Scratch<float> source_data(kPositions * src.step()), result_data(kPositions * block_result().step());
         for (int64_t index = 0; index < part_blocks(); ++index) {
-            Range block = piece(all.size(), part_blocks(), index);
-            block = {all.begin + block.begin, all.begin + block.end};
-            transform_planes<6>(source_1d, source, block, x + u.channels.begin * p.H * p.W, u.channels.size(),
-                                block_source(), block_source_data, [](int64_t, const Vector (&)[6]) {});
+            const Range within = piece(all.size(), part_blocks(), index);
+            const Range block{all.begin + within.begin, all.begin + within.end};
+            transform_planes<OUTPUTS, kInputs, Formula<OUTPUTS>::source>(
+                source, block, x + u.channels.begin * p.H * p.W, u.channels.size(), {src.step(), block.size() * L, L},
+                source_data, [](int64_t, const float*, int64_t) {});
             for (int64_t k = 0; k < u.panels.size(); ++k) {
                 const Panel panel(u.panels.begin + k, FN);
+                const Matrices res = of(panel, block_result());
                 Vector total[2] = {};
-                transform_planes<4>(result_adjoint_1d, result, block, dout + panel.first * p.OH * p.OW, panel.channels,
-                                    of(panel, block_result()), block_result_data,
-                                    [&](int64_t lane, const Vector (&row)[4]) {
-                                        total[lane / L] += (row[0] + row[1]) + (row[2] + row[3]);
-                                    });
+                transform_planes<OUTPUTS, OUTPUTS, Formula<OUTPUTS>::result_adjoint>(
+                    result, block, dout + panel.first * p.OH * p.OW, panel.channels, {res.step(), L, res.width},
+                    result_data, [&](int64_t lane, const float* pixels, int64_t cols) {
+                        Chains<float> sum;
+                        for_vectors<float>(cols * L,
+                                           [&](int64_t i, auto all, int k) { sum[k] += all.load(pixels + i); });
+                        total[lane / L] += sum.vector();
+                    });
                 if (u.channels.begin == 0)
                     for (int64_t lane = 0; lane < panel.width(); lane += L)
                         store(bias + panel.first + lane, load(bias + panel.first + lane) + total[lane / L]);
-                multiply(block.size(), u.channels.size(), block_source_data, block_source(), block_result_data,
-                         of(panel, block_result()), sums + k * panel_sums().size(), of(panel, panel_sums()), index > 0);
+                multiply<OUTPUTS, Sum::over_tiles>(block.size(), u.channels.size(), source_data, src, result_data, res,
+                                                   sums + k * panel_size(), of(panel, panel_sums()), index > 0);
             }
         }
     }
@@ -162,20 +136,20 @@ private:
         const Panel panel(u.panels.begin + index, FN);
         const Matrices m = of(panel, panel_sums());
         const Scratch<float> strip(kTaps * L * kPanel);
-        sums += index * panel_sums().size();
+        sums += index * panel_size();
         for (int64_t channel = 0; channel < u.channels.size(); channel += L) {
             const int64_t count = std::min(L, u.channels.size() - channel);
             for (int64_t k = 0; k < count; ++k)
                 for (int64_t lane = 0; lane < m.width; lane += L) {
                     const float* src = sums + (channel + k) * m.width + lane;
                     float* taps = strip + k * kTaps * m.width + lane;
-                    transform_2d<6, 3>(
-                        filter_adjoint_1d,
-                        [&](int i, Vector (&row)[6]) {
-                            FC_UNROLL for (int j = 0; j < 6; ++j) {
-                                row[j] = load(src + (6 * i + j) * m.step());
+                    transform_2d<kInputs, 3>(
+                        Formula<OUTPUTS>::filter_adjoint,
+                        [&](int i, Vector (&row)[kInputs]) {
+                            FC_UNROLL for (int j = 0; j < kInputs; ++j) {
+                                row[j] = load(src + (kInputs * i + j) * m.step());
                                 for (int64_t part = 1; part < parts; ++part)
-                                    row[j] += load(src + (6 * i + j) * m.step() + part * units() * unit_size());
+                                    row[j] += load(src + (kInputs * i + j) * m.step() + part * units() * unit_size());
                             }
                         },
                         [&](int j, const Vector (&t)[3]) {

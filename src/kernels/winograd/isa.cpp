@@ -20,14 +20,14 @@ namespace fc::winograd {
 
 void forward(float* out, const float* x, const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
     const auto correlation = forward_correlation(out, x, w, b, *p, FN, relu);
-    if (p->N > 0) Fused(correlation).run();
+    if (p->N > 0) Fused<4>(correlation).run();
 }
 
 // Forward or backward-data with filters transformed once; where they would be too large for the caches, each call does it anew.
 class Prepared final : public Step {
 public:
     explicit Prepared(const Correlation& correlation) : c(correlation), filters(copied_size()) {
-        if (copies()) Fused(c).transform(filters);
+        if (copies()) Fused<4>(c).transform(filters);
     }
 
     void run(void* out, const void* x, int64_t images) const override {
@@ -36,11 +36,11 @@ public:
         now.N = images;
         now.source = static_cast<const float*>(x);
         now.result = static_cast<float*>(out);
-        Fused(now, copies() ? filters.get() : nullptr).run();
+        Fused<4>(now, copies() ? filters.get() : nullptr).run();
     }
     double nanoseconds(int64_t images) const override {
-        const int64_t tiles = images * divide_up(c.DH, kOutputs) * divide_up(c.DW, kOutputs);
-        return double(tiles * kPositions) * double(c.Cin * c.Cout) / (2.2 * L);
+        const int64_t tiles = images * divide_up(c.DH, 4) * divide_up(c.DW, 4);
+        return double(tiles * positions(4)) * double(c.Cin * c.Cout) / (2.2 * L);
     }
     bool copies() const override { return copied_size() > 0; }
 
@@ -49,8 +49,8 @@ private:
     const Scratch<float> filters;
 
     int64_t copied_size() const {
-        const int64_t size = Fused(c).transformed_size();
-        return size * int64_t(sizeof(float)) <= Fused::kSharedBytes ? size : 0;
+        const int64_t size = Fused<4>(c).transformed_size();
+        return size * int64_t(sizeof(float)) <= Fused<4>::kSharedBytes ? size : 0;
     }
 };
 
@@ -69,11 +69,11 @@ Step* prepare_data(const float* w, const Window* p, int64_t FN) {
 
 void backward_data(float* dx, const float* dout, const float* w, const Window* p, int64_t FN) {
     const auto correlation = backward_correlation(dx, dout, w, *p, FN);
-    if (p->N > 0) Fused(correlation).run();
+    if (p->N > 0) Fused<4>(correlation).run();
 }
 
 void backward_weights(float* dw, float* db, const float* dout, const float* x, const Window* p, int64_t FN) {
-    Gradient(dw, db, dout, x, *p, FN).run();
+    Gradient<4>(dw, db, dout, x, *p, FN).run();
 }
 
 class PreparedWeights final : public WeightsStep {

@@ -1,10 +1,9 @@
 // What goes into the products of a convolution and what comes out of them, on vectors:
 //
-//   source    [36][channels][tiles]     B^T d B      vectors over tiles
-//   filters   [36][channels][panel]     G g G^T      vectors over result channels
-//   sums      [36][tiles][panel]        the result is A^T sums A, transposed on its way out
+//   source    [positions][channels / L][tiles][L]     B^T d B
+//   filters   [positions][channels][panel]            G g G^T      vectors over result channels
+//   sums      [positions][tiles][panel]               the result is A^T sums A, transposed on its way out
 #pragma once
-#include "kernel.h"
 #include "tiles.h"
 #include "window.h"
 
@@ -34,90 +33,95 @@ inline Correlation backward_correlation(float* dx, const float* dout, const floa
             p.C * kTaps, kTaps, true, dx,  nullptr, false};
 }
 
-inline void transform_source(const Correlation& c, const Bands& bands, Range channels, float* band, Matrices m,
-                             float* source) {
-    const int64_t pitch = bands.pitch(), step = m.step();
-    for (int64_t k = 0; k < channels.size(); k += bands.channels()) {
-        bands.copy(c.source + (channels.begin + k) * c.SH * c.SW, band);
-        for (int64_t tile = 0; tile < bands.lanes(); tile += L) {
-            const int64_t* offsets = bands.offsets() + tile;
-            float* dst = source + k * m.width + tile;
-            transform_2d<6, 6>(
-                source_1d,
-                [&](int i, Vector (&row)[6]) {
-                    Vector last[4];
-                    load_transposed(band + i * pitch, offsets, row);
-                    load_transposed(band + i * pitch + 4, offsets, last);
-                    row[4] = last[0];
-                    row[5] = last[1];
-                },
-                [&](int j, const Vector (&t)[6]) {
-                    FC_UNROLL for (int i = 0; i < 6; ++i) store(dst + (6 * i + j) * step, t[i]);
-                });
-        }
-    }
-}
-
 // Backward-data meets the filters upside down. Lanes without a channel repeat the last one.
-inline void transform_filters(const Correlation& c, Panel panel, Range channels, Matrices m, float* filters) {
+template <int OUTPUTS>
+void transform_filters(const Correlation& c, Panel panel, Range channels, Matrices m, float* filters) {
+    constexpr int kInputs = inputs(OUTPUTS);
+    const int64_t step = m.step();
     for (int64_t lane = 0; lane < panel.width(); lane += L) {
-        int64_t offsets[L];
-        for (int64_t l = 0; l < L; ++l)
-            offsets[l] = std::min(panel.first + lane + l, c.Cout - 1) * c.filters_out;
-        for (int64_t k = 0; k < channels.size(); ++k) {
-            const float* w = c.filters + (channels.begin + k) * c.filters_in;
-            float* dst = filters + k * m.width + lane;
-            Vector taps[9], last[4];
-            load_transposed(w, offsets, taps);
-            load_transposed(w + 4, offsets, taps + 4);
-            load_transposed(w + 5, offsets, last);
-            taps[8] = last[3];
-            transform_2d<3, 6>(
-                filter_1d,
-                [&](int i, Vector (&row)[3]) {
-                    FC_UNROLL for (int j = 0; j < 3; ++j) row[j] = taps[c.upside_down ? 8 - 3 * i - j : 3 * i + j];
-                },
-                [&](int j, const Vector (&t)[6]) {
-                    FC_UNROLL for (int i = 0; i < 6; ++i) store(dst + (6 * i + j) * m.step(), t[i]);
-                });
-        }
-    }
-}
-
-// As many tiles at a time as make a vector of pixels in a row of the result. strip: kStrip numbers of scratch memory.
-constexpr int64_t kStrip = kOutputs * L * kPanel;
-
-inline void store_result(const Correlation& c, const Grid& grid, Range tiles, Panel panel, const float* sums,
-                         Matrices m, float* strip) {
-    const float* bias = c.bias ? c.bias + panel.first : nullptr;
-    const auto finish = [bias, relu = c.relu](Vector v, int channel) {
-        if (bias) v += set1(bias[channel]);
-        return relu ? max(zero<float>(), v) : v;  // NaN stays NaN
-    };
-    for (int64_t tile = tiles.begin, count; tile < tiles.end; tile += count) {
-        const int64_t row = tile / grid.cols, i = row % grid.rows * kOutputs, j = tile % grid.cols * kOutputs;
-        float* result = c.result + ((row / grid.rows * c.Cout + panel.first) * c.DH + i) * c.DW + j;
-        const int64_t rows = std::min<int64_t>(kOutputs, c.DH - i);
-        count = std::min({L / kOutputs, tiles.end - tile, grid.cols - tile % grid.cols});
-        for (int64_t channel = 0; channel < panel.channels; ++channel)
-            for (int64_t u = 0; u < rows; ++u) prefetch_for_write(result + channel * c.DH * c.DW + u * c.DW);
-        for (int64_t k = 0; k < count; ++k)
-            for (int64_t lane = 0; lane < m.width; lane += L) {
-                const float* src = sums + (tile - tiles.begin + k) * m.width + lane;
-                float* pixels = strip + k * kOutputs * m.width + lane;
-                transform_2d<6, 4>(
-                    result_1d,
-                    [&](int u, Vector (&t)[6]) {
-                        FC_UNROLL for (int v = 0; v < 6; ++v) t[v] = load(src + (6 * u + v) * m.step());
+        const auto transform = [&](auto distances) {
+            for (int64_t k = 0; k < channels.size(); ++k) {
+                const float* w = c.filters + (channels.begin + k) * c.filters_in + (panel.first + lane) * c.filters_out;
+                float* dst = filters + k * m.width + lane;
+                Vector taps[9], last[4];
+                load_transposed(w, distances, taps);
+                load_transposed(w + 4, distances, taps + 4);
+                load_transposed(w + 5, distances, last);
+                taps[8] = last[3];
+                transform_2d<3, kInputs>(
+                    Formula<OUTPUTS>::filter,
+                    [&](int i, Vector (&row)[3]) {
+                        FC_UNROLL for (int j = 0; j < 3; ++j) row[j] = taps[c.upside_down ? 8 - 3 * i - j : 3 * i + j];
                     },
-                    [&](int v, const Vector (&y)[4]) {
-                        FC_UNROLL for (int u = 0; u < 4; ++u) store(pixels + (u * L + v) * m.width, y[u]);
+                    [&](int j, const Vector (&t)[kInputs]) {
+                        FC_UNROLL for (int i = 0; i < kInputs; ++i) store(dst + (kInputs * i + j) * step, t[i]);
                     });
             }
-        for (int64_t u = 0; u < rows; ++u)
-            store_transposed(strip + u * L * m.width, m.width, result + u * c.DW, c.DH * c.DW,
-                             int(std::min(count * kOutputs, c.DW - j)), int(panel.channels), finish);
+        };
+        if (const int64_t left = c.Cout - panel.first - lane; left >= L) {
+            transform(c.filters_out);
+        } else {
+            int64_t offsets[L];
+            for (int64_t l = 0; l < L; ++l) offsets[l] = std::min(l, left - 1) * c.filters_out;
+            transform(static_cast<const int64_t*>(offsets));
+        }
     }
+}
+
+constexpr int64_t kStripTiles = 16;
+// Of scratch memory: pixels of a band, of which whole vectors are read.
+constexpr int64_t strip_size(int outputs) { return (kStripTiles * outputs * outputs + L) * L; }
+
+// The results of `count` neighbours in a row of tiles, as rows of pixels. sums: `step` apart for each position, `width`
+// for each tile.
+template <int OUTPUTS, bool RELU>
+FC_APART void transform_results(const float* sums, int64_t step, int64_t width, int64_t count, Vector bias,
+                                float* pixels) {
+    constexpr int kInputs = inputs(OUTPUTS);
+    const int64_t pitch = count * OUTPUTS * L;
+    const float* rows[kInputs];  // few addresses, so that they stay in registers
+    FC_UNROLL for (int u = 0; u < kInputs; ++u) rows[u] = sums + u * kInputs * step;
+    for (int64_t t = 0; t < count; ++t, pixels += OUTPUTS * L) {
+        transform_2d<kInputs, OUTPUTS>(
+            Formula<OUTPUTS>::result,
+            [&](int u, Vector (&in)[kInputs]) {
+                FC_UNROLL for (int v = 0; v < kInputs; ++v) keep(in[v] = load(rows[u] + v * step));
+            },
+            [&](int v, const Vector (&y)[OUTPUTS]) {
+                FC_UNROLL for (int u = 0; u < OUTPUTS; ++u) {
+                    const Vector z = y[u] + bias;
+                    store(pixels + u * pitch + v * L, RELU ? max(zero<float>(), z) : z);  // NaN stays NaN
+                }
+            });
+        FC_UNROLL for (int u = 0; u < kInputs; ++u) rows[u] += width;
+    }
+}
+
+// Band by band. Where it is as wide as the planes, its rows follow each other in them, and are one run of pixels.
+template <int OUTPUTS>
+void store_result(const Correlation& c, const Grid& grid, Range tiles, Panel panel, const float* sums, Matrices m,
+                  float* strip) {
+    const int64_t plane = c.DH * c.DW;
+    const auto transform = c.relu ? transform_results<OUTPUTS, true> : transform_results<OUTPUTS, false>;
+    for_bands(grid, tiles, kStripTiles, [&](const Band& band) {
+        const int64_t i = band.row * OUTPUTS, j = band.col * OUTPUTS, pitch = band.count * OUTPUTS;
+        const int64_t rows = std::min<int64_t>(OUTPUTS, c.DH - i), cols = std::min(pitch, c.DW - j);
+        const int64_t runs = pitch == c.DW ? 1 : rows, length = pitch == c.DW ? rows * cols : cols;
+        float* result = c.result + ((band.image * c.Cout + panel.first) * c.DH + i) * c.DW + j;
+        for (int64_t lane = 0; lane < panel.channels; lane += L, result += L * plane) {
+            const int64_t channels = std::min(L, panel.channels - lane);
+            for (int64_t channel = 0; channel < channels; ++channel)
+                for (int64_t run = 0; run < runs; ++run)
+                    for (int64_t p = 0; p < length; p += kLine)
+                        prefetch_for_write(result + channel * plane + run * c.DW + p);
+            const Vector bias = c.bias ? load_n(c.bias + panel.first + lane, channels) : Vector{};
+            transform(sums + band.first * m.width + lane, m.step(), m.width, band.count, bias, strip);
+            for (int64_t run = 0; run < runs; ++run)
+                for (int64_t p = 0; p < length; p += L)
+                    store_transposed(strip + (run * pitch + p) * L, L, result + run * c.DW + p, plane,
+                                     int(std::min(L, length - p)), int(channels));
+        }
+    });
 }
 
 }  // namespace fc::winograd

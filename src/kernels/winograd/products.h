@@ -1,9 +1,11 @@
-// The products of Winograd's convolution: 36 matrices times 36 panels, position by position.
+// The products of Winograd's convolution: one matrix times one panel for each position in a tile.
 //
-//   sums[position][i][lanes]  (+)=  sum over k of  left[position][k][i] * panel[position][k][lanes]
+//   sums[position][i][lanes]  (+)=  sum over k of  left[position](i, k) * panel[position][k][lanes]
 //
-// The panel and the sums have rows of one or two vectors; left's numbers are broadcast. A tile of sums stays in the
-// registers while k runs; there is an instance for each number of its rows, so that none is wasted.
+// The panel and the sums have rows of one or two vectors; left's numbers are broadcast. They are vectors of channels,
+// tile after tile, group of channels after group: k runs over the channels and i over the tiles (forward and
+// backward-data), or the other way round (the filters' gradient). A tile of sums stays in the registers while k runs;
+// there is an instance for each number of its rows, so that none is wasted.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -15,6 +17,10 @@ namespace fc::winograd {
 
 constexpr int64_t L = lanes<float>;
 constexpr int64_t kPanel = 2 * L;
+constexpr int64_t kLine = 16;  // numbers in a cache line
+
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t multiple) { return divide_up(a, multiple) * multiple; }
 
 // Some of the result's channels: two vectors, or one where that is enough for the last of them.
 struct Panel {
@@ -24,40 +30,43 @@ struct Panel {
     int64_t width() const { return channels <= L ? L : kPanel; }
 };
 
-// One matrix for each position, spaced by an odd number of cache lines: were it a power of two, all 36 numbers that a
+// One matrix for each position, spaced by an odd number of cache lines: were it a power of two, all numbers that a
 // transform writes would meet in the same few cache sets.
 struct Matrices {
     int64_t rows, width;
 
-    int64_t step() const { return ((rows * width + kLine - 1) / kLine | 1) * kLine; }
-    int64_t size() const { return kPositions * step(); }
-    int64_t bytes() const { return size() * int64_t(sizeof(float)); }
-
-private:
-    static constexpr int64_t kLine = 16;
+    int64_t step() const { return (divide_up(rows * width, kLine) | 1) * kLine; }
 };
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int max_rows(int) { return 14; }
+constexpr int max_rows(int vectors) { return vectors == 1 ? 16 : 14; }
 #else
 constexpr int max_rows(int vectors) { return 12 / vectors; }
 #endif
 
-using ProductTile = void (*)(int64_t depth, const float* left, int64_t left_width, const float* panel, float* sums,
+enum class Sum { over_channels, over_tiles };
+
+using ProductTile = void (*)(int64_t depth, const float* left, int64_t group, const float* panel, float* sums,
                              bool accumulate);
 
-template <int VECTORS, int ROWS>
-void product_tile(int64_t depth, const float* left, int64_t left_width, const float* panel, float* sums,
-                  bool accumulate) {
+// group: the distance between left's groups of channels.
+template <Sum SUM, int VECTORS, int ROWS>
+void product_tile(int64_t depth, const float* left, int64_t group, const float* panel, float* sums, bool accumulate) {
+    constexpr bool over_channels = SUM == Sum::over_channels;
+    constexpr int64_t kRow = over_channels ? L : 1, kTerm = over_channels ? 1 : L;
     Vector sum[ROWS][VECTORS] = {};
-    for (int64_t k = 0; k < depth; ++k, left += left_width, panel += VECTORS * L) {
-        Vector b[VECTORS];
-        FC_UNROLL for (int v = 0; v < VECTORS; ++v) b[v] = load(panel + v * L);
-        FC_UNROLL for (int i = 0; i < ROWS; ++i) {
-            const Vector a = set1(left[i]);
-            FC_UNROLL for (int v = 0; v < VECTORS; ++v) sum[i][v] = fma(a, b[v], sum[i][v]);
+    for (int64_t run; depth > 0; depth -= run, left += group) {
+        run = over_channels ? std::min(depth, L) : depth;
+        const float* a = left;
+        for (int64_t k = 0; k < run; ++k, a += kTerm, panel += VECTORS * L) {
+            Vector b[VECTORS];
+            FC_UNROLL for (int v = 0; v < VECTORS; ++v) b[v] = load(panel + v * L);
+            FC_UNROLL for (int i = 0; i < ROWS; ++i) {
+                const Vector ai = set1(a[i * kRow]);
+                FC_UNROLL for (int v = 0; v < VECTORS; ++v) sum[i][v] = fma(ai, b[v], sum[i][v]);
+            }
+            barrier();
         }
-        barrier();
     }
     FC_UNROLL for (int i = 0; i < ROWS; ++i)
         FC_UNROLL for (int v = 0; v < VECTORS; ++v) {
@@ -66,22 +75,33 @@ void product_tile(int64_t depth, const float* left, int64_t left_width, const fl
         }
 }
 
-template <int VECTORS, int... I>
+template <Sum SUM, int VECTORS, int... I>
 constexpr std::array<ProductTile, sizeof...(I)> product_tiles(std::integer_sequence<int, I...>) {
-    return {product_tile<VECTORS, I + 1>...};
+    return {product_tile<SUM, VECTORS, I + 1>...};
 }
 
-// count: the rows of sums, left's columns.
-template <int VECTORS>
-void multiply(int64_t depth, int64_t count, const float* left, Matrices l, const float* panel, Matrices p, float* sums,
-              Matrices s, bool accumulate) {
+// tiles: of left and, where the sum is over channels, rows of sums; else these are the channels.
+template <int OUTPUTS, Sum SUM, int VECTORS>
+void multiply(int64_t tiles, int64_t channels, const float* left, Matrices l, const float* panel, Matrices p,
+              float* sums, Matrices s, bool accumulate) {
     constexpr int kMost = max_rows(VECTORS);
-    static constexpr auto kTiles = product_tiles<VECTORS>(std::make_integer_sequence<int, kMost>());
-    const int64_t tiles = (count + kMost - 1) / kMost;
-    for (int position = 0; position < kPositions; ++position) {
-        for (int64_t tile = 0; tile < tiles; ++tile) {
-            const int64_t begin = count * tile / tiles, rows = count * (tile + 1) / tiles - begin;
-            kTiles[size_t(rows - 1)](depth, left + begin, l.width, panel, sums + begin * s.width, accumulate);
+    static constexpr auto kTiles = product_tiles<SUM, VECTORS>(std::make_integer_sequence<int, kMost>());
+    constexpr bool over_channels = SUM == Sum::over_channels;
+    const int64_t group = tiles * L;
+    const int64_t rows = over_channels ? tiles : channels, run = over_channels ? tiles : L;  // evenly spaced in left
+    for (int position = 0; position < positions(OUTPUTS); ++position) {
+        const float* near = left;
+        for (int64_t first = 0; first < rows; first += run, near += group) {
+            const int64_t count = std::min(run, rows - first), parts = divide_up(count, kMost);
+            for (int64_t part = 0; part < parts; ++part) {
+                const int64_t begin = count * part / parts, size = count * (part + 1) / parts - begin;
+                const ProductTile product = kTiles[size_t(size - 1)];
+                float* to = sums + (first + begin) * s.width;
+                if constexpr (over_channels)
+                    product(channels, near + begin * L, group, panel, to, accumulate);
+                else
+                    product(tiles, near + begin, 0, panel, to, accumulate);
+            }
         }
         left += l.step();
         panel += p.step();
@@ -90,9 +110,11 @@ void multiply(int64_t depth, int64_t count, const float* left, Matrices l, const
 }
 
 // The panel's width, and the sums', is one vector or two.
-inline void multiply(int64_t depth, int64_t count, const float* left, Matrices l, const float* panel, Matrices p,
-                     float* sums, Matrices s, bool accumulate) {
-    (p.width == kPanel ? multiply<2> : multiply<1>)(depth, count, left, l, panel, p, sums, s, accumulate);
+template <int OUTPUTS, Sum SUM>
+void multiply(int64_t tiles, int64_t channels, const float* left, Matrices l, const float* panel, Matrices p,
+              float* sums, Matrices s, bool accumulate) {
+    (p.width == kPanel ? multiply<OUTPUTS, SUM, 2> : multiply<OUTPUTS, SUM, 1>)(tiles, channels, left, l, panel, p,
+                                                                               sums, s, accumulate);
 }
 
 }  // namespace fc::winograd

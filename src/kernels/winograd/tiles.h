@@ -1,7 +1,6 @@
-// Planes cut into tiles of 4 x 4, row by row, image after image, and the numbers that some of these tiles read.
+// Planes cut into square tiles, row by row, image after image, and the transform of what these tiles read.
 #pragma once
-#include <vector>
-
+#include "kernel.h"
 #include "products.h"
 
 namespace fc::winograd {
@@ -11,9 +10,6 @@ struct Range {
 
     int64_t size() const { return end - begin; }
 };
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t round_up(int64_t a, int64_t multiple) { return divide_up(a, multiple) * multiple; }
 
 // Piece `index` of `pieces` near-equal ones of [0, count), in multiples of `grain`.
 inline Range piece(int64_t count, int64_t pieces, int64_t index, int64_t grain = 1) {
@@ -26,84 +22,125 @@ struct Grid {
     int64_t rows, cols;  // tiles of one image
     int64_t H, W;        // of the planes that they read
     int64_t top, left;   // where tile (0, 0) begins in them: negative in the padding
-    int64_t extent;      // rows and columns that a tile reads: 6, or 4 where they do not overlap
     int64_t image_step;  // between the planes of successive images
 
     int64_t per_image() const { return rows * cols; }
 };
 
-// What the tiles [begin, end) read of one channel, copied with zeros around: a band for each row of tiles. Where few
-// tiles would leave lanes of a vector empty, the bands of several channels follow each other, and share the vector.
-class Bands {
-public:
-    Bands(const Grid& grid, Range tiles, int64_t channels = 1)
-        : g(grid), tiles_(tiles), pitch_(pitch(g, tiles.size())), size_(size(g, tiles.size())), channels_(channels),
-          offsets_(size_t(round_up(channels * tiles.size(), L))) {
-        const int64_t first = tiles.begin / g.cols;
-        for (int64_t i = 0; i < round_up(tiles.size(), L); ++i) {
-            const int64_t tile = tiles.begin + std::min(i, tiles.size() - 1), row = tile / g.cols;
-            const int64_t col = tile % g.cols - (row == first ? tiles.begin % g.cols : 0);
-            offsets_[size_t(i)] = (row - first) * g.extent * pitch_ + col * kOutputs;
-        }
-        for (int64_t i = tiles.size(); i < channels * tiles.size(); ++i)
-            offsets_[size_t(i)] = offsets_[size_t(i - tiles.size())] + size_;
-    }
-
-    // How many channels of so many tiles fill a vector; 1 if not exactly.
-    static int64_t sharing(int64_t tiles) { return tiles < L && L % tiles == 0 ? L / tiles : 1; }
-
-    int64_t channels() const { return channels_; }
-    int64_t lanes() const { return channels_ * tiles_.size(); }
-    int64_t pitch() const { return pitch_; }
-    // Where each tile begins, channel by channel; the last one is repeated up to a whole number of vectors.
-    const int64_t* offsets() const { return offsets_.data(); }
-
-    // The most numbers that the bands of `count` tiles take.
-    static int64_t size(const Grid& g, int64_t count) {
-        const int64_t rows = divide_up(count - 1, g.cols) + 1;
-        return rows * g.extent * pitch(g, count);
-    }
-
-    // plane: the first channel's in image 0.
-    void copy(const float* plane, float* bands) const {
-        for (int64_t c = 0; c < channels_; ++c) copy_channel(plane + c * g.H * g.W, bands + c * size_);
-    }
-
-private:
-    const Grid& g;
-    const Range tiles_;
-    const int64_t pitch_, size_, channels_;
-    std::vector<int64_t> offsets_;
-
-    void copy_channel(const float* plane, float* bands) const {
-        for (int64_t tile = tiles_.begin, count; tile < tiles_.end; tile += count) {
-            const int64_t row = tile / g.cols, col = tile % g.cols;
-            count = std::min(g.cols - col, tiles_.end - tile);
-            const int64_t top = g.top + row % g.rows * kOutputs, left = g.left + col * kOutputs;
-            const float* src = plane + row / g.rows * g.image_step + top * g.W + left;
-            copy_rows(src, top, left, (count - 1) * kOutputs + g.extent, bands);
-            bands += g.extent * pitch_;
-        }
-    }
-
-    // The rows of one band, from row `top` and column `left` of the plane on. The next channel's are asked for.
-    void copy_rows(const float* src, int64_t top, int64_t left, int64_t cols, float* band) const {
-        const int64_t begin = std::clamp<int64_t>(-top, 0, g.extent);
-        const int64_t end = std::clamp<int64_t>(g.H - top, begin, g.extent);
-        for (int64_t j = 0; j < cols; j += L) {
-            for (int64_t h = 0; h < begin; ++h) store(band + h * pitch_ + j, Vector{});
-            for (int64_t h = begin; h < end; ++h) {
-                store(band + h * pitch_ + j, load_between(src + h * g.W + j, -left - j, g.W - left - j));
-                prefetch(src + (g.H + h) * g.W + j);
-            }
-            for (int64_t h = end; h < g.extent; ++h) store(band + h * pitch_ + j, Vector{});
-        }
-    }
-
-    // Tiles are read in steps of four columns.
-    static int64_t pitch(const Grid& g, int64_t count) {
-        return round_up((std::min(count, g.cols) - 1) * kOutputs + round_up(g.extent, kOutputs), L);
-    }
+// Neighbours in a row of tiles.
+struct Band {
+    int64_t image, row, col, count;
+    int64_t first;  // of the tiles that are cut into bands
 };
+
+// body(Band) for all tiles, in order.
+template <class Body>
+void for_bands(const Grid& g, Range tiles, int64_t longest, Body body) {
+    for (int64_t tile = tiles.begin, count; tile < tiles.end; tile += count) {
+        const int64_t row = tile / g.cols, col = tile % g.cols;
+        count = std::min({longest, g.cols - col, tiles.end - tile});
+        body(Band{row / g.rows, row % g.rows, col, count, tile - tiles.begin});
+    }
+}
+
+// A function of its own: inlined, GCC keeps its addresses in memory.
+#define FC_APART __attribute__((noinline))
+
+// Where the transform of a tile goes: distances between positions, groups of L channels, and tiles.
+struct Steps {
+    int64_t position, group, tile;
+};
+
+
+// The columns [begin, end) of one row, in L planes at a time, as vectors; those outside of [0, W) are zeros. planes:
+// the distance between the planes, or the offsets of all L.
+template <class Planes>
+FC_APART void read_row(const float* row, Planes planes, int64_t begin, int64_t end, int64_t W, float* pixels) {
+    constexpr int64_t B = 4;
+    const int64_t from = std::max<int64_t>(begin, 0), to = std::min(end, W);
+    pixels -= begin * L;
+    const auto clear = [=](int64_t j, int64_t end) {
+        for (; j < end; ++j) {
+            store(pixels + j * L, Vector{});
+            barrier();  // a call of memset would take longer
+        }
+    };
+    clear(begin, std::min(from, end));
+    clear(std::max(to, begin), end);
+    if (to - from >= B) {
+        for (int64_t j = from; j < to; j += B) {  // the last columns again if they do not make a whole block
+            const int64_t first = std::min(j, to - B);
+            Vector columns[B];
+            load_transposed(row + first, planes, columns);
+            FC_UNROLL for (int k = 0; k < B; ++k) store(pixels + (first + k) * L, columns[k]);
+        }
+    } else {
+        for (int64_t j = from; j < to; ++j)
+            for (int64_t l = 0; l < L; ++l)
+                if constexpr (std::is_integral_v<Planes>)
+                    pixels[j * L + l] = row[l * planes + j];
+                else
+                    pixels[j * L + l] = row[planes[l] + j];
+    }
+}
+
+// The transforms of `count` neighbours in a row of tiles. rows: of the pixels that they read.
+template <int OUTPUTS, int IN, void (*TRANSFORM)(const Vector (&)[IN], Vector (&)[inputs(OUTPUTS)])>
+FC_APART void transform_tiles(const float* const (&rows)[IN], int64_t count, Steps to, float* dst) {
+    constexpr int kOut = inputs(OUTPUTS);
+    const float* from[IN];
+    FC_UNROLL for (int i = 0; i < IN; ++i) from[i] = rows[i];
+    for (int64_t t = 0; t < count; ++t, dst += to.tile)
+        transform_2d<IN, kOut>(
+            TRANSFORM,
+            [&](int i, Vector (&row)[IN]) {
+                FC_UNROLL for (int j = 0; j < IN; ++j) keep(row[j] = load(from[i] + (t * OUTPUTS + j) * L));
+            },
+            [&](int j, const Vector (&out)[kOut]) {
+                FC_UNROLL for (int i = 0; i < kOut; ++i) store(dst + (i * kOut + j) * to.position, out[i]);
+            });
+}
+
+// The transforms of what some tiles read of `count` channels, vectors over channels (the last group repeats the last
+// one). Bands one upon the other share IN - OUTPUTS rows of pixels. on_row(first channel, pixels, count) sees all that
+// are read.
+template <int OUTPUTS, int IN, void (*TRANSFORM)(const Vector (&)[IN], Vector (&)[inputs(OUTPUTS)]), class OnRow>
+void transform_planes(const Grid& grid, Range tiles, const float* planes, int64_t count, Steps to, float* dst,
+                      OnRow on_row) {
+    const int64_t plane = grid.H * grid.W, longest = std::min(tiles.size(), grid.cols);
+    const int64_t pitch = (longest * OUTPUTS + IN - OUTPUTS) * L;
+    const Scratch<float> pixels(IN * pitch);
+    const auto transform_group = [&](int64_t lane, auto distances) {
+        int64_t ready = -1;  // the row of tiles whose first pixels are there already
+        for_bands(grid, tiles, longest, [&](const Band& band) {
+            const int64_t row = band.image * grid.rows + band.row, left = grid.left + band.col * OUTPUTS;
+            const int64_t cols = (band.count - 1) * OUTPUTS + IN;
+            const float* image = planes + lane * plane + band.image * grid.image_step;
+            float* rows[IN];
+            for (int64_t i = 0; i < IN; ++i) rows[i] = pixels + (band.row * OUTPUTS + i) % IN * pitch;
+            for (int64_t i = row == ready && band.row > 0 ? IN - OUTPUTS : 0; i < IN; ++i) {
+                const int64_t y = grid.top + band.row * OUTPUTS + i;
+                if (y < 0 || y >= grid.H) {
+                    std::fill_n(rows[i], cols * L, 0.f);
+                } else {
+                    read_row(image + y * grid.W, distances, left, left + cols, grid.W, rows[i]);
+                    on_row(lane, rows[i], cols);
+                }
+            }
+            ready = band.count == grid.cols ? row + 1 : -1;
+            const float* from[IN];
+            std::copy_n(rows, IN, from);
+            transform_tiles<OUTPUTS, IN, TRANSFORM>(from, band.count, to,
+                                                    dst + lane / L * to.group + band.first * to.tile);
+        });
+    };
+    int64_t lane = 0;
+    for (; lane + L <= count; lane += L) transform_group(lane, plane);
+    if (lane < count) {
+        int64_t offsets[L];
+        for (int64_t l = 0; l < L; ++l) offsets[l] = std::min(l, count - lane - 1) * plane;
+        transform_group(lane, static_cast<const int64_t*>(offsets));
+    }
+}
 
 }  // namespace fc::winograd
