@@ -20,6 +20,7 @@ from fastconv.testing import SPEED, ConvCase, normal
 
 SIDES = ("highest", "high", "PyTorch")
 RESULTS = ("forward", "dx", "dw")
+SMALL = (ConvCase(100, 128, 2, 2, 128, padding=1), ConvCase(8, 512, 4, 4, 512))  # results of 2 x 2: F(2x2, 3x3)
 Results = dict[str, np.ndarray]
 
 
@@ -70,7 +71,7 @@ def main() -> None:
     show(cells, options.markdown)
     if options.markdown:
         print("|" + "---|" * len(cells))
-    for case in (*SPEED["conv2d"], *SPEED["conv2d_batch1"], *SPEED["depthwise"]):
+    for case in (*SPEED["conv2d"], *SPEED["conv2d_batch1"], *SPEED["depthwise"], *SMALL):
         if any(word in shape_text(case) for word in words):
             for row in errors(case):
                 numbers = [f"{number:.1e}" for side in SIDES for number in row[side]]

@@ -76,12 +76,13 @@ def depthwise_on_device(p: Any) -> str:
     return _is_depthwise(p) or on_device(p)
 
 
-def _winograd(p: Any, rows: int, cols: int) -> str:
-    """3 x 3 convolutions whose result, of rows x cols, is cheaper by tiles of 4 x 4 than by direct sums.
+def _winograd(p: Any, rows: int, cols: int, source: int, result: int) -> str:
+    """3 x 3 convolutions from `source` to `result` channels of rows x cols that are cheaper by tiles.
 
-    A tile takes 36 products for each pair of channels, and its transforms about as long as 600 for each channel; a
-    transformed filter, as 150: fitted to 67 shapes of 3 to 1024 channels and 1 to 4900 tiles, timed against the direct
-    kernels on one thread, of which those accepted were 1.0 to 3 times as fast (bench/NOTES.md).
+    A tile of 4 x 4 takes 36 products for each pair of channels, and its transforms about as long as 250 for each
+    channel; a transformed filter, as 150. Tiles of 2 x 2 are for results that are no larger. Direct sums on planes that
+    small run at half of their usual rate. Fitted to 36 shapes of 3 to 512 channels and 1 to 4900 tiles, timed against
+    the direct kernels on one thread, of which those accepted were 1.0 to 3 times as fast (bench/NOTES.md).
     """
     if p.precision != "high":
         return f"is less precise than float32_conv_precision {p.precision!r} asks for"
@@ -89,9 +90,12 @@ def _winograd(p: Any, rows: int, cols: int) -> str:
         return f"computes in float32, not {p.dtype}"
     if (p.FH, p.FW, p.stride_h, p.stride_w, p.dilation_h, p.dilation_w, p.groups) != (3, 3, 1, 1, 1, 1, 1):
         return "computes filters of 3 x 3 with stride 1, dilation 1 and one group"
-    pairs, tiles = p.C * p.FN, p.N * -(-rows // 4) * -(-cols // 4)
-    direct = pairs * p.N * _taps_inside(p.OH, p.H, p.pad_top) * _taps_inside(p.OW, p.W, p.pad_left)
-    if direct < tiles * (36 * pairs + 600 * (p.C + p.FN)) + 150 * pairs:
+    tile, products, transforms, filters = (2, 16, 120, 80) if max(rows, cols) <= 2 else (4, 36, 250, 150)
+    tiles = p.N * -(-rows // tile) * -(-cols // tile)
+    into, out_of = -(-result // 8) * 8, -(-source // 8) * 8  # part of a vector costs as much as all of it
+    direct = source * (into if result > 4 else result) * (1.9 if max(p.OH, p.OW) <= 2 else 1)
+    direct *= p.N * _taps_inside(p.OH, p.H, p.pad_top) * _taps_inside(p.OW, p.W, p.pad_left)
+    if direct < tiles * (products * source * into + transforms * (out_of + into)) + filters * source * into:
         return f"pays from more channels or pixels than C={p.C}, FN={p.FN} and {p.N} x {rows} x {cols}"
     return anything(p)
 
@@ -102,11 +106,11 @@ def _taps_inside(outputs: int, extent: int, pad: int) -> int:
 
 
 def winograd(p: Any) -> str:
-    return _winograd(p, p.OH, p.OW)
+    return _winograd(p, p.OH, p.OW, p.C, p.FN)
 
 
 def winograd_backward_data(p: Any) -> str:
-    return _winograd(p, p.H, p.W)
+    return _winograd(p, p.H, p.W, p.FN, p.C)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,14 @@ PROBLEMS = {
     ],
     "channels around the vectors": [(1, c, 6, 9, 20, 1) for c in (3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33)],
     "filters around the panels": [(1, 6, 9, 6, f, 1) for f in (1, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 65)],
+    "results of 2 x 2": [
+        (9, 5, 2, 2, 4, 1),
+        (3, 17, 4, 4, 33, 0),
+        (70, 40, 2, 2, 20, 1),
+        (2, 33, 4, 3, 16, 0),
+        (5, 9, 1, 2, 7, 1),
+        (3, 200, 2, 2, 130, 1),
+    ],
     "paddings": [
         (2, 9, 8, 11, 12, p)
         for p in (0, 1, 2, 3, 5, ((0, 1), (2, 0)), ((2, 1), (0, 2)), ((1, 0), (0, 0)), ((0, 2), (1, 2)))
@@ -178,7 +186,15 @@ def problem(N, C, H, FN, dtype=np.float32, kernel=3, **options):
 
 
 def test_the_table_takes_what_pays_and_says_why_not():
-    for p in (problem(8, 64, 56, 64, padding=1), problem(1, 512, 14, 512, padding=1), problem(100, 32, 14, 64)):
+    for p in (
+        problem(8, 64, 56, 64, padding=1),
+        problem(1, 512, 14, 512, padding=1),
+        problem(100, 32, 14, 64),
+        problem(100, 8, 28, 8, padding=1),
+        problem(1, 64, 8, 64, padding=1),
+        problem(100, 64, 2, 64, padding=1),
+        problem(100, 32, 4, 32),
+    ):
         assert winograd(p) == winograd_backward_data(p) == ""
     assert "channels or pixels" in winograd(problem(100, 1, 28, 32, padding=1))
     assert "channels or pixels" in winograd(problem(1, 64, 4, 64, padding=1))

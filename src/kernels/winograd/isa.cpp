@@ -1,33 +1,50 @@
-// Winograd's convolution F(4x4, 3x3): filters of 3 x 3, stride 1, dilation 1, one group, float32; forward and both
-// gradients, compiled once per instruction set.
+// Winograd's convolution: filters of 3 x 3, stride 1, dilation 1, one group, float32; forward and both gradients,
+// compiled once per instruction set. F(4x4, 3x3), and F(2x2, 3x3) for results of at most 2 x 2.
 //
-// transforms.h   the formula: source, filters and result of a tile of 4 x 4, and their adjoints, on vectors
-// products.h     the 36 matrix products in between
-// tiles.h        planes cut into tiles; what tiles read, copied with its padding
+// transforms.h   the formula: source, filters and result of a tile, and their adjoints, on vectors
+// products.h     the matrix products in between
+// tiles.h        planes cut into tiles; the transform of what these read
 // fused.h        forward and backward-data, a block of tiles at a time
 // gradient.h     the gradients of filters and bias
 //
-// A tile takes 36 products for each pair of channels where the direct sum takes 144. The price is precision: the root
-// mean square of the error, relative to the result's, is 4e-7 to 1.1e-6, where direct sums have 2e-7 to 1.2e-6 and
-// mostly the lower half. And what is not finite spreads: a NaN or an infinity that the inner 4 x 4 of a tile's source
-// holds makes all 4 x 4 results NaN, not only those whose windows hold it. Tiles that do not read it are untouched.
-// conv2d/ref.py is the truth for everything else.
+// A tile of 4 x 4 takes 36 products for each pair of channels where the direct sum takes 144. The price is precision:
+// the root mean square of the error, relative to the result's, is 4e-7 to 1.1e-6, where direct sums have 2e-7 to 6e-7;
+// with tiles of 2 x 2, 16 products for 36, it is 1e-7 to 5e-7. And what is not finite spreads: a NaN or an infinity that
+// the inner 4 x 4 of a tile's source holds makes all 4 x 4 results NaN, not only those whose windows hold it. Tiles that
+// do not read it are untouched. conv2d/ref.py is the truth for everything else.
 #include "fused.h"
 #include "gradient.h"
 #include "step.h"
 
 namespace fc::winograd {
 
-void forward(float* out, const float* x, const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
-    const auto correlation = forward_correlation(out, x, w, b, *p, FN, relu);
-    if (p->N > 0) Fused<4>(correlation).run();
+// Tiles of 2 x 2 where the result is no larger: 16 products, not 36 of which most come to nothing.
+inline bool is_small(int64_t rows, int64_t cols) { return rows <= 2 && cols <= 2; }
+
+void run(const Correlation& c) {
+    if (c.N == 0) return;
+    is_small(c.DH, c.DW) ? Fused<2>(c).run() : Fused<4>(c).run();
 }
 
-// Forward or backward-data with filters transformed once; where they would be too large for the caches, each call does it anew.
+void forward(float* out, const float* x, const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
+    run(forward_correlation(out, x, w, b, *p, FN, relu));
+}
+
+void backward_data(float* dx, const float* dout, const float* w, const Window* p, int64_t FN) {
+    run(backward_correlation(dx, dout, w, *p, FN));
+}
+
+void backward_weights(float* dw, float* db, const float* dout, const float* x, const Window* p, int64_t FN) {
+    is_small(p->OH, p->OW) ? Gradient<2>(dw, db, dout, x, *p, FN).run() : Gradient<4>(dw, db, dout, x, *p, FN).run();
+}
+
+// Forward or backward-data with filters transformed once; where they would be too large for the caches, each call does
+// it anew.
+template <int OUTPUTS>
 class Prepared final : public Step {
 public:
     explicit Prepared(const Correlation& correlation) : c(correlation), filters(copied_size()) {
-        if (copies()) Fused<4>(c).transform(filters);
+        if (copies()) Fused<OUTPUTS>(c).transform(filters);
     }
 
     void run(void* out, const void* x, int64_t images) const override {
@@ -36,11 +53,11 @@ public:
         now.N = images;
         now.source = static_cast<const float*>(x);
         now.result = static_cast<float*>(out);
-        Fused<4>(now, copies() ? filters.get() : nullptr).run();
+        Fused<OUTPUTS>(now, copies() ? filters.get() : nullptr).run();
     }
     double nanoseconds(int64_t images) const override {
-        const int64_t tiles = images * divide_up(c.DH, 4) * divide_up(c.DW, 4);
-        return double(tiles * positions(4)) * double(c.Cin * c.Cout) / (2.2 * L);
+        const int64_t tiles = images * divide_up(c.DH, OUTPUTS) * divide_up(c.DW, OUTPUTS);
+        return double(tiles * positions(OUTPUTS)) * double(c.Cin * c.Cout) / (2.2 * L);
     }
     bool copies() const override { return copied_size() > 0; }
 
@@ -49,14 +66,15 @@ private:
     const Scratch<float> filters;
 
     int64_t copied_size() const {
-        const int64_t size = Fused<4>(c).transformed_size();
-        return size * int64_t(sizeof(float)) <= Fused<4>::kSharedBytes ? size : 0;
+        const int64_t size = Fused<OUTPUTS>(c).transformed_size();
+        return size * int64_t(sizeof(float)) <= Fused<OUTPUTS>::kSharedBytes ? size : 0;
     }
 };
 
-Step* prepared(Correlation correlation) {
-    correlation.N = 1;
-    return new Prepared(correlation);
+Step* prepared(Correlation c) {
+    c.N = 1;
+    if (is_small(c.DH, c.DW)) return new Prepared<2>(c);
+    return new Prepared<4>(c);
 }
 
 Step* prepare(const float* w, const float* b, const Window* p, int64_t FN, bool relu) {
@@ -65,15 +83,6 @@ Step* prepare(const float* w, const float* b, const Window* p, int64_t FN, bool 
 
 Step* prepare_data(const float* w, const Window* p, int64_t FN) {
     return prepared(backward_correlation(nullptr, nullptr, w, *p, FN));
-}
-
-void backward_data(float* dx, const float* dout, const float* w, const Window* p, int64_t FN) {
-    const auto correlation = backward_correlation(dx, dout, w, *p, FN);
-    if (p->N > 0) Fused<4>(correlation).run();
-}
-
-void backward_weights(float* dw, float* db, const float* dout, const float* x, const Window* p, int64_t FN) {
-    Gradient<4>(dw, db, dout, x, *p, FN).run();
 }
 
 class PreparedWeights final : public WeightsStep {

@@ -52,35 +52,38 @@ struct Steps {
 };
 
 
-// The columns [begin, end) of one row, in L planes at a time, as vectors; those outside of [0, W) are zeros. planes:
+// The columns [begin, end) of some rows, in L planes at a time, as vectors; those outside of [0, W) are zeros. planes:
 // the distance between the planes, or the offsets of all L.
 template <class Planes>
-FC_APART void read_row(const float* row, Planes planes, int64_t begin, int64_t end, int64_t W, float* pixels) {
+FC_APART void read_rows(const float* row, Planes planes, int64_t begin, int64_t end, int64_t W, int64_t count,
+                        float* const* to) {
     constexpr int64_t B = 4;
-    const int64_t from = std::max<int64_t>(begin, 0), to = std::min(end, W);
-    pixels -= begin * L;
-    const auto clear = [=](int64_t j, int64_t end) {
+    const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, W);
+    const auto clear = [](float* pixels, int64_t j, int64_t end) {
         for (; j < end; ++j) {
             store(pixels + j * L, Vector{});
             barrier();  // a call of memset would take longer
         }
     };
-    clear(begin, std::min(from, end));
-    clear(std::max(to, begin), end);
-    if (to - from >= B) {
-        for (int64_t j = from; j < to; j += B) {  // the last columns again if they do not make a whole block
-            const int64_t first = std::min(j, to - B);
-            Vector columns[B];
-            load_transposed(row + first, planes, columns);
-            FC_UNROLL for (int k = 0; k < B; ++k) store(pixels + (first + k) * L, columns[k]);
+    for (int64_t i = 0; i < count; ++i, row += W) {
+        float* pixels = to[i] - begin * L;
+        clear(pixels, begin, std::min(first, end));
+        clear(pixels, std::max(last, begin), end);
+        if (last - first >= B) {
+            for (int64_t j = first; j < last; j += B) {  // the last columns again if they do not make a whole block
+                const int64_t block = std::min(j, last - B);
+                Vector columns[B];
+                load_transposed(row + block, planes, columns);
+                FC_UNROLL for (int k = 0; k < B; ++k) store(pixels + (block + k) * L, columns[k]);
+            }
+        } else {
+            for (int64_t j = first; j < last; ++j)
+                for (int64_t l = 0; l < L; ++l)
+                    if constexpr (std::is_integral_v<Planes>)
+                        pixels[j * L + l] = row[l * planes + j];
+                    else
+                        pixels[j * L + l] = row[planes[l] + j];
         }
-    } else {
-        for (int64_t j = from; j < to; ++j)
-            for (int64_t l = 0; l < L; ++l)
-                if constexpr (std::is_integral_v<Planes>)
-                    pixels[j * L + l] = row[l * planes + j];
-                else
-                    pixels[j * L + l] = row[planes[l] + j];
     }
 }
 
@@ -118,15 +121,13 @@ void transform_planes(const Grid& grid, Range tiles, const float* planes, int64_
             const float* image = planes + lane * plane + band.image * grid.image_step;
             float* rows[IN];
             for (int64_t i = 0; i < IN; ++i) rows[i] = pixels + (band.row * OUTPUTS + i) % IN * pitch;
-            for (int64_t i = row == ready && band.row > 0 ? IN - OUTPUTS : 0; i < IN; ++i) {
-                const int64_t y = grid.top + band.row * OUTPUTS + i;
-                if (y < 0 || y >= grid.H) {
-                    std::fill_n(rows[i], cols * L, 0.f);
-                } else {
-                    read_row(image + y * grid.W, distances, left, left + cols, grid.W, rows[i]);
-                    on_row(lane, rows[i], cols);
-                }
-            }
+            const int64_t top = grid.top + band.row * OUTPUTS, have = row == ready && band.row > 0 ? IN - OUTPUTS : 0;
+            const int64_t begin = std::clamp<int64_t>(-top, have, IN);
+            const int64_t end = std::clamp<int64_t>(grid.H - top, begin, IN);
+            for (int64_t i = have; i < begin; ++i) std::fill_n(rows[i], cols * L, 0.f);
+            for (int64_t i = end; i < IN; ++i) std::fill_n(rows[i], cols * L, 0.f);
+            read_rows(image + (top + begin) * grid.W, distances, left, left + cols, grid.W, end - begin, rows + begin);
+            for (int64_t i = begin; i < end; ++i) on_row(lane, rows[i], cols);
             ready = band.count == grid.cols ? row + 1 : -1;
             const float* from[IN];
             std::copy_n(rows, IN, from);
