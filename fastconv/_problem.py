@@ -11,6 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 
+def arithmetic(dtype: npt.DTypeLike) -> np.dtype:
+    """What numbers of a dtype are added up in: float32 for float16, else the dtype itself."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """The part common to all: the dtype computed in, the dtype the caller gets, and where the arrays live."""
@@ -28,6 +34,11 @@ class Problem:
         shown = (f for f in fields(self) if f.repr and f.name not in ("dtype", "result_dtype"))
         given = (f"{f.name}={getattr(self, f.name)}" for f in shown if getattr(self, f.name) != f.default)
         return ", ".join((self.dtype.name, *given))
+
+    @property
+    def arithmetic(self) -> np.dtype:
+        """The dtype of sums and statistics."""
+        return arithmetic(self.dtype)
 
     def finish(self, y: npt.NDArray) -> npt.NDArray:
         """A kernel's result in the caller's dtype and rank."""

@@ -50,9 +50,9 @@ def floats(p: Problem) -> str:
 
 
 def on_device(p: Problem) -> str:
-    """float32 and float64 on a CUDA device; NumPy arrays when asked for, since they are copied there and back."""
-    if p.dtype not in (np.float32, np.float64):
-        return f"computes in float32 and float64, not {p.dtype}"
+    """Floats on a CUDA device; NumPy arrays when asked for, since they are copied there and back."""
+    if p.dtype not in (np.float16, np.float32, np.float64):
+        return f"takes float16, float32 and float64, not {p.dtype}"
     if p.device == "cpu" and settings.backend != "cuda":
         return "the arrays are on the CPU, and backend 'cuda' is not forced"
     return ""

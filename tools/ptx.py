@@ -69,7 +69,7 @@ def ptx_of(family: Family, T: type, options: tuple[Any, ...], cc: int) -> str:
     capability = divmod(cc, 10)
     # Device functions are typed for the current device, which need not be there: any with this capability will do.
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-    text, _ = compile_ptx(family.make(T, *options), family.types(T), cc=capability)
+    text, _ = compile_ptx(family.body(T, *options), family.types(T), cc=capability)
     return text
 
 
@@ -103,7 +103,7 @@ def compile_all(ccs: list[int], only: str = "", keep: Path | None = None) -> Ite
     ptxas = find_ptxas()
     with tempfile.TemporaryDirectory() as scratch:
         for family in families(only):
-            for T in family.elements:
+            for T in family.stored:
                 for options in family.variants(T):
                     name = " ".join((family.name, T.__name__, *map(str, options)))
                     for cc in ccs:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._device import is_device, taken, where
+from .._problem import arithmetic
 
 FLOATS = "float16, float32 or float64"
 
@@ -54,8 +55,9 @@ def kind(*arrays: np.ndarray | None) -> dict[str, Any]:
         result = np.dtype(np.float64)
     if not result.isnative:
         result = result.newbyteorder("=")
-    compute = np.dtype(np.float32) if result == np.float16 else result
-    return {"dtype": compute, "result_dtype": result, "device": where(arrays)}
+    device = where(arrays)
+    compute = arithmetic(result) if device == "cpu" else result  # kernels on a device read and write float16
+    return {"dtype": compute, "result_dtype": result, "device": device}
 
 
 def dense(dtype: np.dtype, *arrays: np.ndarray | None) -> list[Any]:

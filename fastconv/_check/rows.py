@@ -50,11 +50,12 @@ def leading_axes(x, weight, name="x"):
 
 @remembered
 def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, names=("W", "b")):
-    p, x, W, _ = affine(x, W, None, None, transposed, names)
+    given = arg.array("x", x), arg.array(names[0], W)
+    p, x, W, _ = affine(*given, None, None, transposed, names)
     dout = arg.array("dout", dout)
     dout = dout[None] if p.unbatched and dout.ndim == 1 else dout
     arg.shape("dout", dout, (p.N, p.M), "(N, out)")
-    kind = arg.kind(dout, x, W)
+    kind = arg.kind(dout, *given)
     p = Affine(**kind, unbatched=p.unbatched, N=p.N, K=p.K, M=p.M, transposed=transposed)
     return p, *arg.dense(kind["dtype"], dout, x, W), needs_of(needs)
 
@@ -84,7 +85,7 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
         **kind, N=N, C=C, P=P, training=bool(training),
         momentum=arg.real("momentum", momentum, 0, 1), eps=arg.real("eps", eps, 0),
     )  # fmt: skip
-    return p, *arg.dense(kind["dtype"], x, *vectors.values())
+    return p, *arg.dense(p.dtype, x), *arg.dense(p.arithmetic, *vectors.values())
 
 
 @remembered
@@ -131,10 +132,11 @@ def softmax(x, axis=-1):
 
 @remembered
 def softmax_backward(dout, y, axis=-1):
-    p, y = softmax(arg.array("y", y), axis)
+    given = arg.array("y", y)
+    p, y = softmax(given, axis)
     dout = arg.array("dout", dout)
     arg.shape("dout", dout, y.shape, "the shape of y")
-    kind = arg.kind(dout, y)
+    kind = arg.kind(dout, given)
     p = Softmax(**kind, outer=p.outer, n=p.n, inner=p.inner)
     return p, *arg.dense(kind["dtype"], dout, y)
 

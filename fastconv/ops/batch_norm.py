@@ -23,7 +23,7 @@ class Cache:
 
 
 def _or_filled(vector: NDArray | None, fill: float, p: BatchNorm) -> NDArray:
-    return memory.filled(p.C, fill, p.dtype, p.device) if vector is None else vector
+    return memory.filled(p.C, fill, p.arithmetic, p.device) if vector is None else vector
 
 
 def batch_norm(
@@ -79,7 +79,7 @@ def batch_norm(
         copies = running[0] is not running_mean or running[1] is not running_var
         if copies:
             running = [r if r is None or r.flags.writeable else r.copy() for r in running]
-        mean, inv_std = memory.empty[p.device]((p.C,), p.dtype), memory.empty[p.device]((p.C,), p.dtype)
+        mean, inv_std = memory.empty[p.device]((p.C,), p.arithmetic), memory.empty[p.device]((p.C,), p.arithmetic)
         if x.size:
             kernel("batch_norm_training", p)(y, mean, inv_std, x, scale, shift, *running, p)
             if copies:
@@ -118,7 +118,7 @@ def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray
     p = cache.problem
     (dout,) = check.batch_norm_backward(dout, cache.x)
     dx = memory.empty[p.device](cache.x.shape, p.dtype)
-    dgamma, dbeta = memory.empty[p.device]((p.C,), p.dtype), memory.empty[p.device]((p.C,), p.dtype)
+    dgamma, dbeta = memory.empty[p.device]((p.C,), p.arithmetic), memory.empty[p.device]((p.C,), p.arithmetic)
     scale = _or_filled(cache.gamma, 1, p)
     kernel("batch_norm_backward", p)(dx, dgamma, dbeta, dout, cache.x, scale, cache.mean, cache.inv_std, p)
     return (

@@ -313,7 +313,7 @@ def stochastic_pool2d(
     if not training:
         kernel("stochastic_pool2d_inference", p)(y, x, p)
         return p.finish(y), None
-    u = memory.same_place(check.rng(rng).random(p.out_shape, dtype=p.dtype.type), p.device)
+    u = memory.same_place(check.rng(rng).random(p.out_shape, dtype=p.arithmetic.type), p.device)
     indices = memory.empty[p.device](p.out_shape, np.dtype(np.int64))
     kernel("stochastic_pool2d_forward", p)(y, indices, x, u, p)
     return p.finish(y), _indices(indices, p)

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .kernels import EACH, WIDTH, Family, Type, family, stream
+from ..._problem import arithmetic
+from .elements import Elements
+from .kernels import EACH, WIDTH, Family, family, stream
 from .shim import NumbaArray, cuda
+from .sweeps import sweep
 
 _STEPS = 4  # sizes of blocks to an octave: at most a fifth of a block is left unused
 _free: dict[int, list[Any]] = defaultdict(list)
@@ -172,28 +175,26 @@ class DeviceArray:
         return self._combined(other, 1.0, 1.0)
 
     def _combined(self, other: "DeviceArray", a: float, b: float) -> "DeviceArray":
-        T = self.dtype.type
+        T = arithmetic(self.dtype).type
         out = empty(self.shape, self.dtype)
-        combine.each(self.dtype, self.size, flat(out), flat(self), flat(other), T(a), T(b), self.size)
+        combine.vectors(self.dtype, self.size, flat(out), flat(self), flat(other), T(a), T(b), self.size)
         return out
 
 
-@family("T[] T[] T[] T T i")
-def combine(T: Type) -> Any:
+@family("S[] S[] S[] T T i")
+def combine(E: Elements) -> Any:
     """a*x + b*y; without y where b is 0."""
+    T = E.T
+    run = sweep(E, 2, lambda x, y, state, by: by[0] * x if by[1] == T(0) else by[0] * x + by[1] * y)
 
     def kernel(out, x, y, a, b, count):
-        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
-        for e in range(EACH):
-            i = first + e * WIDTH
-            if i < count:
-                out[i] = a * x[i] if b == T(0) else a * x[i] + b * y[i]
+        run(out, x, y, (a, b), count)
 
     return kernel
 
 
 def _casting(letter: str) -> Family:
-    def make(T):
+    def make(E):
         def kernel(out, x, count):
             first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
             for e in range(EACH):
@@ -203,11 +204,11 @@ def _casting(letter: str) -> Family:
 
         return kernel
 
-    return Family(f"_cuda.cast_{letter}", make, f"T[] {letter}[] i", elements=(np.float16, np.float32, np.float64))
+    return Family(f"_cuda.cast_{letter}", make, f"S[] {letter}[] i")
 
 
 def _taking(letter: str) -> Family:
-    def make(T):
+    def make(E):
         def kernel(out, x, places, count, row):
             first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
             for e in range(EACH):
@@ -217,10 +218,10 @@ def _taking(letter: str) -> Family:
 
         return kernel
 
-    return Family(f"_cuda.take_{letter}", make, f"{letter}[] {letter}[] i[] i i", elements=(np.float32,))
+    return Family(f"_cuda.take_{letter}", make, f"{letter}[] {letter}[] i[] i i", stored=(np.float32,))
 
 
-takes = {np.dtype(name): _taking(letter) for name, letter in (("f4", "s"), ("f8", "d"), ("i8", "i"))}
+takes = {np.dtype(name): _taking(letter) for name, letter in (("f2", "h"), ("f4", "s"), ("f8", "d"), ("i8", "i"))}
 _casts = {np.dtype(name): _casting(letter) for name, letter in (("f2", "h"), ("f4", "s"), ("f8", "d"))}
 
 

@@ -3,32 +3,52 @@
 import math
 from typing import Any
 
+from ..._problem import arithmetic
 from . import sums
 from .arrays import DeviceArray, empty, flat
-from .kernels import WIDTH, Type, family
+from .elements import Elements
+from .kernels import family
 from .shim import cuda
+from .sweeps import sweep
 
 
-@family("T[] T[] i i i")
-def biases(T: Type) -> Any:
+@family("S[] S[] i i i")
+def biases(E: Elements) -> Any:
     """y[i] += b[channel of i]."""
+    load = E.load
+
+    @cuda.jit(device=True)
+    def begin(i, arguments):
+        b, C, P = arguments
+        plane = i // P
+        c = plane % C
+        return i - plane * P, c, load(b, c)
+
+    @cuda.jit(device=True)
+    def following(state, arguments):
+        b, C, P = arguments
+        pixel, c, bias = state
+        if pixel + 1 < P:
+            return pixel + 1, c, bias
+        c = c + 1 if c + 1 < C else 0
+        return 0, c, load(b, c)
+
+    run = sweep(E, 1, lambda y, other, state, arguments: y + state[2], begin, following)
 
     def kernel(y, b, count, C, P):
-        i = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
-        if i < count:
-            y[i] += b[i // P % C]
+        run(y, y, y, (b, C, P), count)
 
     return kernel
 
 
-@family("T[] T[] T i")
-def inverse_roots(T: Type) -> Any:
+@family("S[] S[] T i")
+def inverse_roots(E: Elements) -> Any:
     """1 / sqrt(x + eps)."""
+    T = E.T
+    run = sweep(E, 1, lambda x, y, state, eps: T(1) / T(math.sqrt(x + eps)))
 
     def kernel(out, x, eps, count):
-        i = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
-        if i < count:
-            out[i] = T(1) / T(math.sqrt(x[i] + eps))
+        run(out, x, x, eps, count)
 
     return kernel
 
@@ -40,7 +60,7 @@ def _planes(y: DeviceArray) -> tuple[int, int, int]:
 def add_to_channels(y: DeviceArray, b: DeviceArray) -> None:
     """y[n, c] += b[c]."""
     _, C, P = _planes(y)
-    biases.launch(y.dtype, -(-y.size // WIDTH), WIDTH, flat(y), flat(b), y.size, C, P)
+    biases.vectors(y.dtype, y.size, flat(y), flat(b), y.size, C, P)
 
 
 def sum_channels(y: DeviceArray) -> DeviceArray:
@@ -53,5 +73,5 @@ def sum_channels(y: DeviceArray) -> DeviceArray:
 def inverse_std(var: DeviceArray, eps: float) -> DeviceArray:
     """1 / sqrt(var + eps)."""
     out = empty(var.shape, var.dtype)
-    inverse_roots.launch(var.dtype, -(-var.size // WIDTH), WIDTH, flat(out), flat(var), var.dtype.type(eps), var.size)
+    inverse_roots.vectors(var.dtype, var.size, flat(out), flat(var), arithmetic(var.dtype).type(eps), var.size)
     return out

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import flat
-from .kernels import Type
+from .elements import Type
 from .shim import simulated
 
 if simulated:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .kernels import Type
+from .elements import Elements, Type
 from .shim import cuda, simulated
 
 PAD = 4  # numbers behind each row in shared memory: rows stay aligned to 16 bytes, columns fall on different banks
@@ -54,7 +54,7 @@ TINY = Tile(8, 8, 4, 2, 2, 2)  # for the simulator: 16 threads
 
 def tiles(T: Type) -> list[tuple[Tile]]:
     """The tiles used for elements of type T, as variants of a family: float64 has no registers for SQUARE."""
-    return [(tile,) for tile in (SQUARE, MIDDLE, FLAT) if T is np.float32 or tile is not SQUARE]
+    return [(tile,) for tile in (SQUARE, MIDDLE, FLAT) if T is not np.float64 or tile is not SQUARE]
 
 
 BLOCKS = 264
@@ -67,7 +67,7 @@ def tile_for(dtype: Any, M: int, columns: int) -> Tile:
         return TINY
     if M <= FLAT.BM:
         return FLAT
-    large = np.dtype(dtype) == np.float32 and M > MIDDLE.BM and 2 * SQUARE.blocks(M, columns) >= BLOCKS
+    large = np.dtype(dtype) != np.float64 and M > MIDDLE.BM and 2 * SQUARE.blocks(M, columns) >= BLOCKS
     return SQUARE if large else MIDDLE
 
 
@@ -86,7 +86,7 @@ class Operands(NamedTuple):
     term(g, tables, part, r) -> tuple: what it has to know about the term of the sum that it reads
     read_b(b, tables, g, column, term, r, j) -> number, for r inside or up to BK beyond; zero for j outside
     target(g, tables, part, j) -> tuple: what it has to know about a column of out
-    write(out, bias, g, target, m, j, value)
+    write(out, parts, bias, g, target, m, j, value): to out, or to parts where the sum is split among blocks
 
     `column` holds for j when B is not read along the sum, `term` for r in what is read along it.
     """
@@ -101,11 +101,12 @@ class Operands(NamedTuple):
     write: Callable[..., Any]
 
 
-def product(T: Type, tile: Tile, a_along: bool, b_along: bool, operands: Operands) -> Any:
-    """The body of a kernel (out, a, b, bias, tables, g); grid: tiles of the product, 1, z.
+def product(E: Elements, tile: Tile, a_along: bool, b_along: bool, operands: Operands) -> Any:
+    """The body of a kernel (out, parts, a, b, bias, tables, g); grid: tiles of the product, 1, z.
 
     a_along, b_along: neighbouring threads read A, B along the sum, because their numbers are neighbours there.
     """
+    T, load = E.T, E.load
     BM, BN, BK, TM, TN, V, THREADS = tile.BM, tile.BN, tile.BK, tile.TM, tile.TN, tile.V, tile.threads
     COLUMNS = BN // TN
     READS_A, READS_B = BM * BK // THREADS, BN * BK // THREADS
@@ -137,7 +138,7 @@ def product(T: Type, tile: Tile, a_along: bool, b_along: bool, operands: Operand
             mine_a[e] = T(0)
             if e * DOWN_A < rows and at < end:
                 along = term[0] if a_along else term_of(g, tables, part, at)[0]
-                mine_a[e] = a[u(corner + e * jump + along)]
+                mine_a[e] = load(a, corner + e * jump + along)
         j, r = place_b(tid)
         for e in range(READS_B):
             at = k + r + e * ON_B
@@ -152,7 +153,7 @@ def product(T: Type, tile: Tile, a_along: bool, b_along: bool, operands: Operand
         for e in range(READS_B):
             shared_b[u((half * BK + r + e * ON_B) * ROW_B + j + e * DOWN_B)] = mine_b[e]
 
-    def kernel(out, a, b, bias, tables, g):
+    def kernel(out, parts, a, b, bias, tables, g):
         shared_a = cuda.shared.array(SIZE_A, T, alignment=16)
         shared_b = cuda.shared.array(SIZE_B, T, alignment=16)
         sums = cuda.local.array((TM, TN), T)
@@ -204,7 +205,7 @@ def product(T: Type, tile: Tile, a_along: bool, b_along: bool, operands: Operand
                 for i in range(TM):
                     m = m0 + i // V * GROUP_A + ty * V + i % V
                     if m < M:
-                        write(out, bias, g, target, m, at, sums[i, 0])
+                        write(out, parts, bias, g, target, m, at, sums[i, 0])
             # The next column moves to the front: a loop too long to be unrolled must not index registers.
             for i in range(TM):
                 for following in range(1, TN):

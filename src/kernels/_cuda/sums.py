@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._problem import arithmetic
 from .arrays import flat, nothing, scratch
-from .kernels import EACH, WIDTH, Type, family
+from .elements import Elements
+from .kernels import EACH, WIDTH, family
 from .products import BLOCKS
 from .shim import cuda
 
@@ -27,9 +29,10 @@ def add_up(shared, tid, wide):
         half //= 2
 
 
-@family("T[] T[] T[] i i i i ?")
-def parts(T: Type) -> Any:
+@family("S[] T[] S[] i i i i ?")
+def parts(E: Elements) -> Any:
     """out[i] = sum over s of partial[i // inner, s, i % inner], plus bias[i % biases], then ReLU."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(out, partial, bias, count, inner, splits, biases, relu):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -42,8 +45,8 @@ def parts(T: Type) -> Any:
                 for s in range(splits):
                     total += partial[at + s * inner]
                 if biases > 0:
-                    total += bias[i % biases]
-                out[i] = T(0) if relu and total < T(0) else total
+                    total += load(bias, i % biases)
+                store(out, i, T(0) if relu and total < T(0) else total)
 
     return kernel
 
@@ -72,7 +75,7 @@ def channels(N: int, C: int, P: int) -> Channels:
     return Channels(C, P, total, length, -(-total // max(length, 1)) or 1, wide)
 
 
-def walk(T: Type, visit: Callable[..., Any]) -> Any:
+def walk(E: Elements, visit: Callable[..., Any]) -> Any:
     """A device function that calls total = visit(total, arrays, i, c) for this thread's numbers i of channel c.
 
     Threads beside each other take neighbours in memory: pixels of one channel, or channels where planes are small.
@@ -98,18 +101,19 @@ def walk(T: Type, visit: Callable[..., Any]) -> Any:
     return visit_all
 
 
-def channel_sums(T: Type, first: Callable[..., Any], second: Callable[..., Any]) -> Any:
+def channel_sums(E: Elements, first: Callable[..., Any], second: Callable[..., Any]) -> Any:
     """The body of a kernel (partial, x, y, mean, scale, g): for each channel and split, the sums of two terms.
 
     first, second: device functions of (x, y, mean, scale, i, c). Grid: channels / wide, splits.
     """
+    T = E.T
 
     @cuda.jit(device=True)
     def visit(total, arrays, i, c):
         x, y, mean, scale = arrays
         return total[0] + first(x, y, mean, scale, i, c), total[1] + second(x, y, mean, scale, i, c)
 
-    visit_all = walk(T, visit)
+    visit_all = walk(E, visit)
 
     def kernel(partial, x, y, mean, scale, g):
         sums_a = cuda.shared.array(WIDTH, np.float64)
@@ -132,24 +136,27 @@ def channel_sums(T: Type, first: Callable[..., Any], second: Callable[..., Any])
     return kernel
 
 
-@family("d[] T[] T[] T[] T[] g", sizes=Channels)
-def plain_sums(T: Type) -> Any:
+@family("d[] S[] S[] T[] T[] g", sizes=Channels)
+def plain_sums(E: Elements) -> Any:
     """The sum of x over each channel; the second sum is not used."""
+    T, load = E.T, E.load
 
     @cuda.jit(device=True)
     def number(x, y, mean, scale, i, c):
-        return x[i]
+        return load(x, i)
 
     @cuda.jit(device=True)
     def none(x, y, mean, scale, i, c):
         return T(0)
 
-    return channel_sums(T, number, none)
+    return channel_sums(E, number, none)
 
 
-@family("T[] T[] d[] i i i d")
-def join_sums(T: Type) -> Any:
+@family("S[] S[] d[] i i i d")
+def join_sums(E: Elements) -> Any:
     """The two sums of each channel over its splits, in order, times `scale`. The second only if `both` is not 0."""
+
+    store = E.store
 
     def kernel(a, b, partial, C, splits, both, scale):
         c = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
@@ -159,16 +166,16 @@ def join_sums(T: Type) -> Any:
             for s in range(splits):
                 sum_a += partial[(c * splits + s) * 2]
                 sum_b += partial[(c * splits + s) * 2 + 1]
-            a[c] = sum_a * scale
+            store(a, c, sum_a * scale)
             if both:
-                b[c] = sum_b * scale
+                store(b, c, sum_b * scale)
 
     return kernel
 
 
 def sum_channels(out: Any, x: Any, N: int, C: int, P: int, scale: float = 1.0) -> None:
     """out[c] = scale * sum over n and p of x[n, c, p]."""
-    g, none = channels(N, C, P), nothing(x.dtype)
+    g, none = channels(N, C, P), nothing(arithmetic(x.dtype))
     partial = scratch(2 * C * g.splits, np.float64)
-    plain_sums.launch(x.dtype, (-(-C // g.wide), g.splits), WIDTH, flat(partial), flat(x), none, none, none, g)
-    join_sums.launch(x.dtype, -(-C // WIDTH), WIDTH, flat(out), flat(out), flat(partial), C, g.splits, 0, scale)
+    plain_sums.launch(x.dtype, (-(-C // g.wide), g.splits), WIDTH, flat(partial), flat(x), flat(x), none, none, g)
+    join_sums.launch(out.dtype, -(-C // WIDTH), WIDTH, flat(out), flat(out), flat(partial), C, g.splits, 0, scale)

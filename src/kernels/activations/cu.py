@@ -6,8 +6,10 @@ from typing import Any
 
 from ..._problem import Elementwise
 from .._cuda.arrays import entry, flat
-from .._cuda.kernels import EACH, WIDTH, Family, Type
+from .._cuda.elements import Type
+from .._cuda.kernels import Family
 from .._cuda.shim import cuda, require
+from .._cuda.sweeps import sweep
 
 require()
 
@@ -53,46 +55,40 @@ def _tanh_gradient(T: Type) -> Any:
 
 
 def _forward(name: str, formula: Callable[[Type], Any]) -> Entry:
-    def make(T):
-        value = cuda.jit(device=True)(formula(T))
+    def make(E):
+        value = cuda.jit(device=True)(formula(E.T))
+        run = sweep(E, 1, lambda x, y, state, slope: value(x, slope))
 
         def kernel(out, x, slope, count):
-            first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
-            for e in range(EACH):
-                i = first + e * WIDTH
-                if i < count:
-                    out[i] = value(x[i], slope)
+            run(out, x, x, slope, count)
 
         return kernel
 
-    kernels = Family(name, make, "T[] T[] T i")
+    kernels = Family(name, make, "S[] S[] T i")
 
     @entry("out")
     def forward(out: Any, x: Any, p: Elementwise) -> None:
-        kernels.each(p.dtype, p.size, flat(out), flat(x), p.dtype.type(p.negative_slope), p.size)
+        kernels.vectors(p.dtype, p.size, flat(out), flat(x), p.arithmetic.type(p.negative_slope), p.size)
 
     return forward
 
 
 def _backward(name: str, formula: Callable[[Type], Any]) -> Entry:
-    def make(T):
-        value = cuda.jit(device=True)(formula(T))
+    def make(E):
+        value = cuda.jit(device=True)(formula(E.T))
+        run = sweep(E, 2, lambda dout, saved, state, slope: value(dout, saved, slope))
 
         def kernel(dx, dout, saved, slope, count):
-            first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
-            for e in range(EACH):
-                i = first + e * WIDTH
-                if i < count:
-                    dx[i] = value(dout[i], saved[i], slope)
+            run(dx, dout, saved, slope, count)
 
         return kernel
 
-    kernels = Family(name, make, "T[] T[] T[] T i")
+    kernels = Family(name, make, "S[] S[] S[] T i")
 
     @entry("dx")
     def backward(dx: Any, dout: Any, saved: Any, p: Elementwise) -> None:
-        slope = p.dtype.type(p.negative_slope)
-        kernels.each(p.dtype, p.size, flat(dx), flat(dout), flat(saved), slope, p.size)
+        slope = p.arithmetic.type(p.negative_slope)
+        kernels.vectors(p.dtype, p.size, flat(dx), flat(dout), flat(saved), slope, p.size)
 
     return backward
 

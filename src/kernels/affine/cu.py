@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..._problem import Affine
+from ..._problem import Affine, arithmetic
 from .._cuda import sums
 from .._cuda.arrays import entry, flat, nothing, scratch, table
-from .._cuda.kernels import Type, family
+from .._cuda.elements import Elements, Type
+from .._cuda.kernels import family
 from .._cuda.products import Operands, Tile, product, splits_for, tile_for, tiles
 from .._cuda.shim import cuda, require
 
@@ -30,6 +31,7 @@ class Matrices(NamedTuple):
     a_column: int
     b_row: int
     b_column: int
+    splits: int
     length: int
     bias: int
     relu: int
@@ -40,9 +42,10 @@ def _variants(T: Type) -> list[tuple[Any, ...]]:
     return [(*tile, a, b) for tile in tiles(T) for a, b in ((True, False), (True, True), (False, False))]
 
 
-@family("T[] T[] T[] T[] i[] g", _variants, Matrices)
-def matrices(T: Type, tile: Tile, a_along: bool, b_along: bool) -> Any:
+@family("S[] T[] S[] S[] S[] i[] g", _variants, Matrices)
+def matrices(E: Elements, tile: Tile, a_along: bool, b_along: bool) -> Any:
     """out[z] = A . B over the z-th piece of the sum; a_along, b_along: the operand's stride along the sum is 1."""
+    T, load, store = E.T, E.load, E.store
 
     @cuda.jit(device=True)
     def part(g, tables, z):
@@ -67,21 +70,24 @@ def matrices(T: Type, tile: Tile, a_along: bool, b_along: bool) -> Any:
 
     @cuda.jit(device=True)
     def read_b(b, tables, g, column, term, r, j):
-        return b[u(r * g.b_row + j * g.b_column)] if j < g.columns and r < g.K else T(0)
+        return load(b, r * g.b_row + j * g.b_column) if j < g.columns and r < g.K else T(0)
 
     @cuda.jit(device=True)
     def target(g, tables, part, j):
         return j, part[0] * g.M * g.columns + j
 
     @cuda.jit(device=True)
-    def write(out, bias, g, target, m, j, value):
+    def write(out, parts, bias, g, target, m, j, value):
         if g.bias:
-            value += bias[u(target[0])]
+            value += load(bias, target[0])
         if g.relu and value < T(0):
             value = T(0)
-        out[u(target[1] + m * g.columns)] = value
+        if g.splits > 1:
+            parts[u(target[1] + m * g.columns)] = value
+        else:
+            store(out, target[1] + m * g.columns, value)
 
-    return product(T, tile, a_along, b_along, Operands(part, span, column, rows, term, read_b, target, write))
+    return product(E, tile, a_along, b_along, Operands(part, span, column, rows, term, read_b, target, write))
 
 
 def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int, int, int], a_steps, b_steps, relu):
@@ -92,18 +98,28 @@ def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int,
     splits = splits_for(blocks, K, 4 * tile.BK)
     whole = splits == 1
     g = Matrices(
-        M, K, columns, *a_steps, *b_steps, length=-(-K // splits),
+        M, K, columns, *a_steps, *b_steps, splits=splits, length=-(-K // splits),
         bias=int(whole and bias is not None), relu=int(whole and relu),
     )  # fmt: skip
     vector = nothing(dtype) if bias is None else flat(bias)
-    parts = out if whole else scratch(splits * M * columns, dtype)
+    parts = nothing(arithmetic(dtype)) if whole else flat(scratch(splits * M * columns, arithmetic(dtype)))
     options = tile, a_steps[1] == 1, b_steps[0] == 1 != b_steps[1]
     matrices.launch(
-        dtype, (blocks, 1, splits), tile.threads, flat(parts), flat(a), flat(b), vector, table(()), g, options=options
+        dtype,
+        (blocks, 1, splits),
+        tile.threads,
+        flat(out),
+        parts,
+        flat(a),
+        flat(b),
+        vector,
+        table(()),
+        g,
+        options=options,
     )
     if not whole:
         count, biases = M * columns, 0 if bias is None else columns
-        sums.parts.each(dtype, count, flat(out), flat(parts), vector, count, count, splits, biases, relu)
+        sums.parts.each(dtype, count, flat(out), parts, vector, count, count, splits, biases, relu)
 
 
 def _weights(p: Affine) -> tuple[int, int]:

@@ -8,29 +8,20 @@ Source: T. Chan, G. Golub and R. LeVeque, Updating formulae and a pairwise algor
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..._problem import BatchNorm
 from .._cuda import sums
 from .._cuda.arrays import entry, flat, nothing, scratch
-from .._cuda.kernels import WIDTH, Family, Type, family
+from .._cuda.elements import Elements
+from .._cuda.kernels import WIDTH, Family, family
 from .._cuda.shim import cuda, require
 from .._cuda.sums import Channels
+from .._cuda.sweeps import sweep
 
 require()
-
-PLANE = 128  # pixels from which on blocks belong to one plane, so that no thread divides to find its channel
-
-
-class Sizes(NamedTuple):
-    """`per_plane` blocks for each plane of P numbers, or 0: blocks over all `count` numbers."""
-
-    count: int
-    C: int
-    P: int
-    per_plane: int
 
 
 @cuda.jit(device=True)
@@ -46,18 +37,19 @@ def merged(count_a, mean_a, squares_a, count_b, mean_b, squares_b):
     return count, mean_a + apart * share, squares_a + squares_b + apart * apart * count_a * share
 
 
-@family("d[] T[] g", sizes=Channels)
-def moments(T: Type) -> Any:
+@family("d[] S[] g", sizes=Channels)
+def moments(E: Elements) -> Any:
     """Count, mean and squares about the mean of each channel and split. Grid: channels / wide, splits."""
+    T, load = E.T, E.load
 
     @cuda.jit(device=True)
     def visit(total, arrays, i, c):
-        x = arrays[0][i]
+        x = load(arrays[0], i)
         pivot = x if total[0] == T(0) else total[1]
         apart = x - pivot
         return total[0] + T(1), pivot, total[2] + apart, total[3] + apart * apart
 
-    visit_all = sums.walk(T, visit)
+    visit_all = sums.walk(E, visit)
 
     def kernel(partial, x, g):
         counts = cuda.shared.array(WIDTH, np.float64)
@@ -91,7 +83,7 @@ def moments(T: Type) -> Any:
 
 
 @family("T[] T[] T[] T[] d[] i i i d d")
-def statistics(T: Type) -> Any:
+def statistics(E: Elements) -> Any:
     """mean, 1/sqrt(var + eps) and, if `keep`, the running statistics, from the moments of the splits in order."""
 
     def kernel(mean, inv_std, running_mean, running_var, partial, C, splits, keep, momentum, eps):
@@ -111,83 +103,100 @@ def statistics(T: Type) -> Any:
     return kernel
 
 
-def _over_planes(T: Type, formula: Any) -> Any:
+def _over_planes(E: Elements, reads: int, formula: Any) -> Any:
     """The body of a kernel (out, x, dout, mean, spread, gamma, v, w, factor, g): `formula` of x and dout at each place
-    and of the vectors at its channel."""
+    and of the vectors at its channel. dout is not read if `reads` is 1."""
 
-    def kernel(out, x, dout, mean, spread, gamma, v, w, factor, g):
-        if g.per_plane:
-            plane = cuda.blockIdx.x // g.per_plane
-            within = (cuda.blockIdx.x - plane * g.per_plane) * WIDTH + cuda.threadIdx.x
-            i, inside, c = plane * g.P + within, within < g.P, plane % g.C
-        else:
-            i = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
-            inside, c = i < g.count, i // g.P % g.C
-        if inside:
-            out[i] = formula(x[i], dout[i], mean[c], spread[c], gamma[c], v[c], w[c], factor)
+    @cuda.jit(device=True)
+    def at_channel(pixel, c, vectors):
+        mean, spread, gamma, v, w = vectors
+        return pixel, c, mean[c], spread[c], gamma[c], v[c], w[c]
+
+    @cuda.jit(device=True)
+    def begin(i, arguments):
+        vectors, factor, C, P = arguments
+        plane = i // P
+        return at_channel(i - plane * P, plane % C, vectors)
+
+    @cuda.jit(device=True)
+    def following(state, arguments):
+        vectors, factor, C, P = arguments
+        pixel, c, mean, spread, gamma, v, w = state
+        if pixel + 1 < P:
+            return pixel + 1, c, mean, spread, gamma, v, w
+        return at_channel(0, c + 1 if c + 1 < C else 0, vectors)
+
+    @cuda.jit(device=True)
+    def value(x, dout, state, arguments):
+        pixel, c, mean, spread, gamma, v, w = state
+        return formula(x, dout, mean, spread, gamma, v, w, arguments[1])
+
+    run = sweep(E, reads, value, begin, following)
+
+    def kernel(out, x, dout, mean, spread, gamma, v, w, factor, count, C, P):
+        run(out, x, dout, ((mean, spread, gamma, v, w), factor, C, P), count)
 
     return kernel
 
 
-OVER_PLANES = "T[] T[] T[] T[] T[] T[] T[] T[] T g"
+OVER_PLANES = "S[] S[] S[] T[] T[] T[] T[] T[] T i i i"
 
 
-@family(OVER_PLANES, sizes=Sizes)
-def normalise(T: Type) -> Any:
+@family(OVER_PLANES)
+def normalise(E: Elements) -> Any:
     """gamma * inv_std * (x - mean) + beta; spread is inv_std, v is beta."""
 
     @cuda.jit(device=True)
     def formula(x, dout, mean, inv_std, gamma, beta, w, factor):
         return gamma * inv_std * (x - mean) + beta
 
-    return _over_planes(T, formula)
+    return _over_planes(E, 1, formula)
 
 
-@family(OVER_PLANES, sizes=Sizes)
-def normalise_by_variance(T: Type) -> Any:
+@family(OVER_PLANES)
+def normalise_by_variance(E: Elements) -> Any:
     """The same with spread the variance, and eps the factor."""
+    T = E.T
 
     @cuda.jit(device=True)
     def formula(x, dout, mean, var, gamma, beta, w, eps):
         return gamma * (T(1) / T(math.sqrt(var + eps))) * (x - mean) + beta
 
-    return _over_planes(T, formula)
+    return _over_planes(E, 1, formula)
 
 
-@family(OVER_PLANES, sizes=Sizes)
-def gradient(T: Type) -> Any:
+@family(OVER_PLANES)
+def gradient(E: Elements) -> Any:
     """gamma * inv_std * (dout - factor*(dbeta + x_hat*dgamma)); factor is 1/M, or 0 at inference."""
 
     @cuda.jit(device=True)
     def formula(x, dout, mean, inv_std, gamma, dgamma, dbeta, factor):
         return gamma * inv_std * (dout - factor * (dbeta + (x - mean) * inv_std * dgamma))
 
-    return _over_planes(T, formula)
+    return _over_planes(E, 2, formula)
 
 
-@family("d[] T[] T[] T[] T[] g", sizes=Channels)
-def gradient_sums(T: Type) -> Any:
+@family("d[] S[] S[] T[] T[] g", sizes=Channels)
+def gradient_sums(E: Elements) -> Any:
     """For each channel the sums of dout and of dout * x_hat."""
+    load = E.load
 
     @cuda.jit(device=True)
     def first(dout, x, mean, inv_std, i, c):
-        return dout[i]
+        return load(dout, i)
 
     @cuda.jit(device=True)
     def second(dout, x, mean, inv_std, i, c):
-        return dout[i] * (x[i] - mean[c]) * inv_std[c]
+        return load(dout, i) * (load(x, i) - mean[c]) * inv_std[c]
 
-    return sums.channel_sums(T, first, second)
+    return sums.channel_sums(E, first, second)
 
 
 def _launch(
     kernels: Family, p: BatchNorm, out: Any, x: Any, dout: Any, vectors: tuple[Any, ...], factor: float
 ) -> None:
-    count, per_plane = p.N * p.C * p.P, -(-p.P // WIDTH) if p.P >= PLANE else 0
-    blocks = p.N * p.C * per_plane if per_plane else -(-count // WIDTH)
-    g = Sizes(count, p.C, p.P, per_plane)
-    flattened = (flat(a) for a in (out, x, dout, *vectors))
-    kernels.launch(p.dtype, blocks, WIDTH, *flattened, p.dtype.type(factor), g)
+    count, flattened = p.N * p.C * p.P, (flat(a) for a in (out, x, dout, *vectors))
+    kernels.vectors(p.dtype, count, *flattened, p.arithmetic.type(factor), count, p.C, p.P)
 
 
 @entry("out", "mean", "inv_std", "running_mean", "running_var")
@@ -205,7 +214,7 @@ def training(
     g, keep = sums.channels(p.N, p.C, p.P), running_mean is not None
     partial = scratch(3 * p.C * g.splits, np.float64)
     moments.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, flat(partial), flat(x), g)
-    running = [flat(r) if keep else nothing(p.dtype) for r in (running_mean, running_var)]
+    running = [flat(r) if keep else nothing(p.arithmetic) for r in (running_mean, running_var)]
     vectors = flat(mean), flat(inv_std), *running, flat(partial)
     statistics.launch(
         p.dtype, -(-p.C // WIDTH), WIDTH, *vectors, p.C, g.splits, int(keep), float(p.momentum), float(p.eps)
@@ -227,7 +236,7 @@ def backward(
     arguments = flat(partial), flat(dout), flat(x), flat(mean), flat(inv_std), g
     gradient_sums.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, *arguments)
     sums.join_sums.launch(
-        p.dtype, -(-p.C // WIDTH), WIDTH, flat(dbeta), flat(dgamma), flat(partial), p.C, g.splits, 1, 1.0
+        p.arithmetic, -(-p.C // WIDTH), WIDTH, flat(dbeta), flat(dgamma), flat(partial), p.C, g.splits, 1, 1.0
     )
     factor = 1 / (p.N * p.P) if p.training and p.N * p.P else 0.0
     _launch(gradient, p, dx, x, dout, (mean, inv_std, gamma, dgamma, dbeta), factor)

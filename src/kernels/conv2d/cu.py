@@ -16,7 +16,8 @@ import numpy as np
 from ..._problem import Conv2d
 from .._cuda import sums
 from .._cuda.arrays import entry, flat, nothing, scratch, table
-from .._cuda.kernels import Type, family
+from .._cuda.elements import Elements
+from .._cuda.kernels import family
 from .._cuda.products import Operands, Tile, product, splits_for, tile_for, tiles
 from .._cuda.shim import cuda, require
 from .plan import (
@@ -109,9 +110,10 @@ def tap_inside(tap, rows, columns):
     return (rows >> (tap >> BITS & MOST)) & (columns >> (tap & MOST)) & 1
 
 
-@family("T[] T[] T[] T[] i[] g", tiles, Gather)
-def gather(T: Type, tile: Tile) -> Any:
+@family("S[] T[] S[] S[] S[] i[] g", tiles, Gather)
+def gather(E: Elements, tile: Tile) -> Any:
     """Forward and backward-data; grid z: group + groups * class."""
+    T, load, store = E.T, E.load, E.store
 
     @cuda.jit(device=True)
     def part(g, tables, z):
@@ -152,7 +154,7 @@ def gather(T: Type, tile: Tile) -> Any:
     @cuda.jit(device=True)
     def read_b(b, tables, g, column, term, r, j):
         tap = tables[u(column[3] + r)]
-        return b[u(column[2] + (tap >> 2 * BITS))] if tap_inside(tap, column[0], column[1]) else T(0)
+        return load(b, column[2] + (tap >> 2 * BITS)) if tap_inside(tap, column[0], column[1]) else T(0)
 
     @cuda.jit(device=True)
     def target(g, tables, part, j):
@@ -162,19 +164,20 @@ def gather(T: Type, tile: Tile) -> Any:
         return n * g.out_image + group * g.out_group + place, group * g.M
 
     @cuda.jit(device=True)
-    def write(out, bias, g, target, m, j, value):
+    def write(out, parts, bias, g, target, m, j, value):
         if g.bias:
-            value += bias[u(target[1] + m)]
+            value += load(bias, target[1] + m)
         if g.relu and value < T(0):
             value = T(0)
-        out[u(target[0] + m * g.out_plane)] = value
+        store(out, target[0] + m * g.out_plane, value)
 
-    return product(T, tile, True, False, Operands(part, span, column, rows, term, read_b, target, write))
+    return product(E, tile, True, False, Operands(part, span, column, rows, term, read_b, target, write))
 
 
-@family("T[] T[] T[] T[] i[] g", tiles, Filters)
-def filters(T: Type, tile: Tile) -> Any:
+@family("S[] T[] S[] S[] S[] i[] g", tiles, Filters)
+def filters(E: Elements, tile: Tile) -> Any:
     """Backward-weights; grid z: split + splits * group. tables: the forward's."""
+    T, load, store = E.T, E.load, E.store
 
     @cuda.jit(device=True)
     def part(g, tables, z):
@@ -210,7 +213,7 @@ def filters(T: Type, tile: Tile) -> Any:
         if j < g.K:
             tap = tables[u(column[0] + j)]
             if tap_inside(tap, term[1], term[2]):
-                return b[u(term[3] + (tap >> 2 * BITS))]
+                return load(b, term[3] + (tap >> 2 * BITS))
         return T(0)
 
     @cuda.jit(device=True)
@@ -218,10 +221,13 @@ def filters(T: Type, tile: Tile) -> Any:
         return (part[0] * g.M * g.K + j,)
 
     @cuda.jit(device=True)
-    def write(out, bias, g, target, m, j, value):
-        out[u(target[0] + m * g.K)] = value
+    def write(out, parts, bias, g, target, m, j, value):
+        if g.splits > 1:
+            parts[u(target[0] + m * g.K)] = value
+        else:
+            store(out, target[0] + m * g.K, value)
 
-    return product(T, tile, True, True, Operands(part, span, column, rows, term, read_b, target, write))
+    return product(E, tile, True, True, Operands(part, span, column, rows, term, read_b, target, write))
 
 
 def _gather(out: Any, a: Any, b: Any, bias: Any, p: Conv2d, plan: Plan, g: Gather) -> None:
@@ -229,7 +235,7 @@ def _gather(out: Any, a: Any, b: Any, bias: Any, p: Conv2d, plan: Plan, g: Gathe
     tile = tile_for(p.dtype, g.M, columns)
     grid = tile.blocks(g.M, columns), 1, p.groups * plan.classes
     vector = nothing(p.dtype) if bias is None else flat(bias)
-    arguments = flat(out), flat(a), flat(b), vector, table(plan.tables), g
+    arguments = flat(out), nothing(p.arithmetic), flat(a), flat(b), vector, table(plan.tables), g
     gather.launch(p.dtype, grid, tile.threads, *arguments, options=(tile,))
 
 
@@ -269,11 +275,11 @@ def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
         a_image=p.FN * plane, a_group=M * plane, b_image=p.C * p.H * p.W, b_group=CG * p.H * p.W, SH=p.H, SW=p.W,
         step_h=p.stride_h, step_w=p.stride_w,
     )  # fmt: skip
-    none = nothing(p.dtype)
-    parts = dw if splits == 1 else scratch(splits * p.FN * K, p.dtype)
-    arguments = flat(parts), flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
+    none, T = nothing(p.dtype), p.arithmetic
+    parts = nothing(T) if splits == 1 else flat(scratch(splits * p.FN * K, T))
+    arguments = flat(dw), parts, flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
     filters.launch(p.dtype, (blocks, 1, splits * p.groups), tile.threads, *arguments, options=(tile,))
     if splits > 1:
-        sums.parts.each(p.dtype, p.FN * K, flat(dw), flat(parts), none, p.FN * K, M * K, splits, 0, False)
+        sums.parts.each(p.dtype, p.FN * K, flat(dw), parts, none, p.FN * K, M * K, splits, 0, False)
     if db is not None:
         sums.sum_channels(db, dout, p.N, p.FN, plane)

@@ -11,7 +11,8 @@ import numpy as np
 from ..._problem import Conv2d
 from .._cuda import sums
 from .._cuda.arrays import entry, flat, nothing, scratch
-from .._cuda.kernels import EACH, WIDTH, Type, family
+from .._cuda.elements import Elements
+from .._cuda.kernels import EACH, WIDTH, family
 from .._cuda.products import BLOCKS
 from .._cuda.shim import cuda, require
 from .._cuda.sums import add_up
@@ -45,9 +46,10 @@ def _sizes(p: Conv2d, length: int = 0, splits: int = 0) -> Sizes:
     return Sizes(*(getattr(p, name) for name in Sizes._fields[:-3]), p.FN // p.C, length, splits)
 
 
-@family("T[] T[] T[] T[] i i i g", sizes=Sizes)
-def correlate(T: Type) -> Any:
+@family("S[] S[] S[] S[] i i i g", sizes=Sizes)
+def correlate(E: Elements) -> Any:
     """out[n, f] = x[n, f // each] correlated with w[f], plus bias, then ReLU."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(out, x, w, bias, count, biased, relu, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -59,22 +61,23 @@ def correlate(T: Type) -> Any:
                 source = plane // g.each * g.H * g.W
                 top = (at - plane * g.OH * g.OW) // g.OW * g.stride_h - g.pad_top
                 left = at % g.OW * g.stride_w - g.pad_left
-                total = bias[f] if biased else T(0)
+                total = load(bias, f) if biased else T(0)
                 for i in range(g.FH):
                     row = top + i * g.dilation_h
                     if row >= 0 and row < g.H:
                         for j in range(g.FW):
                             column = left + j * g.dilation_w
                             if column >= 0 and column < g.W:
-                                total += x[source + row * g.W + column] * w[(f * g.FH + i) * g.FW + j]
-                out[at] = T(0) if relu and total < T(0) else total
+                                total += load(x, source + row * g.W + column) * load(w, (f * g.FH + i) * g.FW + j)
+                store(out, at, T(0) if relu and total < T(0) else total)
 
     return kernel
 
 
-@family("T[] T[] T[] i g", sizes=Sizes)
-def spread(T: Type) -> Any:
+@family("S[] S[] S[] i g", sizes=Sizes)
+def spread(E: Elements) -> Any:
     """dx[n, c]: under every tap of the channel's filters the dout that it met."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(dx, dout, w, count, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -94,16 +97,17 @@ def spread(T: Type) -> Any:
                             if column >= 0 and column % g.stride_w == 0 and column // g.stride_w < g.OW:
                                 pixel = row // g.stride_h * g.OW + column // g.stride_w
                                 for m in range(g.each):
-                                    met = dout[(plane * g.each + m) * g.OH * g.OW + pixel]
-                                    total += met * w[((c * g.each + m) * g.FH + i) * g.FW + j]
-                dx[at] = total
+                                    met = load(dout, (plane * g.each + m) * g.OH * g.OW + pixel)
+                                    total += met * load(w, ((c * g.each + m) * g.FH + i) * g.FW + j)
+                store(dx, at, total)
 
     return kernel
 
 
-@family("d[] T[] T[] g", sizes=Sizes)
-def tap_sums(T: Type) -> Any:
+@family("d[] S[] S[] g", sizes=Sizes)
+def tap_sums(E: Elements) -> Any:
     """For each tap (f, i, j) and split: the sum over pixels of dout * x. Grid: taps, splits."""
+    T, load = E.T, E.load
 
     def kernel(partial, dout, x, g):
         shared = cuda.shared.array(WIDTH, np.float64)
@@ -119,8 +123,8 @@ def tap_sums(T: Type) -> Any:
             pixel = at - n * g.OH * g.OW
             row, column = pixel // g.OW * g.stride_h + down, pixel % g.OW * g.stride_w + along
             if row >= 0 and row < g.H and column >= 0 and column < g.W:
-                source = x[((n * g.C + f // g.each) * g.H + row) * g.W + column]
-                total += source * dout[(n * g.C * g.each + f) * g.OH * g.OW + pixel]
+                source = load(x, ((n * g.C + f // g.each) * g.H + row) * g.W + column)
+                total += source * load(dout, (n * g.C * g.each + f) * g.OH * g.OW + pixel)
         shared[tid] = total
         add_up(shared, tid, 1)
         if tid == 0:

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..._problem import Dropout
 from .._cuda.arrays import entry, flat
-from .._cuda.kernels import EACH, WIDTH, Type, family
+from .._cuda.elements import Elements
+from .._cuda.kernels import EACH, WIDTH, family
 from .._cuda.shim import cuda, require
 
 require()
@@ -25,9 +26,10 @@ def random_bits(seed, i):
     return np.int64((z >> np.uint64(32)) if i % 2 else (z & LOW))
 
 
-@family("T[] ?[] T[] u i i i T")
-def draw(T: Type) -> Any:
+@family("S[] ?[] S[] u i i i T")
+def draw(E: Elements) -> Any:
     """The mask, and x times the scale where it is set. Each entry of the mask stands for `repeat` numbers."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(out, mask, x, seed, count, repeat, threshold, scale):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -38,28 +40,29 @@ def draw(T: Type) -> Any:
                 kept = random_bits(seed, i) >= threshold
                 if i * repeat == at:
                     mask[i] = kept
-                out[at] = x[at] * scale if kept else T(0)
+                store(out, at, load(x, at) * scale if kept else T(0))
 
     return kernel
 
 
-@family("T[] T[] ?[] i i T")
-def apply(T: Type) -> Any:
+@family("S[] S[] ?[] i i T")
+def apply(E: Elements) -> Any:
     """dout times the scale where the mask is set."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(dx, dout, mask, count, repeat, scale):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
         for e in range(EACH):
             at = first + e * WIDTH
             if at < count:
-                dx[at] = dout[at] * scale if mask[at if repeat == 1 else at // repeat] else T(0)
+                store(dx, at, load(dout, at) * scale if mask[at if repeat == 1 else at // repeat] else T(0))
 
     return kernel
 
 
 @entry("out", "mask")
 def forward(out: Any, mask: Any, x: Any, seed: int, p: Dropout) -> None:
-    count, scale = p.size * p.repeat, p.dtype.type(p.scale)
+    count, scale = p.size * p.repeat, p.arithmetic.type(p.scale)
     arrays = flat(out), flat(mask), flat(x)
     draw.each(p.dtype, count, *arrays, np.uint64(seed), count, p.repeat, p.threshold, scale)
 
@@ -67,4 +70,4 @@ def forward(out: Any, mask: Any, x: Any, seed: int, p: Dropout) -> None:
 @entry("dx")
 def backward(dx: Any, dout: Any, mask: Any, p: Dropout) -> None:
     count = p.size * p.repeat
-    apply.each(p.dtype, count, flat(dx), flat(dout), flat(mask), count, p.repeat, p.dtype.type(p.scale))
+    apply.each(p.dtype, count, flat(dx), flat(dout), flat(mask), count, p.repeat, p.arithmetic.type(p.scale))

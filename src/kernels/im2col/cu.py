@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 from ..._problem import Window
 from .._cuda.arrays import entry, flat
-from .._cuda.kernels import EACH, WIDTH, Type, family
+from .._cuda.elements import Elements
+from .._cuda.kernels import EACH, WIDTH, family
 from .._cuda.shim import cuda, require
 
 require()
@@ -32,9 +33,10 @@ def _sizes(p: Window) -> Sizes:
     return Sizes(*(getattr(p, name) for name in Sizes._fields))
 
 
-@family("T[] T[] i g", sizes=Sizes)
-def windows(T: Type) -> Any:
+@family("S[] S[] i g", sizes=Sizes)
+def windows(E: Elements) -> Any:
     """Row (n*OH + i)*OW + j, column (c*FH + u)*FW + v of col: a pixel, or a zero in the padding."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(col, x, count, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -51,14 +53,15 @@ def windows(T: Type) -> Any:
                 y = ij // g.OW * g.stride_h + uv // g.FW * g.dilation_h - g.pad_top
                 x_at = ij % g.OW * g.stride_w + uv % g.FW * g.dilation_w - g.pad_left
                 inside = y >= 0 and y < g.H and x_at >= 0 and x_at < g.W
-                col[at] = x[((n * g.C + c) * g.H + y) * g.W + x_at] if inside else T(0)
+                store(col, at, load(x, ((n * g.C + c) * g.H + y) * g.W + x_at) if inside else T(0))
 
     return kernel
 
 
-@family("T[] T[] i g", sizes=Sizes)
-def pixels(T: Type) -> Any:
+@family("S[] S[] i g", sizes=Sizes)
+def pixels(E: Elements) -> Any:
     """Each pixel: the sum over the taps under which a window holds it."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(images, col, count, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -78,8 +81,8 @@ def pixels(T: Type) -> Any:
                             j = x_at - v * g.dilation_w
                             if j >= 0 and j % g.stride_w == 0 and j // g.stride_w < g.OW:
                                 row = (n * g.OH + i // g.stride_h) * g.OW + j // g.stride_w
-                                total += col[((row * g.C + c) * g.FH + up) * g.FW + v]
-                images[at] = total
+                                total += load(col, ((row * g.C + c) * g.FH + up) * g.FW + v)
+                store(images, at, total)
 
     return kernel
 

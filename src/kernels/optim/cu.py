@@ -9,9 +9,12 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
+
 from ..._problem import Update
 from .._cuda.arrays import entry, size, table
-from .._cuda.kernels import EACH, WIDTH, Family, Type
+from .._cuda.elements import Type
+from .._cuda.kernels import EACH, WIDTH, Family
 from .._cuda.pointers import access, addresses
 from .._cuda.shim import cuda, require
 
@@ -23,7 +26,8 @@ MINE = WIDTH * EACH  # numbers that one block updates
 def _step(name: str, states: int, formula: Callable[[Type], Any]) -> Callable[..., None]:
     """A launch (params, grads, state lists..., rates) whose kernel does formula(p, g, s, t, rates...) -> p, s, t."""
 
-    def make(T):
+    def make(E):
+        T = E.T
         step = cuda.jit(device=True)(formula(T))
         read, write = access(T)
 
@@ -60,7 +64,7 @@ def _step(name: str, states: int, formula: Callable[[Type], Any]) -> Callable[..
 
         return kernel
 
-    kernels = Family(f"optim.{name}", make, "i[] i T T T T T")
+    kernels = Family(f"optim.{name}", make, "i[] i T T T T T", stored=(np.float32, np.float64))
 
     def launch(lists: list[list[Any]], hyper: dict[str, float], p: Update, *rates: float) -> None:
         lists = [[a for a in arrays if size(a)] for arrays in lists]

@@ -11,7 +11,8 @@ import numpy as np
 from ..._problem import AdaptivePool2d, Pool2d
 from .._cuda import sums
 from .._cuda.arrays import entry, flat
-from .._cuda.kernels import EACH, WIDTH, Family, Type, family
+from .._cuda.elements import Elements
+from .._cuda.kernels import EACH, WIDTH, Family, family
 from .._cuda.shim import cuda, require
 
 require()
@@ -51,8 +52,10 @@ def _sizes(p: Pool2d) -> Sizes:
     return Sizes(*(int(getattr(p, name)) for name in Sizes._fields))
 
 
-def _each(value: Any) -> Any:
+def _each(E: Elements, value: Any) -> Any:
     """The body of a kernel (out, x, count, height, width, g): out[i] = value(x, plane, row, column, g)."""
+
+    store = E.store
 
     def kernel(out, x, count, height, width, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -61,7 +64,7 @@ def _each(value: Any) -> Any:
             if at < count:
                 plane = at // (height * width)
                 row = (at - plane * height * width) // width
-                out[at] = value(x, plane, row, at % width, g)
+                store(out, at, value(x, plane, row, at % width, g))
 
     return kernel
 
@@ -71,9 +74,10 @@ def _run(kernels: Family, p: Any, out: Any, x: Any, height: int, width: int, g: 
     kernels.each(p.dtype, count, flat(out), flat(x), count, height, width, g)
 
 
-@family("T[] i[] T[] i g", sizes=Sizes)
-def maxima(T: Type) -> Any:
+@family("S[] i[] S[] i g", sizes=Sizes)
+def maxima(E: Elements) -> Any:
     """The first maximum of each window, and its place; a NaN wins."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(out, indices, x, count, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -90,18 +94,19 @@ def maxima(T: Type) -> Any:
                         for j in range(g.FW):
                             column = left + j * g.dilation_w
                             if column >= 0 and column < g.W:
-                                value = x[(plane * g.H + row) * g.W + column]
+                                value = load(x, (plane * g.H + row) * g.W + column)
                                 if value > best or value != value or place < 0:
                                     best, place = value, row * g.W + column
-                out[at] = best
+                store(out, at, best)
                 indices[at] = place
 
     return kernel
 
 
-@family("T[] T[] i[] i g", sizes=Sizes)
-def from_maxima(T: Type) -> Any:
+@family("S[] S[] i[] i g", sizes=Sizes)
+def from_maxima(E: Elements) -> Any:
     """Each pixel: the sum of dout over the windows whose index names it."""
+    T, load, store = E.T, E.load, E.store
 
     def kernel(dx, dout, indices, count, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
@@ -120,8 +125,8 @@ def from_maxima(T: Type) -> Any:
                             if column >= 0 and column % g.stride_w == 0 and column // g.stride_w < g.OW:
                                 window = (plane * g.OH + row // g.stride_h) * g.OW + column // g.stride_w
                                 if indices[window] == pixel:
-                                    total += dout[window]
-                dx[at] = total
+                                    total += load(dout, window)
+                store(dx, at, total)
 
     return kernel
 
@@ -137,9 +142,10 @@ def divisor_at(i, j, g):
     return (min(top + g.FH, g.H) - max(top, 0)) * (min(left + g.FW, g.W) - max(left, 0))
 
 
-@family("T[] T[] i i i g", sizes=Sizes)
-def means(T: Type) -> Any:
+@family("S[] S[] i i i g", sizes=Sizes)
+def means(E: Elements) -> Any:
     """The mean of each window."""
+    T, load = E.T, E.load
 
     @cuda.jit(device=True)
     def value(x, plane, i, j, g):
@@ -147,15 +153,16 @@ def means(T: Type) -> Any:
         total = T(0)
         for row in range(max(top, 0), min(top + g.FH, g.H)):
             for column in range(max(left, 0), min(left + g.FW, g.W)):
-                total += x[(plane * g.H + row) * g.W + column]
+                total += load(x, (plane * g.H + row) * g.W + column)
         return total / T(divisor_at(i, j, g))
 
-    return _each(value)
+    return _each(E, value)
 
 
-@family("T[] T[] i i i g", sizes=Sizes)
-def from_means(T: Type) -> Any:
+@family("S[] S[] i i i g", sizes=Sizes)
+def from_means(E: Elements) -> Any:
     """Each pixel: the sum over the windows that hold it of dout / divisor."""
+    T, load = E.T, E.load
 
     @cuda.jit(device=True)
     def value(dout, plane, y, x, g):
@@ -163,15 +170,16 @@ def from_means(T: Type) -> Any:
         total = T(0)
         for i in range(max(y - g.FH + g.stride_h, 0) // g.stride_h, min(y // g.stride_h + 1, g.OH)):
             for j in range(max(x - g.FW + g.stride_w, 0) // g.stride_w, min(x // g.stride_w + 1, g.OW)):
-                total += dout[(plane * g.OH + i) * g.OW + j] / T(divisor_at(i, j, g))
+                total += load(dout, (plane * g.OH + i) * g.OW + j) / T(divisor_at(i, j, g))
         return total
 
-    return _each(value)
+    return _each(E, value)
 
 
-@family("T[] T[] i i i g", sizes=Grid)
-def bin_means(T: Type) -> Any:
+@family("S[] S[] i i i g", sizes=Grid)
+def bin_means(E: Elements) -> Any:
     """The mean of each bin."""
+    T, load = E.T, E.load
 
     @cuda.jit(device=True)
     def value(x, plane, i, j, g):
@@ -180,15 +188,16 @@ def bin_means(T: Type) -> Any:
         total = T(0)
         for row in range(top, bottom):
             for column in range(left, right):
-                total += x[(plane * g.H + row) * g.W + column]
+                total += load(x, (plane * g.H + row) * g.W + column)
         return total / T((bottom - top) * (right - left))
 
-    return _each(value)
+    return _each(E, value)
 
 
-@family("T[] T[] i i i g", sizes=Grid)
-def from_bin_means(T: Type) -> Any:
+@family("S[] S[] i i i g", sizes=Grid)
+def from_bin_means(E: Elements) -> Any:
     """Each pixel: the sum over the bins that hold it of dout / size of the bin."""
+    T, load = E.T, E.load
 
     @cuda.jit(device=True)
     def value(dout, plane, y, x, g):
@@ -197,14 +206,15 @@ def from_bin_means(T: Type) -> Any:
             height = -(-(i + 1) * g.H // g.OH) - i * g.H // g.OH
             for j in range(x * g.OW // g.W, -(-(x + 1) * g.OW // g.W)):
                 width = -(-(j + 1) * g.W // g.OW) - j * g.W // g.OW
-                total += dout[(plane * g.OH + i) * g.OW + j] / T(height * width)
+                total += load(dout, (plane * g.OH + i) * g.OW + j) / T(height * width)
         return total
 
-    return _each(value)
+    return _each(E, value)
 
 
-def _walk_weights(T: Type) -> Any:
+def _walk_weights(E: Elements) -> Any:
     """Device functions that walk over a window's weights max(x, 0), or ones where all are zero (`even`)."""
+    T, load = E.T, E.load
 
     @cuda.jit(device=True)
     def weight(value, even):
@@ -216,7 +226,7 @@ def _walk_weights(T: Type) -> Any:
         total, moment = T(0), T(0)
         for i in range(max(-top, 0), min(g.FH, g.H - top)):
             for j in range(max(-left, 0), min(g.FW, g.W - left)):
-                value = x[(plane * g.H + top + i) * g.W + left + j]
+                value = load(x, (plane * g.H + top + i) * g.W + left + j)
                 total += weight(value, even)
                 moment += weight(value, even) * value
         return total, moment
@@ -224,10 +234,11 @@ def _walk_weights(T: Type) -> Any:
     return weight, totals
 
 
-@family("T[] i[] T[] T[] i g", sizes=Sizes)
-def draws(T: Type) -> Any:
+@family("S[] i[] S[] T[] i g", sizes=Sizes)
+def draws(E: Elements) -> Any:
     """The first element of each window at which the running sum of weights exceeds u times their total."""
-    weight, totals = _walk_weights(T)
+    T, load, store = E.T, E.load, E.store
+    weight, totals = _walk_weights(E)
 
     def kernel(out, indices, x, uniform, count, g):
         at = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
@@ -243,7 +254,7 @@ def draws(T: Type) -> Any:
             for i in range(max(-top, 0), min(g.FH, g.H - top)):
                 for j in range(max(-left, 0), min(g.FW, g.W - left)):
                     pixel = (top + i) * g.W + left + j
-                    mine = weight(x[plane * g.H * g.W + pixel], even)
+                    mine = weight(load(x, plane * g.H * g.W + pixel), even)
                     running += mine
                     if drawn < 0 and mine != T(0) and not (running <= limit):
                         drawn = pixel
@@ -252,15 +263,16 @@ def draws(T: Type) -> Any:
             # Rounding may leave the limit at the total itself: then the last element with a weight.
             chosen = drawn if drawn >= 0 else last
             indices[at] = chosen
-            out[at] = x[plane * g.H * g.W + chosen]
+            store(out, at, load(x, plane * g.H * g.W + chosen))
 
     return kernel
 
 
-@family("T[] T[] i i i g", sizes=Sizes)
-def expectations(T: Type) -> Any:
+@family("S[] S[] i i i g", sizes=Sizes)
+def expectations(E: Elements) -> Any:
     """The mean of each window weighted by max(x, 0)."""
-    _, totals = _walk_weights(T)
+    T = E.T
+    _, totals = _walk_weights(E)
 
     @cuda.jit(device=True)
     def value(x, plane, i, j, g):
@@ -270,7 +282,7 @@ def expectations(T: Type) -> Any:
             total, moment = totals(x, plane, top, left, True, g)
         return moment / total
 
-    return _each(value)
+    return _each(E, value)
 
 
 @entry("out", "indices")

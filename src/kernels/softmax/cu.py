@@ -11,7 +11,8 @@ import numpy as np
 
 from ..._problem import CrossEntropy, Softmax
 from .._cuda.arrays import empty, entry, flat, nothing, scratch
-from .._cuda.kernels import WIDTH, Family, Type, family
+from .._cuda.elements import Elements, Type
+from .._cuda.kernels import WIDTH, Family, family
 from .._cuda.shim import cuda, require
 from .._cuda.sums import add_up
 
@@ -33,7 +34,7 @@ def _variants(T: Type) -> list[tuple[int]]:
     return [(1,), (WIDTH,)]
 
 
-def _reducer(T: Type, lanes: int) -> tuple[Any, Any]:
+def _reducer(E: Elements, lanes: int) -> tuple[Any, Any]:
     """Device functions: the maximum and the sum over the threads of one line; all threads of the block must call."""
 
     @cuda.jit(device=True)
@@ -72,10 +73,11 @@ def place(g, tid, lanes):
     return line, (line // g.inner) * g.n * g.inner + line % g.inner
 
 
-def _forward(T: Type, lanes: int, result: Any) -> Any:
+def _forward(E: Elements, lanes: int, result: Any) -> Any:
     """The body of a kernel (out, x, labels, targets, losses, offset, g): out = result(x - max, sum of exp(x - max) and
     its logarithm), and each line's loss, the logarithm taken of out + offset where that is not 0."""
-    maximum, total = _reducer(T, lanes)
+    T, load, store = E.T, E.load, E.store
+    maximum, total = _reducer(E, lanes)
 
     def kernel(out, x, labels, targets, losses, offset, g):
         shared = cuda.shared.array(WIDTH, T)
@@ -85,20 +87,20 @@ def _forward(T: Type, lanes: int, result: Any) -> Any:
         first = tid if lanes > 1 else 0
         top = T(-np.inf)
         for j in range(first, n, lanes):
-            top = max(top, x[at + j * g.inner])
+            top = max(top, load(x, at + j * g.inner))
         top = maximum(shared, top, tid)
         below = T(0)
         for j in range(first, n, lanes):
-            below += T(math.exp(x[at + j * g.inner] - top))
+            below += T(math.exp(load(x, at + j * g.inner) - top))
         below = total(shared, below, tid)
         log_below = T(math.log(below)) if n > 0 else T(0)
         loss = T(0)
         for j in range(first, n, lanes):
-            shifted = x[at + j * g.inner] - top
+            shifted = load(x, at + j * g.inner) - top
             y = result(shifted, below, log_below)
-            out[at + j * g.inner] = y
+            store(out, at + j * g.inner, y)
             if g.targets > 0:
-                wanted = (T(1) if labels[line] == j else T(0)) if g.targets == 1 else targets[at + j]
+                wanted = (T(1) if labels[line] == j else T(0)) if g.targets == 1 else load(targets, at + j)
                 if wanted != T(0):
                     loss -= wanted * (shifted - log_below if offset == T(0) else T(math.log(y + offset)))
         if g.targets > 0:
@@ -109,24 +111,26 @@ def _forward(T: Type, lanes: int, result: Any) -> Any:
     return kernel
 
 
-FORWARD = "T[] T[] i[] T[] T[] T g"
+FORWARD = "S[] S[] i[] S[] T[] T g"
 
 
 @family(FORWARD, _variants, Lines)
-def normalise(T: Type, lanes: int) -> Any:
+def normalise(E: Elements, lanes: int) -> Any:
     """exp(x - max) / sum."""
-    return _forward(T, lanes, cuda.jit(device=True)(lambda shifted, below, log_below: T(math.exp(shifted)) / below))
+    T = E.T
+    return _forward(E, lanes, cuda.jit(device=True)(lambda shifted, below, log_below: T(math.exp(shifted)) / below))
 
 
 @family(FORWARD, _variants, Lines)
-def log_normalise(T: Type, lanes: int) -> Any:
+def log_normalise(E: Elements, lanes: int) -> Any:
     """x - max - log(sum)."""
-    return _forward(T, lanes, cuda.jit(device=True)(lambda shifted, below, log_below: shifted - log_below))
+    return _forward(E, lanes, cuda.jit(device=True)(lambda shifted, below, log_below: shifted - log_below))
 
 
-def _backward(T: Type, lanes: int, term: Any, result: Any) -> Any:
+def _backward(E: Elements, lanes: int, term: Any, result: Any) -> Any:
     """The body of a kernel (dx, dout, y, g): dx = result(dout, y, sum of term(dout, y))."""
-    _, total = _reducer(T, lanes)
+    T, load, store = E.T, E.load, E.store
+    _, total = _reducer(E, lanes)
 
     def kernel(dx, dout, y, g):
         shared = cuda.shared.array(WIDTH, T)
@@ -136,33 +140,35 @@ def _backward(T: Type, lanes: int, term: Any, result: Any) -> Any:
         first = tid if lanes > 1 else 0
         weight = T(0)
         for j in range(first, n, lanes):
-            weight += term(dout[at + j * g.inner], y[at + j * g.inner])
+            weight += term(load(dout, at + j * g.inner), load(y, at + j * g.inner))
         weight = total(shared, weight, tid)
         for j in range(first, n, lanes):
-            dx[at + j * g.inner] = result(dout[at + j * g.inner], y[at + j * g.inner], weight)
+            store(dx, at + j * g.inner, result(load(dout, at + j * g.inner), load(y, at + j * g.inner), weight))
 
     return kernel
 
 
-@family("T[] T[] T[] g", _variants, Lines)
-def gradient(T: Type, lanes: int) -> Any:
+@family("S[] S[] S[] g", _variants, Lines)
+def gradient(E: Elements, lanes: int) -> Any:
     """y * (dout - sum of dout*y)."""
     term = cuda.jit(device=True)(lambda dout, y: dout * y)
-    return _backward(T, lanes, term, cuda.jit(device=True)(lambda dout, y, weight: y * (dout - weight)))
+    return _backward(E, lanes, term, cuda.jit(device=True)(lambda dout, y, weight: y * (dout - weight)))
 
 
-@family("T[] T[] T[] g", _variants, Lines)
-def log_gradient(T: Type, lanes: int) -> Any:
+@family("S[] S[] S[] g", _variants, Lines)
+def log_gradient(E: Elements, lanes: int) -> Any:
     """dout - exp(y) * sum of dout."""
+    T = E.T
     term = cuda.jit(device=True)(lambda dout, y: dout)
     result = cuda.jit(device=True)(lambda dout, y, weight: dout - T(math.exp(y)) * weight)
-    return _backward(T, lanes, term, result)
+    return _backward(E, lanes, term, result)
 
 
-@family("T[] T[] i[] T[] T g", _variants, Lines)
-def loss_gradient(T: Type, lanes: int) -> Any:
+@family("S[] S[] i[] S[] T g", _variants, Lines)
+def loss_gradient(E: Elements, lanes: int) -> Any:
     """(y * sum of t - t) * scale, t the label's indicator or the targets."""
-    _, total = _reducer(T, lanes)
+    T, load, store = E.T, E.load, E.store
+    _, total = _reducer(E, lanes)
 
     def kernel(dx, y, labels, targets, scale, g):
         shared = cuda.shared.array(WIDTH, T)
@@ -173,19 +179,19 @@ def loss_gradient(T: Type, lanes: int) -> Any:
         weight = T(0)
         if g.targets == 2:
             for j in range(first, n, lanes):
-                weight += targets[at + j]
+                weight += load(targets, at + j)
             weight = total(shared, weight, tid)
         for j in range(first, n, lanes):
             if g.targets == 2:
-                dx[at + j] = (y[at + j] * weight - targets[at + j]) * scale
+                store(dx, at + j, (load(y, at + j) * weight - load(targets, at + j)) * scale)
             else:
-                dx[at + j] = (y[at + j] - (T(1) if labels[line] == j else T(0))) * scale
+                store(dx, at + j, (load(y, at + j) - (T(1) if labels[line] == j else T(0))) * scale)
 
     return kernel
 
 
 @family("d[] T[] i d")
-def mean_loss(T: Type) -> Any:
+def mean_loss(E: Elements) -> Any:
     """out[0] = scale * sum of the losses, by one block in a fixed order."""
 
     def kernel(out, losses, count, scale):
@@ -213,8 +219,8 @@ def _lines(p: Softmax) -> Lines:
 
 
 def _normalise(kernels: Family, out: Any, x: Any, p: Softmax) -> None:
-    none = nothing(p.dtype)
-    _launch(kernels, p.dtype, _lines(p), flat(out), flat(x), nothing(np.int64), none, none, p.dtype.type(0))
+    none, T = nothing(p.dtype), p.arithmetic.type
+    _launch(kernels, p.dtype, _lines(p), flat(out), flat(x), nothing(np.int64), none, nothing(T), T(0))
 
 
 @entry("out")
@@ -251,13 +257,15 @@ def cross_entropy_forward(out: Any, x: Any, t: Any, p: CrossEntropy) -> Any:
     """The loss stays on the device until it is asked for: `float(loss)`."""
     if p.N == 0:
         return float("nan")
-    losses, loss = scratch(p.N, p.dtype), empty((), np.float64)
-    _launch(normalise, p.dtype, _classes(p), flat(out), flat(x), *_targets(t, p), flat(losses), p.dtype.type(p.offset))
+    losses, loss = scratch(p.N, p.arithmetic), empty((), np.float64)
+    _launch(
+        normalise, p.dtype, _classes(p), flat(out), flat(x), *_targets(t, p), flat(losses), p.arithmetic.type(p.offset)
+    )
     mean_loss.launch(p.dtype, 1, WIDTH, flat(loss), flat(losses), p.N, 1 / p.N)
     return loss
 
 
 @entry("dx")
 def cross_entropy_backward(dx: Any, y: Any, t: Any, p: CrossEntropy) -> None:
-    scale = p.dtype.type(1 / max(p.N, 1))
+    scale = p.arithmetic.type(1 / max(p.N, 1))
     _launch(loss_gradient, p.dtype, _classes(p), flat(dx), flat(y), *_targets(t, p), scale)

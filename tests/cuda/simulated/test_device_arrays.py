@@ -96,13 +96,6 @@ def test_updates_in_place():
             np.testing.assert_allclose(fc.to_host(b), a, rtol=1e-5)
 
 
-def test_half_precision_is_computed_in_float32():
-    x, w = X.astype(np.float16), W.astype(np.float16)
-    y = fc.conv2d(fc.to_device(x), fc.to_device(w), padding=1)
-    assert y.dtype == np.float16
-    np.testing.assert_array_equal(fc.to_host(y), fc.conv2d(x, w, padding=1))
-
-
 def test_arrays_on_two_devices_are_an_error():
     for call in (
         lambda: fc.conv2d(fc.to_device(X), W),
