@@ -47,37 +47,44 @@ class Tile:
 
 
 SQUARE = Tile(128, 128, 8, 8, 8, 4)
+WIDE = Tile(64, 128, 8, 8, 8, 4)
 MIDDLE = Tile(64, 64, 16, 4, 4, 4)
 FLAT = Tile(32, 128, 8, 4, 8, 4)
+SMALL = Tile(32, 32, 32, 4, 4, 4)  # blocks of two warps with many reads under way, for what would leave others idle
 TINY = Tile(8, 8, 4, 2, 2, 2)  # for the simulator: 16 threads
 
 
-def tiles(T: Type) -> list[tuple[Tile]]:
-    """The tiles used for elements of type T, as variants of a family: float64 has no registers for SQUARE."""
-    return [(tile,) for tile in (SQUARE, MIDDLE, FLAT) if T is not np.float64 or tile is not SQUARE]
+def tiles(S: Type) -> list[tuple[Tile]]:
+    """The tiles for elements of type S, as variants of a family: float64 has no registers for sums of 8 x 8."""
+    return [(tile,) for tile in (SQUARE, WIDE, MIDDLE, FLAT, SMALL) if S is not np.float64 or tile.TM < 8]
 
 
 BLOCKS = 264
 """Blocks that fill a large card twice over (H100: 132 multiprocessors). Fixed: sums are split alike everywhere."""
 
 
-def tile_for(dtype: Any, M: int, columns: int) -> Tile:
-    """The largest tile that is not mostly empty and leaves enough blocks."""
+def tile_for(dtype: Any, M: int, columns: int, depth: int = 0) -> Tile:
+    """The largest tile that is not mostly empty and leaves enough blocks, between which sums of `depth` terms may be
+    split."""
     if simulated:
         return TINY
-    if M <= FLAT.BM:
-        return FLAT
-    large = np.dtype(dtype) != np.float64 and M > MIDDLE.BM and 2 * SQUARE.blocks(M, columns) >= BLOCKS
-    return SQUARE if large else MIDDLE
+    splits = max(1, depth // 1024)
+    for (tile,) in tiles(np.dtype(dtype).type):
+        half_empty = 2 * M <= tile.BM or 2 * columns <= tile.BN or (tile is FLAT and M > tile.BM)
+        if not half_empty and tile.blocks(M, columns) * splits >= BLOCKS // 2:
+            return tile
+    return SMALL
 
 
-def splits_for(blocks: int, length: int, least: int) -> int:
-    """Into how many parts, of at least `least` terms each, to split sums of `length` terms made by `blocks` blocks."""
-    return max(1, min(BLOCKS // max(blocks, 1), length // least))
+def splits_for(tile: Tile, blocks: int, length: int, least: int) -> int:
+    """Into how many parts, of at least `least` terms each, to split sums of `length` terms made by `blocks` blocks: as
+    many as give a large card its threads."""
+    return max(1, min(BLOCKS * 256 // (tile.threads * max(blocks, 1)), length // least))
 
 
 class Operands(NamedTuple):
-    """Device functions that say what A, B and out are. `g` is the kernel's tuple of sizes, `z` blockIdx.z.
+    """Device functions that say what A, B and out are. `g` is the kernel's tuple of sizes, `z` blockIdx.z;
+    blockIdx.y is theirs to use.
 
     part(g, tables, z) -> tuple: what the block has to know about its share of the grid
     span(g, tables, part) -> M, columns, first, end: the product's sizes, and the piece of the sum that the block makes
@@ -102,7 +109,7 @@ class Operands(NamedTuple):
 
 
 def product(E: Elements, tile: Tile, a_along: bool, b_along: bool, operands: Operands) -> Any:
-    """The body of a kernel (out, parts, a, b, bias, tables, g); grid: tiles of the product, 1, z.
+    """The body of a kernel (out, parts, a, b, bias, tables, g); grid: tiles of the product, y, z.
 
     a_along, b_along: neighbouring threads read A, B along the sum, because their numbers are neighbours there.
     """
@@ -113,6 +120,7 @@ def product(E: Elements, tile: Tile, a_along: bool, b_along: bool, operands: Ope
     ROW_A, ROW_B = BM + PAD, BN + PAD
     GROUP_A, GROUP_B = BM // TM * V, BN // TN * V  # distance of a thread's groups of V
     SIZE_A, SIZE_B = 2 * BK * ROW_A, 2 * BK * ROW_B
+    TERMS = max(2, min(4, 128 // (TM * TN)))  # written out in the loop over a tile's terms: fewer tests for its end
     u = np.uint64
     part_of, span, column_of, rows_of, term_of, read_b, target_of, write = operands
 
@@ -183,17 +191,17 @@ def product(E: Elements, tile: Tile, a_along: bool, b_along: bool, operands: Ope
                 fetch(mine_a, mine_b, a, b, tables, g, part, column, corner, jump, rows, j0, k, end, tid)
             at_a = half * BK * ROW_A + ty * V
             at_b = half * BK * ROW_B + tx * V
-            last = at_a + BK * ROW_A
-            while at_a < last:
-                for i in range(TM):
-                    left[i] = shared_a[u(at_a + i // V * GROUP_A + i % V)]
-                for j in range(TN):
-                    upper[j] = shared_b[u(at_b + j // V * GROUP_B + j % V)]
-                for i in range(TM):
+            for _ in range(BK // TERMS):
+                for term in range(TERMS):
+                    for i in range(TM):
+                        left[i] = shared_a[u(at_a + term * ROW_A + i // V * GROUP_A + i % V)]
                     for j in range(TN):
-                        sums[i, j] += left[i] * upper[j]
-                at_a += ROW_A
-                at_b += ROW_B
+                        upper[j] = shared_b[u(at_b + term * ROW_B + j // V * GROUP_B + j % V)]
+                    for i in range(TM):
+                        for j in range(TN):
+                            sums[i, j] += left[i] * upper[j]
+                at_a += TERMS * ROW_A
+                at_b += TERMS * ROW_B
             half = 1 - half
             if k < end:
                 stash(shared_a, shared_b, mine_a, mine_b, half, tid)

@@ -12,7 +12,7 @@ import numpy as np
 from ..._problem import arithmetic
 from .arrays import flat, nothing, scratch
 from .elements import Elements
-from .kernels import EACH, WIDTH, family
+from .kernels import WIDTH, family
 from .products import BLOCKS
 from .shim import cuda
 
@@ -29,26 +29,61 @@ def add_up(shared, tid, wide):
         half //= 2
 
 
-@family("S[] T[] S[] i i i i ?")
+class Parts(NamedTuple):
+    """count numbers, each the sum of `splits` parts `inner` apart; a number's bias is bias[i // plane % biases].
+
+    `wide` numbers side by side are a block's, whose other threads share the splits.
+    """
+
+    count: int
+    inner: int
+    splits: int
+    biases: int
+    plane: int
+    relu: int
+    wide: int
+
+
+@family("S[] T[] S[] g", sizes=Parts)
 def parts(E: Elements) -> Any:
-    """out[i] = sum over s of partial[i // inner, s, i % inner], plus bias[i % biases], then ReLU."""
+    """out[i] = sum over s of partial[i // inner, s, i % inner], plus its bias, then ReLU."""
     T, load, store = E.T, E.load, E.store
 
-    def kernel(out, partial, bias, count, inner, splits, biases, relu):
-        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
-        for e in range(EACH):
-            i = first + e * WIDTH
-            if i < count:
-                outer = i // inner
-                at = outer * splits * inner + i - outer * inner
-                total = T(0)
-                for s in range(splits):
-                    total += partial[at + s * inner]
-                if biases > 0:
-                    total += load(bias, i % biases)
-                store(out, i, T(0) if relu and total < T(0) else total)
+    def kernel(out, partial, bias, g):
+        shared = cuda.shared.array(WIDTH, np.float64)
+        tid = cuda.threadIdx.x
+        i = cuda.blockIdx.x * g.wide + tid % g.wide
+        total = T(0)
+        if i < g.count:
+            outer = i // g.inner
+            at = outer * g.splits * g.inner + i - outer * g.inner
+            for s in range(tid // g.wide, g.splits, WIDTH // g.wide):
+                total += partial[at + s * g.inner]
+        shared[tid] = total
+        add_up(shared, tid, g.wide)
+        if tid < g.wide and i < g.count:
+            total = T(shared[tid])
+            if g.biases > 0:
+                total += load(bias, i // g.plane % g.biases)
+            store(out, i, T(0) if g.relu and total < T(0) else total)
 
     return kernel
+
+
+def join(
+    out: Any, partial: Any, splits: int, inner: int, bias: Any = None, channels: Any = (0, 1), relu: int = 0
+) -> None:  # fmt: skip
+    """Add up the parts of a split product: (count // inner, splits, inner) of them, for `count` numbers of out.
+
+    channels: how many there are, and how many numbers lie together in one; each has its bias.
+    """
+    # One thread after the other would wait for all parts of its number; up to 32 share them, and add theirs up.
+    lanes = 1
+    while lanes < min(splits // 4, WIDTH // 8):
+        lanes *= 2
+    g = Parts(out.size, inner, splits, *channels, int(relu), WIDTH // lanes)
+    vector = nothing(out.dtype) if bias is None else flat(bias)
+    parts.launch(out.dtype, -(-out.size // g.wide), WIDTH, flat(out), flat(partial), vector, g)
 
 
 class Channels(NamedTuple):

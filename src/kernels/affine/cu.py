@@ -93,9 +93,9 @@ def matrices(E: Elements, tile: Tile, a_along: bool, b_along: bool) -> Any:
 def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int, int, int], a_steps, b_steps, relu):
     """out (M, columns) = A . B (+ bias, ReLU) with sizes (M, K, columns) and strides (row, column)."""
     M, K, columns = sizes
-    tile = tile_for(dtype, M, columns)
+    tile = tile_for(dtype, M, columns, K)
     blocks = tile.blocks(M, columns)
-    splits = splits_for(blocks, K, 4 * tile.BK)
+    splits = splits_for(tile, blocks, K, 64)
     whole = splits == 1
     g = Matrices(
         M, K, columns, *a_steps, *b_steps, splits=splits, length=-(-K // splits),
@@ -118,8 +118,7 @@ def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int,
         options=options,
     )
     if not whole:
-        count, biases = M * columns, 0 if bias is None else columns
-        sums.parts.each(dtype, count, flat(out), parts, vector, count, count, splits, biases, relu)
+        sums.join(out, parts, splits, M * columns, bias, (0 if bias is None else columns, 1), relu)
 
 
 def _weights(p: Affine) -> tuple[int, int]:

@@ -23,7 +23,6 @@ from .._cuda.shim import cuda, require
 from .plan import (
     BITS,
     CLASS,
-    COLUMN_COUNT,
     COLUMNS,
     COUNT,
     FIRST_COLUMN,
@@ -31,7 +30,6 @@ from .plan import (
     HEIGHT,
     MOST,
     PLACES,
-    ROW_COUNT,
     ROWS,
     TAPS,
     WIDTH,
@@ -46,10 +44,11 @@ u = np.uint64
 
 
 class Gather(NamedTuple):
-    """Sizes of a product whose columns are pixels of planes (SH, SW) read under taps.
+    """Sizes of a product whose columns are pixels of planes, SW wide, read under taps.
 
     A pixel (y, x) of a class reads around (y*step_h, x*step_w) and is written to (row + y*every_h, column + x*every_w)
-    of a plane that is `out_width` wide.
+    of a plane that is `out_width` wide. Sums over up to `taps` taps are split into pieces of `length`, the parts of
+    an output of `size` numbers laid one after the other.
     """
 
     N: int
@@ -59,7 +58,6 @@ class Gather(NamedTuple):
     a_group: int
     b_image: int
     b_group: int
-    SH: int
     SW: int
     step_h: int
     step_w: int
@@ -71,6 +69,11 @@ class Gather(NamedTuple):
     every_w: int
     bias: int
     relu: int
+    taps: int
+    size: int
+    classes: int = 1
+    splits: int = 1
+    length: int = 0
 
 
 class Filters(NamedTuple):
@@ -87,21 +90,9 @@ class Filters(NamedTuple):
     a_group: int
     b_image: int
     b_group: int
-    SH: int
     SW: int
     step_h: int
     step_w: int
-
-
-@cuda.jit(device=True)
-def shifts_inside(tables, at, count, start, extent):
-    """Bit i is set where start + tables[at + i] lies inside of the extent."""
-    bits = 0
-    for i in range(count):
-        place = start + tables[u(at + i)]
-        if place >= 0 and place < extent:
-            bits |= 1 << i
-    return bits
 
 
 @cuda.jit(device=True)
@@ -112,18 +103,19 @@ def tap_inside(tap, rows, columns):
 
 @family("S[] T[] S[] S[] S[] i[] g", tiles, Gather)
 def gather(E: Elements, tile: Tile) -> Any:
-    """Forward and backward-data; grid z: group + groups * class."""
+    """Forward and backward-data; grid y: group, z: class + classes * split."""
     T, load, store = E.T, E.load, E.store
 
     @cuda.jit(device=True)
     def part(g, tables, z):
-        group, at = z % g.groups, z // g.groups * CLASS
-        return group, at, tables[at + TAPS], tables[at + PLACES]
+        return z % g.classes * CLASS, z // g.classes
 
     @cuda.jit(device=True)
     def span(g, tables, part):
-        at = part[1]
-        return g.M, g.N * tables[at + HEIGHT] * tables[at + WIDTH], 0, tables[at + COUNT]
+        at = part[0]
+        taps = tables[at + COUNT]
+        first = min(part[1] * g.length, taps)
+        return g.M, g.N * tables[at + HEIGHT] * tables[at + WIDTH], first, min(first + g.length, taps)
 
     @cuda.jit(device=True)
     def pixel(tables, at, j):
@@ -136,20 +128,20 @@ def gather(E: Elements, tile: Tile) -> Any:
 
     @cuda.jit(device=True)
     def column(g, tables, part, j):
-        at = part[1]
+        at = part[0]
         n, y, x = pixel(tables, at, j)
-        y, x = y * g.step_h, x * g.step_w
-        rows = shifts_inside(tables, tables[at + ROWS], tables[at + ROW_COUNT], y, g.SH) if n < g.N else 0
-        columns = shifts_inside(tables, tables[at + COLUMNS], tables[at + COLUMN_COUNT], x, g.SW)
-        return rows, columns, n * g.b_image + part[0] * g.b_group + y * g.SW + x, part[2]
+        rows = tables[u(tables[at + ROWS] + y)] if n < g.N else 0
+        columns = tables[u(tables[at + COLUMNS] + x)]
+        place = n * g.b_image + cuda.blockIdx.y * g.b_group + y * g.step_h * g.SW + x * g.step_w
+        return rows, columns, place, tables[at + TAPS]
 
     @cuda.jit(device=True)
     def rows(g, tables, part):
-        return part[0] * g.a_group, g.a_row
+        return cuda.blockIdx.y * g.a_group, g.a_row
 
     @cuda.jit(device=True)
     def term(g, tables, part, r):
-        return (tables[u(part[3] + r)],)
+        return (tables[u(tables[part[0] + PLACES] + r)],)
 
     @cuda.jit(device=True)
     def read_b(b, tables, g, column, term, r, j):
@@ -158,13 +150,16 @@ def gather(E: Elements, tile: Tile) -> Any:
 
     @cuda.jit(device=True)
     def target(g, tables, part, j):
-        group, at = part[0], part[1]
+        group, at = cuda.blockIdx.y, part[0]
         n, y, x = pixel(tables, at, j)
         place = (tables[at + FIRST_ROW] + y * g.every_h) * g.out_width + tables[at + FIRST_COLUMN] + x * g.every_w
-        return n * g.out_image + group * g.out_group + place, group * g.M
+        return n * g.out_image + group * g.out_group + place, group * g.M, part[1] * g.size
 
     @cuda.jit(device=True)
     def write(out, parts, bias, g, target, m, j, value):
+        if g.splits > 1:
+            parts[u(target[2] + target[0] + m * g.out_plane)] = value
+            return
         if g.bias:
             value += load(bias, target[1] + m)
         if g.relu and value < T(0):
@@ -176,37 +171,35 @@ def gather(E: Elements, tile: Tile) -> Any:
 
 @family("S[] T[] S[] S[] S[] i[] g", tiles, Filters)
 def filters(E: Elements, tile: Tile) -> Any:
-    """Backward-weights; grid z: split + splits * group. tables: the forward's."""
+    """Backward-weights; grid y: group, z: split. tables: the forward's."""
     T, load, store = E.T, E.load, E.store
 
     @cuda.jit(device=True)
     def part(g, tables, z):
-        group = z // g.splits
-        return z, group * g.a_group, group * g.b_group, tables[TAPS]
+        return (z,)
 
     @cuda.jit(device=True)
     def span(g, tables, part):
-        first = part[0] % g.splits * g.length
+        first = part[0] * g.length
         return g.M, g.K, first, min(first + g.length, g.pixels)
 
     @cuda.jit(device=True)
     def column(g, tables, part, j):
-        return (part[3],)
+        return (tables[TAPS],)
 
     @cuda.jit(device=True)
     def rows(g, tables, part):
-        return part[1], g.plane
+        return cuda.blockIdx.y * g.a_group, g.plane
 
     @cuda.jit(device=True)
     def term(g, tables, part, r):
         n = r // g.plane
         pixel = r - n * g.plane
         y = pixel // g.OW
-        x = (pixel - y * g.OW) * g.step_w
-        y *= g.step_h
-        rows = shifts_inside(tables, tables[ROWS], tables[ROW_COUNT], y, g.SH)
-        columns = shifts_inside(tables, tables[COLUMNS], tables[COLUMN_COUNT], x, g.SW)
-        return n * g.a_image + pixel, rows, columns, n * g.b_image + part[2] + y * g.SW + x
+        x = pixel - y * g.OW
+        rows, columns = tables[u(tables[ROWS] + y)], tables[u(tables[COLUMNS] + x)]
+        place = n * g.b_image + cuda.blockIdx.y * g.b_group + y * g.step_h * g.SW + x * g.step_w
+        return n * g.a_image + pixel, rows, columns, place
 
     @cuda.jit(device=True)
     def read_b(b, tables, g, column, term, r, j):
@@ -218,7 +211,7 @@ def filters(E: Elements, tile: Tile) -> Any:
 
     @cuda.jit(device=True)
     def target(g, tables, part, j):
-        return (part[0] * g.M * g.K + j,)
+        return ((cuda.blockIdx.y * g.splits + part[0]) * g.M * g.K + j,)
 
     @cuda.jit(device=True)
     def write(out, parts, bias, g, target, m, j, value):
@@ -232,11 +225,19 @@ def filters(E: Elements, tile: Tile) -> Any:
 
 def _gather(out: Any, a: Any, b: Any, bias: Any, p: Conv2d, plan: Plan, g: Gather) -> None:
     columns = p.N * plan.pixels
-    tile = tile_for(p.dtype, g.M, columns)
-    grid = tile.blocks(g.M, columns), 1, p.groups * plan.classes
+    tile = tile_for(p.dtype, g.M, columns, g.taps)
+    blocks = tile.blocks(g.M, columns)
+    splits = splits_for(tile, blocks * p.groups * plan.classes, g.taps, 256)
+    length = -(-g.taps // (splits * tile.BK)) * tile.BK
+    splits = max(1, -(-g.taps // length))
+    g = g._replace(classes=plan.classes, splits=splits, length=length)
+    parts = nothing(p.arithmetic) if splits == 1 else flat(scratch(splits * g.size, p.arithmetic))
     vector = nothing(p.dtype) if bias is None else flat(bias)
-    arguments = flat(out), nothing(p.arithmetic), flat(a), flat(b), vector, table(plan.tables), g
+    arguments = flat(out), parts, flat(a), flat(b), vector, table(plan.tables), g
+    grid = blocks, p.groups, plan.classes * splits
     gather.launch(p.dtype, grid, tile.threads, *arguments, options=(tile,))
+    if splits > 1:
+        sums.join(out, parts, splits, g.size, bias, (p.FN * g.bias, g.out_plane), g.relu)
 
 
 @entry("out")
@@ -244,42 +245,43 @@ def forward(out: Any, x: Any, w: Any, b: Any, p: Conv2d) -> None:
     CG, M, taps = p.C // p.groups, p.FN // p.groups, p.C // p.groups * p.FH * p.FW
     g = Gather(
         N=p.N, groups=p.groups, M=M, a_row=taps, a_group=M * taps, b_image=p.C * p.H * p.W, b_group=CG * p.H * p.W,
-        SH=p.H, SW=p.W, step_h=p.stride_h, step_w=p.stride_w, out_image=p.FN * p.OH * p.OW,
+        SW=p.W, step_h=p.stride_h, step_w=p.stride_w, out_image=p.FN * p.OH * p.OW,
         out_group=M * p.OH * p.OW, out_plane=p.OH * p.OW, out_width=p.OW, every_h=1, every_w=1,
-        bias=int(b is not None), relu=int(p.activation == "relu"),
+        bias=int(b is not None), relu=int(p.activation == "relu"), taps=taps,
+        size=p.N * p.FN * p.OH * p.OW,
     )  # fmt: skip
     _gather(out, w, x, b, p, forward_plan(p, CG), g)
 
 
 @entry("dx")
 def backward_data(dx: Any, dout: Any, w: Any, p: Conv2d) -> None:
-    CG, M, taps = p.C // p.groups, p.FN // p.groups, p.FH * p.FW
+    CG, M, taps, plan = p.C // p.groups, p.FN // p.groups, p.FH * p.FW, backward_plan(p)
     g = Gather(
         N=p.N, groups=p.groups, M=CG, a_row=taps, a_group=M * CG * taps, b_image=p.FN * p.OH * p.OW,
-        b_group=M * p.OH * p.OW, SH=p.OH, SW=p.OW, step_h=1, step_w=1, out_image=p.C * p.H * p.W,
+        b_group=M * p.OH * p.OW, SW=p.OW, step_h=1, step_w=1, out_image=p.C * p.H * p.W,
         out_group=CG * p.H * p.W, out_plane=p.H * p.W, out_width=p.W, every_h=p.stride_h, every_w=p.stride_w,
-        bias=0, relu=0,
+        bias=0, relu=0, taps=plan.taps, size=p.N * p.C * p.H * p.W,
     )  # fmt: skip
-    _gather(dx, w, dout, None, p, backward_plan(p), g)
+    _gather(dx, w, dout, None, p, plan, g)
 
 
 @entry("dw", "db")
 def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
     M, CG, plane = p.FN // p.groups, p.C // p.groups, p.OH * p.OW
     K, pixels = CG * p.FH * p.FW, p.N * plane
-    tile = tile_for(p.dtype, M, K)
+    tile = tile_for(p.dtype, M, K, pixels)
     blocks = tile.blocks(M, K)
-    splits = splits_for(blocks * p.groups, pixels, 16 * tile.BK)
+    splits = splits_for(tile, blocks * p.groups, pixels, 128)
     g = Filters(
         M=M, K=K, OW=p.OW, plane=plane, pixels=pixels, splits=splits, length=-(-pixels // splits),
-        a_image=p.FN * plane, a_group=M * plane, b_image=p.C * p.H * p.W, b_group=CG * p.H * p.W, SH=p.H, SW=p.W,
+        a_image=p.FN * plane, a_group=M * plane, b_image=p.C * p.H * p.W, b_group=CG * p.H * p.W, SW=p.W,
         step_h=p.stride_h, step_w=p.stride_w,
     )  # fmt: skip
     none, T = nothing(p.dtype), p.arithmetic
     parts = nothing(T) if splits == 1 else flat(scratch(splits * p.FN * K, T))
     arguments = flat(dw), parts, flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
-    filters.launch(p.dtype, (blocks, 1, splits * p.groups), tile.threads, *arguments, options=(tile,))
+    filters.launch(p.dtype, (blocks, p.groups, splits), tile.threads, *arguments, options=(tile,))
     if splits > 1:
-        sums.parts.each(p.dtype, p.FN * K, flat(dw), parts, none, p.FN * K, M * K, splits, 0, False)
+        sums.join(dw, parts, splits, M * K)
     if db is not None:
         sums.sum_channels(db, dout, p.N, p.FN, plane)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda.products import FLAT, MIDDLE, SQUARE, Tile
+from fastconv.kernels._cuda.products import FLAT, MIDDLE, SMALL, SQUARE, WIDE, Tile
 from fastconv.kernels.affine import cu as affine
 from fastconv.kernels.conv2d import cu as conv2d
 
@@ -10,7 +10,7 @@ import fastconv as fc
 from fastconv.testing import whole
 
 
-@pytest.mark.parametrize("tile", [Tile(16, 8, 4, 4, 4, 2), FLAT, MIDDLE, SQUARE], ids=str)
+@pytest.mark.parametrize("tile", [Tile(16, 8, 4, 4, 4, 2), FLAT, MIDDLE, SMALL, WIDE, SQUARE], ids=str)
 def test_products_of_whole_tiles(tile, monkeypatch):
     for module in (affine, conv2d):
         monkeypatch.setattr(module, "tile_for", lambda *sizes: tile)
