@@ -99,9 +99,9 @@ class Family:
             self._compiled[key] = cuda.jit(self.types(S))(self.body(S, *options))
         self._compiled[key][blocks, block, stream.get()](*args)
 
-    def each(self, dtype: Any, count: int, *args: Any) -> None:
+    def each(self, dtype: Any, count: int, *args: Any, options: tuple[Any, ...] = ()) -> None:
         """Run an element-wise kernel: EACH elements a thread."""
-        self.launch(dtype, -(-count // (WIDTH * EACH)), WIDTH, *args)
+        self.launch(dtype, -(-count // (WIDTH * EACH)), WIDTH, *args, options=options)
 
     def vectors(self, dtype: Any, count: int, *args: Any) -> None:
         """Run a kernel whose threads take GROUPS times 16 bytes."""

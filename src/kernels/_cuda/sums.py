@@ -12,7 +12,7 @@ import numpy as np
 from ..._problem import arithmetic
 from .arrays import flat, nothing, scratch
 from .elements import Elements
-from .kernels import WIDTH, family
+from .kernels import GROUPS, WIDTH, family
 from .products import BLOCKS
 from .shim import cuda
 
@@ -106,26 +106,55 @@ def channels(N: int, C: int, P: int) -> Channels:
     lanes, total = WIDTH // wide, N * P
     blocks = -(-C // wide)
     splits = max(1, -(-total // (lanes * MOST)), min(BLOCKS // blocks, total // (lanes * 8)))
-    length = -(-total // splits)
+    length = -(-total // (splits * 8)) * 8  # 16 bytes of any type
     return Channels(C, P, total, length, -(-total // max(length, 1)) or 1, wide)
 
 
-def walk(E: Elements, visit: Callable[..., Any]) -> Any:
-    """A device function that calls total = visit(total, arrays, i, c) for this thread's numbers i of channel c.
+def walk(E: Elements, reads: int, visit: Callable[..., Any]) -> Any:
+    """A device function that calls total = visit(total, x[i], y[i], state) for this thread's numbers i of channel c.
 
-    Threads beside each other take neighbours in memory: pixels of one channel, or channels where planes are small.
+    Threads beside each other take neighbours in memory: pixels of one channel, 16 bytes at a time where planes are
+    whole multiples of that, or channels where planes are small. y is not read if `reads` is 1.
     """
+    T, L, load, _, load_all, _, aligned = E
+    MINE = GROUPS * L
 
     @cuda.jit(device=True)
-    def visit_all(total, arrays, g, c, lane):
-        lanes = WIDTH // g.wide
+    def visit_all(total, x, y, state, g, c, lane):
         first = cuda.blockIdx.y * g.length
         end = min(first + g.length, g.total)
+        if g.wide == 1 and g.P % L == 0 and aligned(x) and aligned(y):
+            mine = cuda.local.array(MINE, T)
+            other = cuda.local.array(MINE, T)
+            planes, pixels = WIDTH * L // g.P, WIDTH * L % g.P  # from one group of 16 bytes to this thread's next
+            e = first + lane * L
+            n = e // g.P
+            pixel = e - n * g.P
+            while e < end:
+                for k in range(GROUPS):
+                    if e + k * WIDTH * L < end:
+                        at = (n * g.C + c) * g.P + pixel
+                        load_all(mine, k * L, x, at)
+                        if reads > 1:
+                            load_all(other, k * L, y, at)
+                    pixel += pixels
+                    n += planes
+                    if pixel >= g.P:
+                        pixel -= g.P
+                        n += 1
+                for k in range(GROUPS):
+                    if e + k * WIDTH * L < end:
+                        for i in range(k * L, k * L + L):
+                            total = visit(total, mine[i], other[i], state)
+                e += GROUPS * WIDTH * L
+            return total
+        lanes = WIDTH // g.wide
         e = first + lane
         n = e // g.P
         pixel = e - n * g.P
         while e < end:
-            total = visit(total, arrays, (n * g.C + c) * g.P + pixel, c)
+            at = (n * g.C + c) * g.P + pixel
+            total = visit(total, load(x, at), load(y, at) if reads > 1 else T(0), state)
             e += lanes
             pixel += lanes
             while pixel >= g.P:
@@ -136,19 +165,18 @@ def walk(E: Elements, visit: Callable[..., Any]) -> Any:
     return visit_all
 
 
-def channel_sums(E: Elements, first: Callable[..., Any], second: Callable[..., Any]) -> Any:
+def channel_sums(E: Elements, reads: int, first: Callable[..., Any], second: Callable[..., Any]) -> Any:
     """The body of a kernel (partial, x, y, mean, scale, g): for each channel and split, the sums of two terms.
 
-    first, second: device functions of (x, y, mean, scale, i, c). Grid: channels / wide, splits.
+    first, second: device functions of the numbers (x, y, mean, scale). Grid: channels / wide, splits.
     """
     T = E.T
 
     @cuda.jit(device=True)
-    def visit(total, arrays, i, c):
-        x, y, mean, scale = arrays
-        return total[0] + first(x, y, mean, scale, i, c), total[1] + second(x, y, mean, scale, i, c)
+    def visit(total, x, y, state):
+        return total[0] + first(x, y, state[0], state[1]), total[1] + second(x, y, state[0], state[1])
 
-    visit_all = walk(E, visit)
+    visit_all = walk(E, reads, visit)
 
     def kernel(partial, x, y, mean, scale, g):
         sums_a = cuda.shared.array(WIDTH, np.float64)
@@ -158,7 +186,8 @@ def channel_sums(E: Elements, first: Callable[..., Any], second: Callable[..., A
         sums_a[tid] = 0.0
         sums_b[tid] = 0.0
         if c < g.C:
-            a, b = visit_all((T(0), T(0)), (x, y, mean, scale), g, c, tid // g.wide)
+            state = (mean[c], scale[c]) if reads > 1 else (T(0), T(0))
+            a, b = visit_all((T(0), T(0)), x, y, state, g, c, tid // g.wide)
             sums_a[tid] = a
             sums_b[tid] = b
         add_up(sums_a, tid, g.wide)
@@ -173,18 +202,10 @@ def channel_sums(E: Elements, first: Callable[..., Any], second: Callable[..., A
 
 @family("d[] S[] S[] T[] T[] g", sizes=Channels)
 def plain_sums(E: Elements) -> Any:
-    """The sum of x over each channel; the second sum is not used."""
-    T, load = E.T, E.load
-
-    @cuda.jit(device=True)
-    def number(x, y, mean, scale, i, c):
-        return load(x, i)
-
-    @cuda.jit(device=True)
-    def none(x, y, mean, scale, i, c):
-        return T(0)
-
-    return channel_sums(E, number, none)
+    """The sum of x over each channel; y, mean, scale and the second sum are not used."""
+    T = E.T
+    number = cuda.jit(device=True)(lambda x, y, mean, scale: x)
+    return channel_sums(E, 1, number, cuda.jit(device=True)(lambda x, y, mean, scale: T(0)))
 
 
 @family("S[] S[] d[] i i i d")

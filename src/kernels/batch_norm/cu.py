@@ -40,16 +40,15 @@ def merged(count_a, mean_a, squares_a, count_b, mean_b, squares_b):
 @family("d[] S[] g", sizes=Channels)
 def moments(E: Elements) -> Any:
     """Count, mean and squares about the mean of each channel and split. Grid: channels / wide, splits."""
-    T, load = E.T, E.load
+    T = E.T
 
     @cuda.jit(device=True)
-    def visit(total, arrays, i, c):
-        x = load(arrays[0], i)
+    def visit(total, x, y, state):
         pivot = x if total[0] == T(0) else total[1]
         apart = x - pivot
         return total[0] + T(1), pivot, total[2] + apart, total[3] + apart * apart
 
-    visit_all = sums.walk(E, visit)
+    visit_all = sums.walk(E, 1, visit)
 
     def kernel(partial, x, g):
         counts = cuda.shared.array(WIDTH, np.float64)
@@ -59,7 +58,7 @@ def moments(E: Elements) -> Any:
         c = cuda.blockIdx.x * g.wide + tid % g.wide
         counts[tid], means[tid], squares[tid] = 0.0, 0.0, 0.0
         if c < g.C:
-            count, pivot, total, square = visit_all((T(0), T(0), T(0), T(0)), (x,), g, c, tid // g.wide)
+            count, pivot, total, square = visit_all((T(0), T(0), T(0), T(0)), x, x, (0,), g, c, tid // g.wide)
             if count > T(0):
                 shift = np.float64(total) / np.float64(count)
                 counts[tid] = count
@@ -179,17 +178,9 @@ def gradient(E: Elements) -> Any:
 @family("d[] S[] S[] T[] T[] g", sizes=Channels)
 def gradient_sums(E: Elements) -> Any:
     """For each channel the sums of dout and of dout * x_hat."""
-    load = E.load
-
-    @cuda.jit(device=True)
-    def first(dout, x, mean, inv_std, i, c):
-        return load(dout, i)
-
-    @cuda.jit(device=True)
-    def second(dout, x, mean, inv_std, i, c):
-        return load(dout, i) * (load(x, i) - mean[c]) * inv_std[c]
-
-    return sums.channel_sums(E, first, second)
+    first = cuda.jit(device=True)(lambda dout, x, mean, inv_std: dout)
+    second = cuda.jit(device=True)(lambda dout, x, mean, inv_std: dout * (x - mean) * inv_std)
+    return sums.channel_sums(E, 2, first, second)
 
 
 def _launch(

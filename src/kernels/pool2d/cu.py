@@ -11,11 +11,13 @@ import numpy as np
 from ..._problem import AdaptivePool2d, Pool2d
 from .._cuda import sums
 from .._cuda.arrays import entry, flat
-from .._cuda.elements import Elements
+from .._cuda.elements import Elements, Type
 from .._cuda.kernels import EACH, WIDTH, Family, family
 from .._cuda.shim import cuda, require
 
 require()
+
+u = np.uint64
 
 
 class Sizes(NamedTuple):
@@ -74,31 +76,96 @@ def _run(kernels: Family, p: Any, out: Any, x: Any, height: int, width: int, g: 
     kernels.each(p.dtype, count, flat(out), flat(x), count, height, width, g)
 
 
-@family("S[] i[] S[] i g", sizes=Sizes)
-def maxima(E: Elements) -> Any:
-    """The first maximum of each window, and its place; a NaN wins."""
+WINDOWS = [(2, 2), (3, 3), (0, 0)]
+"""Sizes of windows that kernels are written out for, and 0 for all others."""
+
+
+def _windows(S: Type) -> list[tuple[int, int]]:
+    return WINDOWS
+
+
+def _window(p: Pool2d) -> tuple[int, int]:
+    return (p.FH, p.FW) if (p.FH, p.FW) in WINDOWS else (0, 0)
+
+
+@family("S[] i[] S[] i g", _windows, Sizes)
+def maxima(E: Elements, FH: int, FW: int) -> Any:
+    """The first maximum of each window, and its place; a NaN wins. FH, FW: 0, or known beforehand.
+
+    All numbers of a known window are read before the first is compared; those outside of the plane are others twice.
+    """
     T, load, store = E.T, E.load, E.store
+    LARGER, SIZE = FH == 0, max(FH * FW, 1)
 
     def kernel(out, indices, x, count, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
         for e in range(EACH):
             at = first + e * WIDTH
             if at < count:
-                plane = at // (g.OH * g.OW)
-                top = (at - plane * g.OH * g.OW) // g.OW * g.stride_h - g.pad_top
-                left = at % g.OW * g.stride_w - g.pad_left
+                row = at // g.OW
+                plane = row // g.OH
+                left = (at - row * g.OW) * g.stride_w - g.pad_left
+                top = (row - plane * g.OH) * g.stride_h - g.pad_top
                 best, place = T(-np.inf), -1
-                for i in range(g.FH):
-                    row = top + i * g.dilation_h
-                    if row >= 0 and row < g.H:
-                        for j in range(g.FW):
+                if LARGER:
+                    for i in range(g.FH):
+                        row = top + i * g.dilation_h
+                        if row >= 0 and row < g.H:
+                            for j in range(g.FW):
+                                column = left + j * g.dilation_w
+                                if column >= 0 and column < g.W:
+                                    value = load(x, (plane * g.H + row) * g.W + column)
+                                    if value > best or value != value or place < 0:
+                                        best, place = value, row * g.W + column
+                else:
+                    mine = cuda.local.array(SIZE, T)
+                    for i in range(FH):
+                        row = min(max(top + i * g.dilation_h, 0), g.H - 1)
+                        for j in range(FW):
+                            column = min(max(left + j * g.dilation_w, 0), g.W - 1)
+                            mine[i * FW + j] = load(x, (plane * g.H + row) * g.W + column)
+                    for i in range(FH):
+                        row = top + i * g.dilation_h
+                        for j in range(FW):
                             column = left + j * g.dilation_w
-                            if column >= 0 and column < g.W:
-                                value = load(x, (plane * g.H + row) * g.W + column)
-                                if value > best or value != value or place < 0:
-                                    best, place = value, row * g.W + column
+                            value, pixel = mine[i * FW + j], row * g.W + column
+                            inside = row >= 0 and row < g.H and column >= 0 and column < g.W
+                            if inside and (value > best or value != value or place < 0):
+                                best, place = value, pixel
                 store(out, at, best)
-                indices[at] = place
+                indices[u(at)] = place
+
+    return kernel
+
+
+@family("S[] S[] i[] i i i g", _windows, Sizes)
+def from_cells(E: Elements, FH: int, FW: int) -> Any:
+    """The same as `from_maxima` where windows lie side by side: each writes its pixels, what no window holds is zero.
+
+    Cells of stride_h x stride_w cover the plane, `down` x `along` of them; the first OH x OW are the windows.
+    """
+    T, load, store = E.T, E.load, E.store
+    LARGER = FH == 0
+
+    def kernel(dx, dout, indices, count, down, along, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                i = at // along
+                plane = i // down
+                j = at - i * along
+                i -= plane * down
+                named, value = -1, T(0)
+                if i < g.OH and j < g.OW:
+                    window = (plane * g.OH + i) * g.OW + j
+                    named, value = indices[u(window)], load(dout, window)
+                top, left = i * g.stride_h - g.pad_top, j * g.stride_w - g.pad_left
+                for row in range(top, top + (g.FH if LARGER else FH)):
+                    for column in range(left, left + (g.FW if LARGER else FW)):
+                        if row >= 0 and row < g.H and column >= 0 and column < g.W:
+                            pixel = row * g.W + column
+                            store(dx, plane * g.H * g.W + pixel, value if pixel == named else T(0))
 
     return kernel
 
@@ -288,11 +355,17 @@ def expectations(E: Elements) -> Any:
 @entry("out", "indices")
 def max_forward(out: Any, indices: Any, x: Any, p: Pool2d) -> None:
     count = p.N * p.C * p.OH * p.OW
-    maxima.each(p.dtype, count, flat(out), flat(indices), flat(x), count, _sizes(p))
+    maxima.each(p.dtype, count, flat(out), flat(indices), flat(x), count, _sizes(p), options=_window(p))
 
 
 @entry("dx")
 def _max_backward(dx: Any, dout: Any, indices: Any, p: Pool2d) -> None:
+    if (p.stride_h, p.stride_w, p.dilation_h, p.dilation_w) == (p.FH, p.FW, 1, 1):
+        down, along = -(-(p.H + p.pad_top) // p.FH), -(-(p.W + p.pad_left) // p.FW)
+        count = p.N * p.C * down * along
+        arguments = flat(dx), flat(dout), flat(indices), count, down, along, _sizes(p)
+        from_cells.each(p.dtype, count, *arguments, options=_window(p))
+        return
     count = p.N * p.C * p.H * p.W
     from_maxima.each(p.dtype, count, flat(dx), flat(dout), flat(indices), count, _sizes(p))
 

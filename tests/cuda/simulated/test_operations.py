@@ -149,7 +149,7 @@ def test_adaptive_pooling(size, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(4, 3), (19, 5), (2, 3, 4, 5), (2, 2, 13, 11)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 3), (19, 5), (2, 3, 4, 5), (2, 2, 13, 11), (5, 2, 6, 6)], ids=str)
 def test_batch_norm(shape, dtype):
     """The mean is far from zero: sums of squares alone would lose the variance."""
     C = shape[1]
