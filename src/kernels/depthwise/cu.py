@@ -11,7 +11,7 @@ import numpy as np
 from ..._problem import Conv2d
 from .._cuda import sums
 from .._cuda.arrays import entry, flat, nothing, scratch
-from .._cuda.elements import Elements
+from .._cuda.elements import Elements, Type
 from .._cuda.kernels import EACH, WIDTH, family
 from .._cuda.products import BLOCKS
 from .._cuda.shim import cuda, require
@@ -46,59 +46,77 @@ def _sizes(p: Conv2d, length: int = 0, splits: int = 0) -> Sizes:
     return Sizes(*(getattr(p, name) for name in Sizes._fields[:-3]), p.FN // p.C, length, splits)
 
 
-@family("S[] S[] S[] S[] i i i g", sizes=Sizes)
-def correlate(E: Elements) -> Any:
+KNOWN = [(3, 1), (3, 2), (0, 0)]
+"""(F, step) of the square filters that kernels are written out for, which divide by nothing then; 0 for all others."""
+
+
+def _known(S: Type) -> list[tuple[int, int]]:
+    return KNOWN
+
+
+def _kind(p: Conv2d) -> tuple[int, int]:
+    square = p.FH == p.FW and p.stride_h == p.stride_w
+    return (p.FH, p.stride_h) if square and (p.FH, p.stride_h) in KNOWN else (0, 0)
+
+
+@family("S[] S[] S[] S[] i i i g", _known, Sizes)
+def correlate(E: Elements, F: int, step: int) -> Any:
     """out[n, f] = x[n, f // each] correlated with w[f], plus bias, then ReLU."""
-    T, load, store = E.T, E.load, E.store
+    T, load, store, OTHER = E.T, E.load, E.store, F == 0
 
     def kernel(out, x, w, bias, count, biased, relu, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        FH, FW = (g.FH, g.FW) if OTHER else (F, F)
         for e in range(EACH):
             at = first + e * WIDTH
             if at < count:
-                plane = at // (g.OH * g.OW)
+                line = at // g.OW
+                plane = line // g.OH
                 f = plane % (g.C * g.each)
                 source = plane // g.each * g.H * g.W
-                top = (at - plane * g.OH * g.OW) // g.OW * g.stride_h - g.pad_top
-                left = at % g.OW * g.stride_w - g.pad_left
+                top = (line - plane * g.OH) * (g.stride_h if OTHER else step) - g.pad_top
+                left = (at - line * g.OW) * (g.stride_w if OTHER else step) - g.pad_left
                 total = load(bias, f) if biased else T(0)
-                for i in range(g.FH):
+                for i in range(FH):
                     row = top + i * g.dilation_h
-                    if row >= 0 and row < g.H:
-                        for j in range(g.FW):
-                            column = left + j * g.dilation_w
-                            if column >= 0 and column < g.W:
-                                total += load(x, source + row * g.W + column) * load(w, (f * g.FH + i) * g.FW + j)
+                    for j in range(FW):
+                        column = left + j * g.dilation_w
+                        if row >= 0 and row < g.H and column >= 0 and column < g.W:
+                            total += load(x, source + row * g.W + column) * load(w, (f * FH + i) * FW + j)
                 store(out, at, T(0) if relu and total < T(0) else total)
 
     return kernel
 
 
-@family("S[] S[] S[] i g", sizes=Sizes)
-def spread(E: Elements) -> Any:
+@family("S[] S[] S[] i g", _known, Sizes)
+def spread(E: Elements, F: int, step: int) -> Any:
     """dx[n, c]: under every tap of the channel's filters the dout that it met."""
-    T, load, store = E.T, E.load, E.store
+    T, load, store, OTHER = E.T, E.load, E.store, F == 0
 
     def kernel(dx, dout, w, count, g):
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        FH, FW = (g.FH, g.FW) if OTHER else (F, F)
+        down, along = (g.stride_h, g.stride_w) if OTHER else (step, step)
         for e in range(EACH):
             at = first + e * WIDTH
             if at < count:
-                plane = at // (g.H * g.W)
+                line = at // g.W
+                plane = line // g.H
                 c = plane % g.C
-                y = (at - plane * g.H * g.W) // g.W + g.pad_top
-                x = at % g.W + g.pad_left
+                y = line - plane * g.H + g.pad_top
+                x = at - line * g.W + g.pad_left
                 total = T(0)
-                for i in range(g.FH):
-                    row = y - i * g.dilation_h
-                    if row >= 0 and row % g.stride_h == 0 and row // g.stride_h < g.OH:
-                        for j in range(g.FW):
+                for m in range(g.each):
+                    source, filters = (plane * g.each + m) * g.OH * g.OW, (c * g.each + m) * FH * FW
+                    for i in range(FH):
+                        row = y - i * g.dilation_h
+                        for j in range(FW):
                             column = x - j * g.dilation_w
-                            if column >= 0 and column % g.stride_w == 0 and column // g.stride_w < g.OW:
-                                pixel = row // g.stride_h * g.OW + column // g.stride_w
-                                for m in range(g.each):
-                                    met = load(dout, (plane * g.each + m) * g.OH * g.OW + pixel)
-                                    total += met * load(w, ((c * g.each + m) * g.FH + i) * g.FW + j)
+                            if row >= 0 and column >= 0 and row % down == 0 and column % along == 0:
+                                row_met, column_met = row // down, column // along
+                                if row_met < g.OH and column_met < g.OW:
+                                    met = load(dout, source + row_met * g.OW + column_met)
+                                    total += met * load(w, filters + i * FW + j)
                 store(dx, at, total)
 
     return kernel
@@ -139,13 +157,14 @@ def forward(out: Any, x: Any, w: Any, b: Any, p: Conv2d) -> None:
     count = p.N * p.FN * p.OH * p.OW
     bias = nothing(p.dtype) if b is None else flat(b)
     arrays = flat(out), flat(x), flat(w), bias
-    correlate.each(p.dtype, count, *arrays, count, int(b is not None), int(p.activation == "relu"), _sizes(p))
+    arguments = *arrays, count, int(b is not None), int(p.activation == "relu"), _sizes(p)
+    correlate.each(p.dtype, count, *arguments, options=_kind(p))
 
 
 @entry("dx")
 def backward_data(dx: Any, dout: Any, w: Any, p: Conv2d) -> None:
     count = p.N * p.C * p.H * p.W
-    spread.each(p.dtype, count, flat(dx), flat(dout), flat(w), count, _sizes(p))
+    spread.each(p.dtype, count, flat(dx), flat(dout), flat(w), count, _sizes(p), options=_kind(p))
 
 
 @entry("dw", "db")
