@@ -28,6 +28,7 @@ from fastconv.testing import SPEED, ConvCase, normal
 
 BATCH = 256
 ROUNDS = 7
+LONGEST = 1000.0  # milliseconds of rounds for one figure: a slow side has fewer, at least one
 
 
 @dataclass
@@ -61,9 +62,9 @@ def table(rows: list[Row], ceilings: dict[str, float]) -> str:
 
 
 def milliseconds(calls: list[Callable[[], Any]]) -> float:
-    """Median time of one call, over rounds through all of them."""
-    times = []
-    for _ in range(ROUNDS + 1):
+    """Median time of one call, over rounds through all of them; the first round is for warming up."""
+    times: list[float] = []
+    while len(times) < 2 or (len(times) <= ROUNDS and sum(times) * len(calls) < LONGEST):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for call in calls:
