@@ -60,6 +60,14 @@ def between() -> ModuleType:
     return between
 
 
+def graphs() -> ModuleType:
+    """The module of captured launches."""
+    arrays()
+    from .kernels._cuda import graphs
+
+    return graphs
+
+
 def to_device(a: Any) -> Any:
     """A copy of an array on the current CUDA device; a device array as it is.
 

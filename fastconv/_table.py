@@ -25,6 +25,7 @@ relu_forward(out, x, p), relu_backward(dx, dout, x, p); leaky_relu alike; sigmoi
 softmax_forward(out, x, p), softmax_backward(dx, dout, y, p); log_softmax alike
 cross_entropy_forward(out, x, t, p) -> float, or what float() takes; cross_entropy_backward(dx, y, t, p)
 dropout_forward(out, mask, x, seed, p), dropout_backward(dx, dout, mask, p)
+    seed: an int; on a device a function that draws it
 sgd(params, grads, hyper, p), momentum(params, grads, velocities, hyper, p), ...   lists of dense arrays, hyper a dict
 """
 

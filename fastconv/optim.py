@@ -43,17 +43,28 @@ class Optimizer:
         grads : dict of ndarray
             A gradient for every key of `params`.
         """
+        self.advance()
+        self.apply(params, grads)
+
+    def advance(self) -> None:
+        """Count a step, where the step's number matters."""
+
+    def apply(self, params: Arrays, grads: Arrays) -> None:
+        """The update of the step that `advance` has counted."""
         for name in self._states:
             if getattr(self, name) is None:
                 setattr(self, name, {key: zeros_like(p) for key, p in params.items()})
-        groups = params, grads, *(getattr(self, name) for name in self._states)
+        groups = params, grads, *self.states()
+        self._op(*([group[key] for key in params] for group in groups), **self.hyper())
+
+    def states(self) -> list[dict[str, Array]]:
+        """The dicts of state; none before the first update."""
+        return [state for state in (getattr(self, name) for name in self._states) if state is not None]
+
+    def hyper(self) -> dict[str, float]:
+        """The numbers of the step that `advance` has counted, under the step's keywords."""
         keywords = {name: getattr(self, attribute) for name, attribute in self._keywords.items()}
-        self._op(
-            *([group[key] for key in params] for group in groups),
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            **keywords,
-        )
+        return {"lr": self.lr, "weight_decay": self.weight_decay, **keywords}
 
 
 class SGD(Optimizer):
@@ -175,9 +186,8 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.iter = 0
 
-    def update(self, params: Arrays, grads: Arrays) -> None:
+    def advance(self) -> None:
         self.iter += 1
-        super().update(params, grads)
 
     @property
     def _eps_now(self) -> float:

@@ -49,8 +49,9 @@ class Trainer:
         it is the one that the gradient was taken of, if the network tells (`last_loss`).
 
     device : {"cpu", "cuda"}
-        "cuda" moves the network and the training data there first (`Network.to`). Steps then run without copies and
-        without waiting: losses are brought to the host once an epoch, unless they are printed or shown.
+        "cuda" moves the network and the training data there first (`Network.to`). Steps are then captured in a CUDA
+        graph (`Network.capture`), where they can be, and run without copies and without waiting: losses are brought to
+        the host once an epoch, unless they are printed or shown.
 
     Attributes
     ----------
@@ -117,6 +118,8 @@ class Trainer:
         self.train_acc_list: list[float] = []
         self.test_acc_list: list[float] = []
         self.final_test_acc: float | None = None
+        self._captures = device == "cuda" and not recompute_loss and hasattr(network, "capture")
+        self._step: Any = None
         self._random = source(seed)
         self._order = np.empty(0, int)
 
@@ -132,11 +135,7 @@ class Trainer:
     def train_step(self) -> None:
         """One update; after the first one of an epoch, also its accuracies."""
         batch = self._next_batch()
-        x, t = self._x[batch], self._t[batch]
-        grads = self.network.gradient(x, t)
-        self.optimizer.update(self.network.params, grads)
-        loss = None if self.recompute_loss else getattr(self.network, "last_loss", None)
-        self.train_loss_list.append(self.network.loss(x, t) if loss is None else loss)
+        self.train_loss_list.append(self._update(batch))
         if self.verbose and not self.progress:
             print(f"train loss:{float(self.train_loss_list[-1])}")
         if self.current_iter >= self.current_epoch * self.iter_per_epoch:
@@ -144,6 +143,26 @@ class Trainer:
             self._evaluate()
         self.current_iter += 1
         self._tell("step")
+
+    def _update(self, batch: Array) -> Any:
+        """One update by the samples of these numbers; the loss."""
+        if self._captures:
+            try:
+                return self._update_by_graph(batch)
+            except (TypeError, RuntimeError):  # it cannot be captured; another error comes again below
+                self._captures = False
+        x, t = self._x[batch], self._t[batch]
+        grads = self.network.gradient(x, t)
+        self.optimizer.update(self.network.params, grads)
+        loss = None if self.recompute_loss else getattr(self.network, "last_loss", None)
+        return self.network.loss(x, t) if loss is None else loss
+
+    def _update_by_graph(self, batch: Array) -> Any:
+        step = self._step
+        if step is None or step.optimizer is not self.optimizer or step.network is not self.network:
+            step = self._step = self.network.capture(self._x, self._t, self.optimizer, rows=self.batch_size)
+        step(batch)
+        return step.loss
 
     def _evaluate(self) -> None:
         self.train_loss_list[:] = map(float, self.train_loss_list)

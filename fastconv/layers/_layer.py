@@ -1,7 +1,7 @@
 """What every layer has in common."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -36,10 +36,20 @@ class Layer:
     forward: Callable[..., Any]
     backward: Callable[..., Any]
 
+    @property
+    def parts(self) -> Sequence[Any]:
+        """The layers inside of this one."""
+        return ()
+
 
 def run(layer: Any, x: Array, train_flg: bool) -> Array:
     """`layer.forward`, with the flag where the layer takes one."""
     return layer.forward(x, train_flg) if layer.takes_train_flg else layer.forward(x)
+
+
+def with_parts(layers: Iterable[Any]) -> list[Any]:
+    """The layers, each followed by those inside of it."""
+    return [each for layer in layers for each in (layer, *with_parts(layer.parts))]
 
 
 def rows(x: Array) -> Array:

@@ -40,6 +40,7 @@ class Dropout(Layer):
     def __init__(self, dropout_ratio: float = 0.5, *, inverted: bool = False, rng: Any = None) -> None:
         self.dropout_ratio, self.inverted = dropout_ratio, inverted
         self.rng = None if rng is None else source(rng)
+        self._own_rng: Any = None
         self.mask: Saved = None
         self.reuse_mask = False
 
@@ -48,15 +49,19 @@ class Dropout(Layer):
             return x if self.inverted else x * (1.0 - self.dropout_ratio)
         shape = self._mask_shape(x)
         if not (self.reuse_mask and self.mask is not None and self.mask.shape == shape):
-            if self.rng is not None:
-                y, self.mask = self._drop(x, self.dropout_ratio, self.rng, inverted=self.inverted)
-                return y
-            if is_device(x):  # a mask of the same distribution, drawn there: NumPy's bits would have to be copied
-                seed = source().randint(2**31)
-                y, self.mask = self._drop(x, self.dropout_ratio, int(seed), inverted=self.inverted)
+            if self.rng is not None or is_device(x):
+                y, self.mask = self._drop(x, self.dropout_ratio, self._generator(), inverted=self.inverted)
                 return y
             self.mask = source().random(shape) > self.dropout_ratio
         return self.backward(x)
+
+    def _generator(self) -> Any:
+        """`rng`; without one, on a device, a generator of the layer's own: NumPy's bits would have to be copied."""
+        if self.rng is not None:
+            return self.rng
+        if self._own_rng is None:
+            self._own_rng = source(int(source().randint(2**31)))
+        return self._own_rng
 
     def backward(self, dout: Array) -> Array:
         """dout where the mask kept an element: the operation is its own gradient."""

@@ -1,6 +1,6 @@
 """Layers that shape or join others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ._layer import Array, Layer, rows, run
@@ -30,10 +30,15 @@ class Sequential(Layer):
     layers : iterable of layers
     """
 
+    runs_on_cuda = True
     takes_train_flg = True
 
     def __init__(self, layers: Iterable[Any]) -> None:
         self.layers = list(layers)
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        return self.layers
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         for layer in self.layers:
@@ -60,10 +65,15 @@ class Residual(Layer):
     Source: K. He, X. Zhang, S. Ren and J. Sun, Deep Residual Learning for Image Recognition, 2016.
     """
 
+    runs_on_cuda = True
     takes_train_flg = True
 
     def __init__(self, body: Iterable[Any], shortcut: Iterable[Any] = ()) -> None:
         self.body, self.shortcut = Sequential(body), Sequential(shortcut)
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        return self.body, self.shortcut
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         return self.body.forward(x, train_flg) + self.shortcut.forward(x, train_flg)

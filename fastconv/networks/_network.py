@@ -11,8 +11,10 @@ import numpy.typing as npt
 from .._device import to_device, to_host
 from ..gradient import numerical_gradient
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
-from ..layers._layer import Layer, run
+from ..layers._layer import Layer, run, with_parts
+from ..optim import Optimizer
 from . import _blocks, _files
+from ._captured import TrainingStep, labels
 from ._compiled import Predictor
 
 Array = npt.NDArray[Any]
@@ -56,10 +58,11 @@ class Network:
         self._owners: dict[str, tuple[Layer, str]] = {}
         self._statistics: dict[str, tuple[Layer, str]] = {}
         number = 0
-        for layer in layers.values():
+        for layer in with_parts(layers.values()):
             number += "W" in layer.trainable
             for attribute in layer.trainable:
-                self._owners[f"{attribute}{number}"] = layer, attribute
+                if getattr(layer, attribute) is not None:  # as a bias may be
+                    self._owners[f"{attribute}{number}"] = layer, attribute
             for attribute in layer.statistics:
                 self._statistics[f"{attribute}{number}"] = layer, attribute
         self._collect()
@@ -70,6 +73,14 @@ class Network:
 
     def _layers(self) -> list[Layer]:
         return list(self.layers.values()) if isinstance(self.layers, Mapping) else list(self.layers)
+
+    def every_layer(self) -> list[Layer]:
+        """All layers, those inside of others too."""
+        return with_parts(self._layers())
+
+    def arrays(self) -> list[Any]:
+        """The parameters and running statistics that the layers use now."""
+        return [getattr(*owner) for owners in (self._owners, self._statistics) for owner in owners.values()]
 
     def to(self, device: str) -> "Network":
         """Move the parameters and running statistics to a CUDA device, or back.
@@ -107,7 +118,7 @@ class Network:
         return self
 
     def _refuse_what_stays_on_the_host(self) -> None:
-        on_host = sorted({type(layer).__name__ for layer in self._layers() if not layer.runs_on_cuda})
+        on_host = sorted({type(layer).__name__ for layer in self.every_layer() if not layer.runs_on_cuda})
         if on_host:
             raise ValueError(f"device: {', '.join(on_host)} of this network cannot run on 'cuda'")
         if self.weight_decay_lambda:
@@ -162,6 +173,48 @@ class Network:
             raise TypeError(f"compile: expected a network on the CPU, this one is on {self.device}")
         return Predictor(self)
 
+    def capture(self, x: Array, t: Array, optimizer: Optimizer, *, rows: int | None = None) -> TrainingStep:
+        """A training step as one CUDA graph, captured once and replayed for every batch of the same shape.
+
+        ``step(x, t)`` is then ``optimizer.update(net.params, net.gradient(x, t))`` without Python between the kernels;
+        ``step.loss`` is its loss. See `TrainingStep`.
+
+        Parameters
+        ----------
+        x : array (N, ...)
+            A batch, for its shape and dtype; with `rows`, all samples.
+        t : array (N,) of int, or ndarray (N, classes) one-hot
+        optimizer : one of fastconv.optim
+        rows : int, optional
+            ``step(places)`` then takes that many numbers of samples, and picks the batch out of x and t on the device.
+
+        Raises
+        ------
+        TypeError
+            When the network is not on "cuda", or has a `gradient` of its own, or the optimiser is another's.
+
+        Examples
+        --------
+        ::
+
+            net.to("cuda")
+            step = net.capture(x[:100], t[:100], optim.Adam())
+            for i in range(0, len(x), 100):
+                step(x[i : i + 100], t[i : i + 100])
+            print(float(step.loss))
+        """
+        own = ("gradient", "loss", "predict")
+        if any(getattr(type(self), name) is not getattr(Network, name) or name in vars(self) for name in own):
+            raise TypeError("capture: only Network's own gradient can be captured, this network has another")
+        if self.device != "cuda":
+            raise TypeError(f"capture: expected a network on 'cuda', this one is on {self.device!r}: net.to('cuda')")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer: expected one of fastconv.optim, got {type(optimizer).__name__}")
+        if rows is None:
+            return TrainingStep(self, optimizer, lambda x, t: (x, t), x, np.asarray(labels(t)).astype(np.int64))
+        x, t = self._here(x), self._here(labels(t))
+        return TrainingStep(self, optimizer, lambda places: (x[places], t[places]), np.empty(rows, np.int64))
+
     def loss(self, x: Array, t: Array, train_flg: bool | None = None) -> float:
         """The loss of a batch, with the weight decay.
 
@@ -174,7 +227,7 @@ class Network:
         """
         train_flg = self._trains_in_loss if train_flg is None else train_flg
         loss = self.last_layer.forward(
-            self.predict(x, train_flg), self._here(_labels(t) if self.device == "cuda" else t)
+            self.predict(x, train_flg), self._here(labels(t) if self.device == "cuda" else t)
         )
         return loss + self._weight_decay() if self.weight_decay_lambda else loss
 
@@ -192,7 +245,7 @@ class Network:
         batch_size : int
             How many to predict at a time; the last batch may be smaller.
         """
-        t = _labels(t)
+        t = labels(t)
         starts = range(0, len(x), batch_size)
         right = sum(
             np.count_nonzero(to_host(self.predict(x[i : i + batch_size])).argmax(axis=1) == t[i : i + batch_size])
@@ -241,7 +294,7 @@ class Network:
     @contextmanager
     def _still(self) -> Iterator[None]:
         """Masks drawn once and kept, running statistics put back."""
-        dropouts = [layer for layer in self._layers() if isinstance(layer, Dropout)]
+        dropouts = [layer for layer in self.every_layer() if isinstance(layer, Dropout)]
         before = self._named_statistics()
         try:
             for layer in dropouts:
@@ -302,11 +355,6 @@ class Network:
         dense = {key: a.astype(present[key].dtype, order="C") for key, a in arrays.items()}
         self._set(owners, {key: self._here(a) for key, a in dense.items()})
         self._collect()
-
-
-def _labels(t: Array) -> Array:
-    """Labels, of labels or one-hot targets."""
-    return t if t.ndim == 1 else t.argmax(axis=1)
 
 
 def _forward(layers: list[Any], x: Array, train_flg: bool) -> Array:

@@ -14,7 +14,11 @@ Random: TypeAlias = "np.random.Generator | int | None"  # quoted: NumPy loads it
 
 def _forward(x: ArrayLike, ratio: float, rng: Random, inverted: bool, planes: bool) -> tuple[NDArray, NDArray]:
     p, x = check.dropout(x, ratio, inverted, planes)
-    seed = int(check.rng(rng).integers(2**64, dtype=np.uint64))
+
+    def draw() -> int:
+        return int(check.rng(rng).integers(2**64, dtype=np.uint64))
+
+    seed = draw() if p.device == "cpu" else draw  # a captured step draws another whenever it is replayed
     y = memory.empty[p.device](x.shape, p.dtype)
     mask = memory.empty[p.device]((*x.shape[:2], 1, 1) if planes else x.shape, np.dtype(np.bool_))
     kernel("dropout_forward", p)(y, mask, x, seed, p)

@@ -6,8 +6,9 @@ import torch
 
 import fastconv as fc
 from fastconv import optim
-from fastconv.networks import SimpleConvNet
+from fastconv.networks import DeepConvNet, SimpleConvNet
 from fastconv.testing import normal
+from fastconv.trainer import Trainer
 
 REASON = fc.backends()["cuda"] or ("" if torch.cuda.is_available() else "PyTorch finds no CUDA device")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(REASON), reason=f"needs a CUDA device: {REASON}")]
@@ -41,3 +42,36 @@ def test_a_step_captured_and_replayed_is_a_step():
         step(nets[1])
     for key, p in nets[1].params.items():
         np.testing.assert_allclose(fc.to_host(nets[0].params[key]), fc.to_host(p), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [SimpleConvNet, DeepConvNet])
+def test_our_own_graph_makes_the_steps_that_plain_calls_make(make):
+    """Adam's rates and the dropout's masks differ from step to step, and so do the batches, from either side."""
+    x, t = normal((120, 1, 28, 28), np.float32), np.arange(120) % 10
+    nets = [make(dtype=np.float32, rng=0).to("cuda") for _ in range(2)]
+    optimisers = [optim.Adam(), optim.Adam()]
+    step, losses = nets[0].capture(x[:20], t[:20], optimisers[0]), []
+    for k in range(6):
+        at = slice(20 * k, 20 * k + 20)
+        batch = (x[at], t[at]) if k % 2 else (fc.to_device(x[at]), fc.to_device(t[at]))
+        step(*batch)
+        optimisers[1].update(nets[1].params, nets[1].gradient(*batch))
+        losses.append((step.loss, nets[1].last_loss))
+    assert step.captured and optimisers[0].iter == 6
+    for ours, plain in losses:
+        assert float(ours) == float(plain)
+    for key, p in nets[1].params.items():
+        np.testing.assert_array_equal(fc.to_host(nets[0].params[key]), fc.to_host(p))
+
+
+def test_the_trainer_replays_its_steps():
+    x, t = normal((200, 1, 28, 28), np.float32), np.arange(200) % 10
+    trainers = []
+    for captures in (True, False):
+        net = SimpleConvNet(dtype=np.float32, rng=0)
+        trainer = Trainer(net, x, t, x, t, 2, 20, "adam", verbose=False, seed=0, device="cuda")
+        trainer._captures = captures
+        trainer.train()
+        trainers.append(trainer)
+    assert trainers[0]._captures and trainers[0]._step.captured
+    assert trainers[0].train_loss_list == trainers[1].train_loss_list

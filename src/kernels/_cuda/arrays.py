@@ -1,7 +1,6 @@
-"""Device arrays: their pool of memory, copies to and from the host, tables that stay on the device."""
+"""Device arrays: views and a little arithmetic, copies to and from the host, tables that stay on the device."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from inspect import signature
@@ -12,57 +11,10 @@ import numpy as np
 
 from ..._problem import arithmetic
 from .elements import Elements
-from .kernels import EACH, WIDTH, Family, family, stream
+from .kernels import EACH, WIDTH, Family, capture, copying, family, stream
+from .pool import Block
 from .shim import NumbaArray, cuda
 from .sweeps import sweep
-
-_STEPS = 4  # sizes of blocks to an octave: at most a fifth of a block is left unused
-_free: dict[int, list[Any]] = defaultdict(list)
-
-
-class Block:
-    """Memory of the device, given back to the pool when the last array in it is gone.
-
-    Work is done in the order of its launches, so a block may be used anew while its last reader has yet to run.
-    """
-
-    __slots__ = ("buffer", "views")
-
-    def __init__(self, nbytes: int) -> None:
-        octave = 1 << max(nbytes, 512).bit_length() - 1
-        size = -(-max(nbytes, 512) * _STEPS // octave) * octave // _STEPS
-        self.buffer, self.views = _free[size].pop() if _free[size] else (_allocated(size), {})
-
-    def view(self, count: int, dtype: np.dtype) -> Any:
-        """The first `count` numbers as a Numba array."""
-        key = count, dtype
-        if key not in self.views:
-            self.views[key] = self.buffer[: count * dtype.itemsize].view(dtype)
-        return self.views[key]
-
-    def __del__(self) -> None:
-        if _free is not None:  # as at the end of the program
-            _free[self.buffer.nbytes].append((self.buffer, self.views))
-
-
-def _allocated(nbytes: int) -> Any:
-    try:
-        return cuda.device_array(nbytes, np.uint8)
-    except Exception as error:  # the driver's own errors come in many classes
-        if "OUT_OF_MEMORY" not in str(error):
-            raise
-    empty_cache()
-    try:
-        return cuda.device_array(nbytes, np.uint8)
-    except Exception as error:
-        raise MemoryError(
-            f"the CUDA device has no {nbytes / 2**20:.0f} MiB left ({error}): use smaller batches, or free its memory"
-        ) from None
-
-
-def empty_cache() -> None:
-    """Give the pool's unused memory back to the device."""
-    _free.clear()
 
 
 class DeviceArray:
@@ -101,6 +53,7 @@ class DeviceArray:
         """An ndarray with the same numbers; waits for the device."""
         if not self.size:
             return np.empty(self.shape, self.dtype)
+        _refuse_in_capture("to")
         numbers = self.flat.copy_to_host(stream=stream.get())
         if stream.get():
             stream.get().synchronize()
@@ -120,9 +73,9 @@ class DeviceArray:
         return DeviceArray(self.flat, tuple(sizes), self.dtype, self.block)
 
     def __getitem__(self, key: Any) -> "DeviceArray":
-        """Along the first axis: one item, a slice without steps, or the items that an array of whole numbers names;
-        None adds an axis in front."""
-        if isinstance(key, np.ndarray):
+        """Along the first axis: one item, a slice without steps, or the items that an array of whole numbers names (on
+        the device, where they are not looked at, int64); None adds an axis in front."""
+        if isinstance(key, (np.ndarray, DeviceArray)):
             return self._items(key)
         if key is None:
             return self.reshape(1, *self.shape)
@@ -137,14 +90,17 @@ class DeviceArray:
         part = self.flat[first * step : (first + count) * step] if count * step else self.flat
         return DeviceArray(part, rest, self.dtype, self.block)
 
-    def _items(self, key: np.ndarray) -> "DeviceArray":
+    def _items(self, key: Any) -> "DeviceArray":
         out = empty((len(key), *self.shape[1:]), self.dtype)
         row = math.prod(self.shape[1:])
-        if key.dtype.kind not in "iu" or key.ndim != 1 or (key.size and not 0 <= key.min() <= key.max() < len(self)):
-            raise IndexError(f"expected whole numbers from 0 to {len(self) - 1} in one dimension, got {key}")
-        places = copied(key.astype(np.int64))
+        places = key if isinstance(key, DeviceArray) else copied(self._checked(key).astype(np.int64))
         takes[self.dtype].each(np.float32, out.size, flat(out), flat(self), flat(places), out.size, row)
         return out
+
+    def _checked(self, key: np.ndarray) -> np.ndarray:
+        if key.dtype.kind not in "iu" or key.ndim != 1 or (key.size and not 0 <= key.min() <= key.max() < len(self)):
+            raise IndexError(f"expected whole numbers from 0 to {len(self) - 1} in one dimension, got {key}")
+        return key
 
     def __setitem__(self, key: Any, value: "DeviceArray") -> None:
         if key is not Ellipsis or value.shape != self.shape:
@@ -240,10 +196,16 @@ def empty(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
 
 def copied(a: np.ndarray) -> DeviceArray:
     """A copy of an ndarray."""
+    _refuse_in_capture("from")
     out = empty(a.shape, a.dtype)
     if a.size:
-        out.flat.copy_to_device(np.ascontiguousarray(a).reshape(-1), stream=stream.get())
+        out.flat.copy_to_device(np.ascontiguousarray(a).reshape(-1), stream=copying())
     return out
+
+
+def _refuse_in_capture(direction: str) -> None:
+    if capture.get() is not None:
+        capture.get().refuse(f"it copies {direction} the host")
 
 
 def numba_stream(given: Any) -> Any:
@@ -287,7 +249,7 @@ def scratch(count: int, dtype: Any) -> DeviceArray:
 @lru_cache(maxsize=256)
 def filled(count: int, value: float, dtype: np.dtype) -> DeviceArray:
     """`count` times the same number, kept for the next call."""
-    return copied(np.full(count, value, dtype))
+    return DeviceArray(cuda.to_device(np.full(count, value, dtype)), (count,), dtype, None)
 
 
 @lru_cache(maxsize=1024)

@@ -30,6 +30,15 @@ FAMILIES: list["Family"] = []
 stream: ContextVar[Any] = ContextVar("fastconv_cuda_stream", default=0)
 """Numba's stream that launches go to; 0 is the default stream."""
 
+capture: ContextVar[Any] = ContextVar("fastconv_cuda_capture", default=None)
+"""What takes the launches while a step is captured (`graphs.Capture`), else None."""
+
+
+def copying() -> Any:
+    """The stream for copies from the host. An object for the default one too: with a bare 0 Numba waits."""
+    return stream.get() or (0 if simulated else cuda.default_stream())
+
+
 _LETTERS = {
     "i": numba.int64,
     "u": numba.uint64,
@@ -97,7 +106,10 @@ class Family:
         key = (S, *options)
         if key not in self._compiled:
             self._compiled[key] = cuda.jit(self.types(S))(self.body(S, *options))
-        self._compiled[key][blocks, block, stream.get()](*args)
+        if capture.get() is None:
+            self._compiled[key][blocks, block, stream.get()](*args)
+        else:
+            capture.get().launch(self._compiled[key], blocks, block, args)
 
     def each(self, dtype: Any, count: int, *args: Any, options: tuple[Any, ...] = ()) -> None:
         """Run an element-wise kernel: EACH elements a thread."""

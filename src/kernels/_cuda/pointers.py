@@ -1,7 +1,7 @@
 """Arrays known to a kernel by their addresses: lists of any length in one launch.
 
 `addresses` makes the whole numbers that a table passes to a kernel; `access(T)` the device functions that read and
-write number i of the array at such an address. The simulator's memory has no addresses: there arrays are numbered.
+write number i of the array at such an address. The simulator's are those of the host's memory.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from .elements import Type
 from .shim import simulated
 
 if simulated:
-    _numbered: list[Any] = []
+    from ctypes import c_double, c_float
 
     def addresses(lists: list[list[Any]]) -> tuple[int, ...]:
-        """One whole number for each array, good until the next call."""
-        _numbered[:] = [flat(a) for arrays in lists for a in arrays]
-        return tuple(range(len(_numbered)))
+        """The address of each array."""
+        return tuple(flat(a)._ary.ctypes.data for arrays in lists for a in arrays)
 
     @cache
     def access(T: Type) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """(read(address, i), write(address, i, value)) for elements of type T."""
+        kind, size = c_float if T is np.float32 else c_double, np.dtype(T).itemsize
 
         def read(address, i):
-            return _numbered[address][i]
+            return T(kind.from_address(int(address + i * size)).value)
 
         def write(address, i, value):
-            _numbered[address][i] = value
+            kind.from_address(int(address + i * size)).value = value
 
         return read, write
 

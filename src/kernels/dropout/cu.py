@@ -7,6 +7,7 @@ import numpy as np
 from ..._problem import Dropout
 from .._cuda.arrays import entry, flat
 from .._cuda.elements import Elements
+from .._cuda.graphs import step_numbers
 from .._cuda.kernels import EACH, WIDTH, family
 from .._cuda.shim import cuda, require
 
@@ -26,12 +27,13 @@ def random_bits(seed, i):
     return np.int64((z >> np.uint64(32)) if i % 2 else (z & LOW))
 
 
-@family("S[] ?[] S[] u i i i T")
+@family("S[] ?[] S[] u[] u i i i T")
 def draw(E: Elements) -> Any:
     """The mask, and x times the scale where it is set. Each entry of the mask stands for `repeat` numbers."""
     T, load, store = E.T, E.load, E.store
 
-    def kernel(out, mask, x, seed, count, repeat, threshold, scale):
+    def kernel(out, mask, x, changing, seed, count, repeat, threshold, scale):
+        seed += changing[0]
         first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
         for e in range(EACH):
             at = first + e * WIDTH
@@ -61,10 +63,11 @@ def apply(E: Elements) -> Any:
 
 
 @entry("out", "mask")
-def forward(out: Any, mask: Any, x: Any, seed: int, p: Dropout) -> None:
+def forward(out: Any, mask: Any, x: Any, seed: Any, p: Dropout) -> None:
     count, scale = p.size * p.repeat, p.arithmetic.type(p.scale)
-    arrays = flat(out), flat(mask), flat(x)
-    draw.each(p.dtype, count, *arrays, np.uint64(seed), count, p.repeat, p.threshold, scale)
+    changing, seeds = step_numbers(np.dtype(np.uint64), 1, lambda: [seed() if callable(seed) else seed])
+    arrays = flat(out), flat(mask), flat(x), changing
+    draw.each(p.dtype, count, *arrays, *seeds, count, p.repeat, p.threshold, scale)
 
 
 @entry("dx")

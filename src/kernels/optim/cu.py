@@ -14,6 +14,7 @@ import numpy as np
 from ..._problem import Update
 from .._cuda.arrays import entry, size, table
 from .._cuda.elements import Type
+from .._cuda.graphs import hyper_source, step_numbers
 from .._cuda.kernels import EACH, WIDTH, Family
 from .._cuda.pointers import access, addresses
 from .._cuda.shim import cuda, require
@@ -23,16 +24,26 @@ require()
 MINE = WIDTH * EACH  # numbers that one block updates
 
 
-def _step(name: str, states: int, formula: Callable[[Type], Any]) -> Callable[..., None]:
-    """A launch (params, grads, state lists..., rates) whose kernel does formula(p, g, s, t, rates...) -> p, s, t."""
+Rates = Callable[[dict[str, float]], tuple[float, ...]]
+
+NUMBERS = 5  # the weight decay, and up to four rates
+
+
+def _step(name: str, states: int, formula: Callable[[Type], Any], rates: Rates) -> Callable[..., None]:
+    """A launch (lists, hyper, p) whose kernel does formula(p, g, s, t, *rates(hyper)) -> p, s, t."""
 
     def make(E):
         T = E.T
         step = cuda.jit(device=True)(formula(T))
         read, write = access(T)
 
-        def kernel(tables, arrays, decay, a, b, c, d):
+        def kernel(tables, arrays, changing, decay, a, b, c, d):
             block = cuda.blockIdx.x
+            decay += changing[0]
+            a += changing[1]
+            b += changing[2]
+            c += changing[3]
+            d += changing[4]
             low, high = 0, arrays
             while high - low > 1:
                 middle = (low + high) // 2
@@ -64,15 +75,20 @@ def _step(name: str, states: int, formula: Callable[[Type], Any]) -> Callable[..
 
         return kernel
 
-    kernels = Family(f"optim.{name}", make, "i[] i T T T T T", stored=(np.float32, np.float64))
+    kernels = Family(f"optim.{name}", make, "i[] i T[] T T T T T", stored=(np.float32, np.float64))
 
-    def launch(lists: list[list[Any]], hyper: dict[str, float], p: Update, *rates: float) -> None:
+    def numbers(hyper: dict[str, float]) -> list[float]:
+        given = [hyper["weight_decay"], *rates(hyper)]
+        return given + [0.0] * (NUMBERS - len(given))
+
+    def launch(lists: list[list[Any]], hyper: dict[str, float], p: Update) -> None:
         lists = [[a for a in arrays if size(a)] for arrays in lists]
         sizes = [size(a) for a in lists[0]]
         blocks = [0, *accumulate(-(-n // MINE) for n in sizes)]
         tables = table((*blocks[:-1], *sizes, *addresses(lists)))
-        scalars = (p.dtype.type(rate) for rate in (hyper["weight_decay"], *rates, *[0.0] * (4 - len(rates))))
-        kernels.launch(p.dtype, blocks[-1], WIDTH, tables, len(sizes), *scalars)
+        hyper_now = hyper_source(hyper)
+        changing, scalars = step_numbers(p.dtype, NUMBERS, lambda: numbers(hyper_now()))
+        kernels.launch(p.dtype, blocks[-1], WIDTH, tables, len(sizes), changing, *scalars)
 
     return launch
 
@@ -133,50 +149,55 @@ def _adam(T: Type) -> Any:
     return step
 
 
-_launch_sgd = _step("sgd", 0, _sgd)
-_launch_momentum = _step("momentum", 1, _momentum)
-_launch_nesterov = _step("nesterov", 1, _nesterov)
-_launch_adagrad = _step("adagrad", 1, _adagrad)
-_launch_rmsprop = _step("rmsprop", 1, _rmsprop)
-_launch_adadelta = _step("adadelta", 2, _adadelta)
-_launch_adam = _step("adam", 2, _adam)
+def _keep_and_share(keep: str) -> Rates:
+    return lambda h: (h["lr"], h[keep], 1 - h[keep], h["eps"])
+
+
+def _adam_rates(h: dict[str, float]) -> tuple[float, ...]:
+    b1, b2, t = h["beta1"], h["beta2"], h["step"]
+    root = (1 - b2**t) ** 0.5
+    return h["lr"] / (1 - b1**t) * root, 1 - b1, 1 - b2, h["eps"] * root
+
+
+_launch_sgd = _step("sgd", 0, _sgd, lambda h: (h["lr"],))
+_launch_momentum = _step("momentum", 1, _momentum, lambda h: (h["lr"], h["momentum"]))
+_launch_nesterov = _step("nesterov", 1, _nesterov, lambda h: (h["lr"], h["momentum"]))
+_launch_adagrad = _step("adagrad", 1, _adagrad, lambda h: (h["lr"], h["eps"]))
+_launch_rmsprop = _step("rmsprop", 1, _rmsprop, _keep_and_share("decay"))
+_launch_adadelta = _step("adadelta", 2, _adadelta, _keep_and_share("rho"))
+_launch_adam = _step("adam", 2, _adam, _adam_rates)
 
 
 @entry("params")
 def sgd(params: Any, grads: Any, hyper: Any, p: Update) -> None:
-    _launch_sgd([params, grads], hyper, p, hyper["lr"])
+    _launch_sgd([params, grads], hyper, p)
 
 
 @entry("params", "velocities")
 def momentum(params: Any, grads: Any, velocities: Any, hyper: Any, p: Update) -> None:
-    _launch_momentum([params, grads, velocities], hyper, p, hyper["lr"], hyper["momentum"])
+    _launch_momentum([params, grads, velocities], hyper, p)
 
 
 @entry("params", "velocities")
 def nesterov(params: Any, grads: Any, velocities: Any, hyper: Any, p: Update) -> None:
-    _launch_nesterov([params, grads, velocities], hyper, p, hyper["lr"], hyper["momentum"])
+    _launch_nesterov([params, grads, velocities], hyper, p)
 
 
 @entry("params", "sums")
 def adagrad(params: Any, grads: Any, sums: Any, hyper: Any, p: Update) -> None:
-    _launch_adagrad([params, grads, sums], hyper, p, hyper["lr"], hyper["eps"])
+    _launch_adagrad([params, grads, sums], hyper, p)
 
 
 @entry("params", "sums")
 def rmsprop(params: Any, grads: Any, sums: Any, hyper: Any, p: Update) -> None:
-    keep = hyper["decay"]
-    _launch_rmsprop([params, grads, sums], hyper, p, hyper["lr"], keep, 1 - keep, hyper["eps"])
+    _launch_rmsprop([params, grads, sums], hyper, p)
 
 
 @entry("params", "sums", "deltas")
 def adadelta(params: Any, grads: Any, sums: Any, deltas: Any, hyper: Any, p: Update) -> None:
-    keep = hyper["rho"]
-    _launch_adadelta([params, grads, sums, deltas], hyper, p, hyper["lr"], keep, 1 - keep, hyper["eps"])
+    _launch_adadelta([params, grads, sums, deltas], hyper, p)
 
 
 @entry("params", "m", "v")
 def adam(params: Any, grads: Any, m: Any, v: Any, hyper: Any, p: Update) -> None:
-    b1, b2, t = hyper["beta1"], hyper["beta2"], hyper["step"]
-    root = (1 - b2**t) ** 0.5
-    rate = hyper["lr"] / (1 - b1**t) * root
-    _launch_adam([params, grads, m, v], hyper, p, rate, 1 - b1, 1 - b2, hyper["eps"] * root)
+    _launch_adam([params, grads, m, v], hyper, p)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda import arrays
+from fastconv.kernels._cuda import arrays, pool
 
 import fastconv as fc
 from fastconv.testing import normal
@@ -141,7 +141,7 @@ def test_views_and_arithmetic():
 
 
 def test_memory_goes_back_to_the_pool_when_its_last_view_is_gone():
-    arrays.empty_cache()
+    pool.empty_cache()
     a = arrays.empty((100,), np.float32)
     view, buffer = a.reshape(10, 10), a.block.buffer
     del a
