@@ -105,9 +105,14 @@ def cuda_stream(stream: Any) -> Iterator[None]:
         module.stream.reset(token)
 
 
+def like(a: np.ndarray, x: Any) -> Any:
+    """An ndarray where x is."""
+    return to_device(a) if is_device(x) else a
+
+
 def zeros_like(a: Any) -> Any:
     """Zeros where `a` is."""
-    return to_device(np.zeros(a.shape, a.dtype)) if is_device(a) else np.zeros_like(a)
+    return like(np.zeros(a.shape, a.dtype), a)
 
 
 def to_host(a: Any) -> np.ndarray:

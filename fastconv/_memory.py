@@ -24,17 +24,14 @@ except ImportError:  # a build without the compiled engine: the NumPy reference 
 
 
 __all__ = [
-    "add_to_channels",
     "deliver",
     "empty",
     "empty_cache",
     "filled",
-    "inverse_std",
     "memory_stats",
     "pooled",
     "result",
     "same_place",
-    "sum_channels",
     "zeros",
 ]
 
@@ -56,26 +53,6 @@ def filled(count: int, value: float, dtype: np.dtype, device: str) -> Any:
 def same_place(a: np.ndarray, device: str) -> Any:
     """An ndarray where the others are."""
     return a if device == "cpu" else _device.to_device(a)
-
-
-def add_to_channels(y: Any, b: Any) -> None:
-    """y[n, c] += b[c]."""
-    if _device.is_device(y):
-        _device.between().add_to_channels(y, b)
-    else:
-        y += b[:, None, None]
-
-
-def sum_channels(y: Any) -> Any:
-    """The sum of each channel of y (N, C, H, W)."""
-    return _device.between().sum_channels(y) if _device.is_device(y) else y.sum(axis=(0, 2, 3))
-
-
-def inverse_std(var: Any, eps: float) -> Any:
-    """1 / sqrt(var + eps)."""
-    if _device.is_device(var):
-        return _device.between().inverse_std(var, eps)
-    return 1 / np.sqrt(var + var.dtype.type(eps))
 
 
 def result(

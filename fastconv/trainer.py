@@ -101,7 +101,7 @@ class Trainer:
         self.network = network if device == "cpu" else network.to(device)
         self.x_train, self.t_train, self.x_test, self.t_test = x_train, t_train, x_test, t_test
         self._x: Any = x_train if device == "cpu" else to_device(x_train)
-        self._t: Any = t_train if device == "cpu" else to_device(_int64(t_train))
+        self._t: Any = t_train if device == "cpu" else to_device(network.targets(t_train))
         self.epochs, self.batch_size = epochs, mini_batch_size
         self.optimizer = self.optimizers[optimizer.lower()](**optimizer_param)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
@@ -204,11 +204,6 @@ class Trainer:
             print("=============== Final Test Accuracy ===============")
             print(f"test acc:{self.final_test_acc}")
         self._tell("end")
-
-
-def _int64(t: Array) -> Array:
-    """Labels as the device takes them, of labels or one-hot targets."""
-    return (t if t.ndim == 1 else t.argmax(axis=1)).astype(np.int64)
 
 
 class _Bar:

@@ -204,7 +204,10 @@ def labels(t: np.ndarray, N: int, C: int) -> np.ndarray:
 
 def nll_loss(log_y, t):
     log_y = arg.array("log_y", log_y, (2,))
-    return log_y, labels(arg.array("t", t), *log_y.shape)
+    t = labels(arg.array("t", t), *log_y.shape)
+    t = to_device(t) if is_device(log_y) else t  # a batch's labels often come from the host
+    where((log_y, t))
+    return log_y, t
 
 
 def same_shape(y, t, reduction="half_sum"):

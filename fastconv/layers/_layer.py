@@ -25,6 +25,8 @@ class Layer:
         Names of the attributes that hold running statistics: saved with the parameters, not trained.
     runs_on_cuda : bool
         Whether the layer takes device arrays.
+    classifies : bool
+        Whether it is a loss whose targets are classes: labels, or one-hot.
     takes_train_flg : bool
         Whether `forward` takes a second argument that tells training (True) from inference (False).
     """
@@ -32,6 +34,7 @@ class Layer:
     trainable: ClassVar[tuple[str, ...]] = ()
     statistics: ClassVar[tuple[str, ...]] = ()
     runs_on_cuda: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
     takes_train_flg: ClassVar[bool] = False
     forward: Callable[..., Any]
     backward: Callable[..., Any]

@@ -7,7 +7,18 @@ from ..functions import cross_entropy_error
 from ._layer import Array, Layer, Saved
 
 
-class SoftmaxWithLoss(Layer):
+class _Classes(Layer):
+    """A loss whose targets are classes."""
+
+    classifies = True
+
+    def __init__(self) -> None:
+        self.loss: Saved = None
+        self.y: Saved = None
+        self.t: Saved = None
+
+
+class SoftmaxWithLoss(_Classes):
     """Softmax and cross entropy: -mean(log(y + 1e-7)) over the probabilities y of the true classes.
 
     The 1e-7 is the book's; `fastconv.softmax_cross_entropy` is the exact loss.
@@ -19,11 +30,6 @@ class SoftmaxWithLoss(Layer):
         The probabilities.
     t : ndarray (N,) of int, or (N, classes) one-hot
     """
-
-    def __init__(self) -> None:
-        self.loss: Saved = None
-        self.y: Saved = None
-        self.t: Saved = None
 
     def forward(self, x: Array, t: Array) -> float:
         self.loss, self.y = ops.softmax_cross_entropy(x, t, offset=1e-7)
@@ -68,13 +74,8 @@ class IdentityWithLoss(Layer):
         return dout * ops.mean_squared_error_backward(self.y, self.t, self.reduction)
 
 
-class NLLLoss(Layer):
+class NLLLoss(_Classes):
     """Mean negative log-likelihood of integer labels on log-probabilities (N, classes), behind a `LogSoftmax`."""
-
-    def __init__(self) -> None:
-        self.loss: Saved = None
-        self.y: Saved = None
-        self.t: Saved = None
 
     def forward(self, log_y: Array, t: Array) -> float:
         self.loss = ops.nll_loss(log_y, t)

@@ -4,10 +4,13 @@ Source: S. Ioffe and C. Szegedy, Batch Normalization: Accelerating Deep Network 
 Shift, 2015.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .. import ops
-from .._device import is_device, to_device
+from .._device import is_device, like, zeros_like
+from .._memory import filled
 from ._layer import Array, Layer, Saved, rows
 
 
@@ -23,7 +26,8 @@ class BatchNormalization(Layer):
         Scale and shift of the D features.
     momentum : float
     running_mean, running_var : ndarray (D,), optional
-        Statistics for inference; zeros at the first call if not given. They are replaced, not changed in place.
+        Statistics for inference; zeros at the first call if not given. They are replaced, not changed in place, but for
+        those on a CUDA device.
 
     Attributes
     ----------
@@ -33,6 +37,7 @@ class BatchNormalization(Layer):
 
     trainable = ("gamma", "beta")
     statistics = ("running_mean", "running_var")
+    runs_on_cuda = True
     takes_train_flg = True
     eps = 1e-6  # the book writes it 10e-7
 
@@ -58,14 +63,14 @@ class BatchNormalization(Layer):
         features = rows(x)
         D = features.shape[1]
         if self.running_mean is None or self.running_var is None:
-            self.running_mean, self.running_var = np.zeros(D), np.zeros(D)
-        gamma, beta = (np.broadcast_to(v, (D,)) for v in (self.gamma, self.beta))
+            self.running_mean, self.running_var = (like(np.zeros(D), x) for _ in range(2))
+        gamma, beta = (_vector(v, D, x) for v in (self.gamma, self.beta))
         if not train_flg:
             y, _ = ops.batch_norm(features, gamma, beta, self.running_mean, self.running_var, False, eps=self.eps)
         elif x.shape[0] == 1:
             y, self._cache = self._train_one(features, beta), None
         else:
-            y = self._train(features, gamma, beta)
+            y = self._train_there(features, gamma, beta) if is_device(x) else self._train(features, gamma, beta)
         return y.reshape(x.shape)
 
     def _train(self, features: Array, gamma: Array, beta: Array) -> Array:
@@ -77,8 +82,24 @@ class BatchNormalization(Layer):
             self._remember(mean, var * ((N - 1) / N))
         return y
 
+    def _train_there(self, features: Array, gamma: Array, beta: Array) -> Array:
+        """The same where a captured step needs the statistics to stay in their place: the running variance is made
+        N/(N - 1) too large, like the batch's, and comes back."""
+        share = (features.shape[0] - 1) / max(features.shape[0], 1)
+        var = self.running_var * (1 / share)
+        y, self._cache = ops.batch_norm(
+            features, gamma, beta, self.running_mean, var, True, momentum=1 - self.momentum, eps=self.eps
+        )
+        self.running_var[...] = var * share
+        return y
+
     def _train_one(self, features: Array, beta: Array) -> Array:
         """A batch of one is its own mean, without variance: y = beta, and the gradient does not reach x."""
+        if is_device(features):
+            m = self.momentum
+            self.running_mean[...] = m * self.running_mean + (1 - m) * features[0].astype(self.running_mean.dtype)
+            self.running_var[...] = m * self.running_var
+            return beta.reshape(1, len(beta)).astype(np.result_type(features.dtype, beta.dtype))
         self._remember(features[0], np.zeros(features.shape[1]))
         return np.broadcast_to(beta, features.shape).astype(np.result_type(features, self.gamma, beta))
 
@@ -89,10 +110,17 @@ class BatchNormalization(Layer):
 
     def backward(self, dout: Array) -> Array:
         if self._cache is None:  # a batch of one
-            dx, self.dgamma, self.dbeta = np.zeros_like(dout), np.zeros(dout.size, dout.dtype), dout.reshape(-1)
+            dx, self.dgamma, self.dbeta = zeros_like(dout), zeros_like(dout.reshape(-1)), dout.reshape(-1)
         else:
             dx, self.dgamma, self.dbeta = ops.batch_norm_backward(rows(dout), self._cache)
         return dx.reshape(dout.shape)
+
+
+def _vector(v: Any, D: int, x: Array) -> Array:
+    """A parameter for each of D features, where x is."""
+    if is_device(x):
+        return v if is_device(v) else filled(D, float(v), x.dtype, "cuda")
+    return np.broadcast_to(v, (D,))
 
 
 class BatchNorm2d(Layer):
@@ -143,7 +171,7 @@ class BatchNorm2d(Layer):
         if self.running_mean is None or self.running_var is None:
             dtype = np.result_type(x.dtype, np.float32 if self.gamma is None else self.gamma.dtype)
             start = np.zeros(x.shape[1], dtype), np.ones(x.shape[1], dtype)
-            self.running_mean, self.running_var = map(to_device, start) if is_device(x) else start
+            self.running_mean, self.running_var = (like(a, x) for a in start)
         y, self._cache = ops.batch_norm(
             x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps
         )

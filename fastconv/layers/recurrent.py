@@ -24,6 +24,7 @@ class RecurrentStep(Layer):
     """
 
     trainable = ("Wx", "Wh", "b")
+    runs_on_cuda = True
 
     def __init__(self, Wx: Array, Wh: Array, b: Array | None = None) -> None:
         self.Wx, self.Wh, self.b = Wx, Wh, b

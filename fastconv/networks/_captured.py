@@ -39,7 +39,7 @@ class TrainingStep:
         self.network, self.optimizer = network, optimizer
         self._batch = batch
         self._graphs = _device.graphs()
-        self._inlets = [self._graphs.Inlet(a.shape, a.dtype) for a in examples]
+        self._inlets = [self._graphs.Inlet(a.shape, a.dtype) for a in map(_array, examples)]
         self._pool = self._graphs.new_pool()
         self.forget()
 
@@ -76,7 +76,7 @@ class TrainingStep:
             When the step cannot be captured, with the reason; nothing is changed then.
         """
         *inputs, last = batch
-        given = [*map(_array, inputs), labels(_array(last))]
+        given = [*map(_array, inputs), self.network.targets(_array(last))]
         fits = all(a.shape == inlet.array.shape for a, inlet in zip(given, self._inlets, strict=True))
         if not fits or self._is_watched():
             self._plain(*given)
@@ -122,9 +122,9 @@ class TrainingStep:
 
 
 def labels(t: Any) -> Any:
-    """Labels, of labels or one-hot targets."""
+    """Labels of int64, of labels or one-hot targets."""
     if t.ndim == 1:
-        return t
+        return t if _device.is_device(t) or t.dtype.kind not in "iu" else t.astype(np.int64, copy=False)
     if _device.is_device(t):
         raise TypeError("t: expected labels (N,) of int64 on the device, got one-hot targets: take argmax on the host")
     return t.argmax(axis=1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._between import between
 from .._device import to_device, to_host
 from ..gradient import numerical_gradient
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
@@ -112,7 +113,7 @@ class Network:
         move = to_device if device == "cuda" else to_host
         owners = {**self._owners, **self._statistics}
         present: dict[str, Any] = {key: getattr(*owner) for key, owner in owners.items()}
-        self._set(owners, {key: a if a is None else move(a) for key, a in present.items()})
+        self._set(owners, {key: move(a) if hasattr(a, "shape") else a for key, a in present.items()})
         self._collect()
         self.device = device
         return self
@@ -121,8 +122,6 @@ class Network:
         on_host = sorted({type(layer).__name__ for layer in self.every_layer() if not layer.runs_on_cuda})
         if on_host:
             raise ValueError(f"device: {', '.join(on_host)} of this network cannot run on 'cuda'")
-        if self.weight_decay_lambda:
-            raise ValueError("device: weight_decay_lambda is for the CPU; give the optimiser weight_decay on 'cuda'")
 
     def _here(self, a: Any) -> Any:
         return to_device(a) if self.device == "cuda" else a
@@ -173,6 +172,10 @@ class Network:
             raise TypeError(f"compile: expected a network on the CPU, this one is on {self.device}")
         return Predictor(self)
 
+    def targets(self, t: Any) -> Any:
+        """Targets as the loss takes them on a device: labels, of labels or one-hot targets, where it is of classes."""
+        return labels(t) if self.last_layer.classifies else t
+
     def capture(self, x: Array, t: Array, optimizer: Optimizer, *, rows: int | None = None) -> TrainingStep:
         """A training step as one CUDA graph, captured once and replayed for every batch of the same shape.
 
@@ -183,7 +186,8 @@ class Network:
         ----------
         x : array (N, ...)
             A batch, for its shape and dtype; with `rows`, all samples.
-        t : array (N,) of int, or ndarray (N, classes) one-hot
+        t : array
+            Its targets, as for `gradient`; of classes on the device (N,) of int64.
         optimizer : one of fastconv.optim
         rows : int, optional
             ``step(places)`` then takes that many numbers of samples, and picks the batch out of x and t on the device.
@@ -211,8 +215,8 @@ class Network:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer: expected one of fastconv.optim, got {type(optimizer).__name__}")
         if rows is None:
-            return TrainingStep(self, optimizer, lambda x, t: (x, t), x, np.asarray(labels(t)).astype(np.int64))
-        x, t = self._here(x), self._here(labels(t))
+            return TrainingStep(self, optimizer, lambda x, t: (x, t), x, self.targets(t))
+        x, t = self._here(x), self._here(self.targets(t))
         return TrainingStep(self, optimizer, lambda places: (x[places], t[places]), np.empty(rows, np.int64))
 
     def loss(self, x: Array, t: Array, train_flg: bool | None = None) -> float:
@@ -226,14 +230,12 @@ class Network:
             As in `predict`; the default is the network's own, as in the book.
         """
         train_flg = self._trains_in_loss if train_flg is None else train_flg
-        loss = self.last_layer.forward(
-            self.predict(x, train_flg), self._here(labels(t) if self.device == "cuda" else t)
-        )
-        return loss + self._weight_decay() if self.weight_decay_lambda else loss
-
-    def _weight_decay(self) -> float:
-        squares = sum(float(np.sum(p**2)) for key, p in self.params.items() if key.startswith("W"))
-        return 0.5 * self.weight_decay_lambda * squares
+        t = self._here(self.targets(t)) if self.device == "cuda" else t
+        loss = self.last_layer.forward(self.predict(x, train_flg), t)
+        if not self.weight_decay_lambda:
+            return loss
+        weights = [p for key, p in self.params.items() if key.startswith("W")]
+        return between(loss).plus_squares(loss, weights, 0.5 * self.weight_decay_lambda)
 
     def accuracy(self, x: Array, t: Array, batch_size: int = 100) -> float:
         """The share of x whose highest score is at its class.

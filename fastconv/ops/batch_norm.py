@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
+from .._between import between
 from .._dispatch import kernel
 from .._problem import BatchNorm
 
@@ -87,7 +88,7 @@ def batch_norm(
                     if statistic is not None and updated is not statistic:
                         statistic[...] = updated
     else:
-        mean, inv_std = running[0], memory.inverse_std(running[1], p.eps)
+        mean, inv_std = running[0], between(running[1]).inverse_std(running[1], p.eps)
         kernel("batch_norm_inference", p)(y, x, scale, shift, *running, p)
     return p.finish(y), Cache(p, x, gamma, beta is not None, mean, inv_std)
 

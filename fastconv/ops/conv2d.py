@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .. import _memory as memory
+from .._between import between
 from .._dispatch import kernel, straight
 from .._problem import Conv2d
 
@@ -185,7 +186,7 @@ def conv_transpose2d(
     y = memory.empty[p.device](p.x_shape, p.dtype)
     kernel("conv2d_backward_data", p)(y, x, w, p)
     if b is not None:
-        memory.add_to_channels(y, b)
+        between(y).add_to_channels(y, b)
     return p.finish(y)
 
 
@@ -235,5 +236,5 @@ def conv_transpose2d_backward(
     if needs[1]:
         dw, _ = _weights(x, dout, p, bias=False)
     if needs[2]:
-        db = _cast(memory.sum_channels(dout), p)
+        db = _cast(between(dout).sum_channels(dout), p)
     return dx, dw, db

@@ -1,9 +1,9 @@
-"""Losses that are a line of NumPy."""
+"""Losses that are a line."""
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
+from .._between import between
 
 
 def mean_squared_error(y: ArrayLike, t: ArrayLike, reduction: str = "half_sum") -> float:
@@ -18,6 +18,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike, reduction: str = "half_sum") 
     Returns
     -------
     float
+        Of device arrays a device array of one number, which `float` waits for.
 
     Raises
     ------
@@ -25,8 +26,7 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike, reduction: str = "half_sum") 
         When the shapes differ.
     """
     y, t = check.same_shape(y, t, reduction)
-    total = float(np.sum((y - t) ** 2, dtype=np.float64))
-    return {"half_sum": 0.5 * total, "mean": total / max(y.size, 1), "sum": total}[reduction]
+    return between(y).squared_distance(y, t, {"half_sum": 0.5, "mean": 1 / max(y.size, 1), "sum": 1.0}[reduction])
 
 
 def mean_squared_error_backward(y: ArrayLike, t: ArrayLike, reduction: str = "half_sum") -> NDArray:
@@ -46,6 +46,7 @@ def nll_loss(log_y: ArrayLike, t: ArrayLike) -> float:
     Returns
     -------
     float
+        Of device arrays a device array of one number, which `float` waits for.
 
     Raises
     ------
@@ -53,12 +54,10 @@ def nll_loss(log_y: ArrayLike, t: ArrayLike) -> float:
         When t does not fit log_y, or a label is not a class.
     """
     log_y, t = check.nll_loss(log_y, t)
-    return float(-log_y[np.arange(len(t)), t].mean(dtype=np.float64))
+    return between(log_y).likelihood(log_y, t)
 
 
 def nll_loss_backward(log_y: ArrayLike, t: ArrayLike) -> NDArray:
     """Gradient of `nll_loss` with respect to log_y: -1/N at the labels, else 0."""
     log_y, t = check.nll_loss(log_y, t)
-    dx = np.zeros(log_y.shape, np.result_type(log_y, np.float16))
-    dx[np.arange(len(t)), t] = -1 / max(len(t), 1)
-    return dx
+    return between(log_y).likelihood_gradient(log_y, t)

@@ -130,6 +130,9 @@ class DeviceArray:
     def __add__(self, other: "DeviceArray") -> "DeviceArray":
         return self._combined(other, 1.0, 1.0)
 
+    def __sub__(self, other: "DeviceArray") -> "DeviceArray":
+        return self._combined(other, 1.0, -1.0)
+
     def _combined(self, other: "DeviceArray", a: float, b: float) -> "DeviceArray":
         T = arithmetic(self.dtype).type
         out = empty(self.shape, self.dtype)

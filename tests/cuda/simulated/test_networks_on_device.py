@@ -6,9 +6,10 @@ from fastconv.kernels._cuda import pool
 from fastconv.kernels._cuda.arrays import DeviceArray
 
 import fastconv as fc
-from fastconv import optim
+from fastconv import layers, optim
 from fastconv.layers import BatchNorm2d
-from fastconv.networks import MultiLayerNetExtend, SimpleConvNet, TwoLayerNet
+from fastconv.layers._layer import Layer
+from fastconv.networks import Network, SimpleConvNet, TwoLayerNet
 from fastconv.testing import normal
 from fastconv.trainer import Trainer
 
@@ -75,13 +76,15 @@ def test_statistics_begin_where_the_images_are():
     assert isinstance(y, DeviceArray) and isinstance(layer.running_var, DeviceArray)
 
 
+class Stubborn(Layer):
+    """Stays on the CPU."""
+
+
 def test_what_cannot_be_moved_says_so():
     with pytest.raises(ValueError, match="device: expected 'cpu' or 'cuda'"):
         network().to("gpu")
-    with pytest.raises(ValueError, match="BatchNormalization of this network cannot run"):
-        MultiLayerNetExtend(4, [3], 2, use_batchnorm=True).to("cuda")
-    with pytest.raises(ValueError, match="weight_decay"):
-        MultiLayerNetExtend(4, [3], 2, weight_decay_lambda=0.1).to("cuda")
+    with pytest.raises(ValueError, match="Stubborn of this network cannot run"):
+        Network({"1": layers.Sequential([Stubborn()])}).to("cuda")
     net = TwoLayerNet(4, 3, 2).to("cuda")
     with pytest.raises(RuntimeError, match=r"net\.to"):
         net.numerical_gradient(np.ones((1, 4)), np.array([0]))
