@@ -4,12 +4,16 @@ Anything with `__cuda_array_interface__` counts. `src/kernels/_cuda/arrays.py`, 
 the first such array is met.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from . import _families
+from ._families import FAMILIES, family_of
 
 HELP = "move all of them with fastconv.to_device(a), or back with fastconv.to_host(a)"
 
@@ -31,25 +35,45 @@ def arrays() -> ModuleType:
 
 
 def taken(name: str, a: Any) -> Any:
-    """Any device array as fastconv's own, sharing its memory."""
+    """Any device array as fastconv's own, sharing its memory; it knows what it is made of, for `given_back`."""
+    family = family_of(a)
     try:
-        return arrays().taken(a)
+        return arrays().taken(a, family, _families.stream_of(family))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
 
+def given_back(a: Any, family: str) -> Any:
+    """fastconv's array as one of the caller's family: the one that it is made of, or a view."""
+    if family not in FAMILIES:
+        return a
+    arrays().let_wait(_families.stream_of(family))
+    return _families.view(family, a) if a.given is None else a.given
+
+
+def like_given(a: Any, given: Any) -> Any:
+    """`a` in the family of an argument."""
+    return given_back(a, family_of(given)) if is_device(given) else a
+
+
 def where(given: tuple[Any, ...]) -> str:
-    """The device that all arrays are on. Raises a TypeError when they are not together."""
-    there = {is_device(a) for a in given if a is not None}
+    """Where all arrays are: "cpu", or the family of the first on the device. TypeError when they are not together."""
+    present = [a for a in given if a is not None]
+    there = {is_device(a) for a in present}
     if len(there) > 1:
-        sides = ["cuda" if is_device(a) else "cpu" for a in given if a is not None]
+        sides = ["cuda" if is_device(a) else "cpu" for a in present]
         raise TypeError(f"expected all arrays on one device, got them on {', '.join(sides)}: {HELP}")
-    return "cuda" if True in there else "cpu"
+    return family_of(present[0]) if True in there else "cpu"
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """An uninitialised device array."""
+def _empty(family: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    if family in FAMILIES:
+        return taken("", _families.empty(family, shape, dtype))
     return arrays().empty(shape, dtype)
+
+
+empty: dict[str, Callable[..., Any]] = {family: partial(_empty, family) for family in ("cuda", *FAMILIES)}
+"""By the family of a Problem's arrays: an uninitialised device array of a shape and dtype."""
 
 
 def between() -> ModuleType:
@@ -85,7 +109,7 @@ def to_device(a: Any) -> Any:
     RuntimeError
         When there is no device, no driver or no numba-cuda, with what to do; when the device's memory is full.
     """
-    return taken("a", a) if is_device(a) else arrays().copied(np.asarray(a))
+    return taken("a", a).own() if is_device(a) else arrays().copied(np.asarray(a))
 
 
 @contextmanager

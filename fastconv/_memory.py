@@ -35,7 +35,7 @@ __all__ = [
     "zeros",
 ]
 
-empty: dict[str, Callable[[tuple[int, ...], Any], Any]] = {"cpu": pooled, "cuda": _device.empty}
+empty: dict[str, Callable[[tuple[int, ...], Any], Any]] = {"cpu": pooled, **_device.empty}
 """By a Problem's device: a new array of a shape and dtype, not initialised."""
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._device import given_back
+
 
 def arithmetic(dtype: npt.DTypeLike) -> np.dtype:
     """What numbers of a dtype are added up in: float32 for float16, else the dtype itself."""
@@ -19,7 +21,8 @@ def arithmetic(dtype: npt.DTypeLike) -> np.dtype:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """The part common to all: the dtype computed in, the dtype the caller gets, and where the arrays live."""
+    """The part common to all: the dtype computed in, the dtype the caller gets, and where the arrays live: "cpu", or
+    the family of those on a device, "cuda" for fastconv's own (`_families`)."""
 
     dtype: np.dtype
     result_dtype: np.dtype
@@ -44,7 +47,11 @@ class Problem:
         """A kernel's result in the caller's dtype and rank."""
         if self.unbatched:
             y = y[0]
-        return y if y.dtype == self.result_dtype else y.astype(self.result_dtype)
+        return self.give(y if y.dtype == self.result_dtype else y.astype(self.result_dtype))
+
+    def give(self, y: Any) -> Any:
+        """A kernel's result, or what was made of it, as an array of the caller's family."""
+        return y if self.device == "cpu" or y is None else given_back(y, self.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

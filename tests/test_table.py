@@ -84,7 +84,7 @@ def test_every_operation_is_public_and_documented():
 
 # What a module may import of fastconv, lowest first: each may use its own level's packages and what is below.
 LAYERS = [
-    {"_device", "_problem", "_settings", "_version", "_extras", "_random", "_unpickle", "kernels"},
+    {"_families", "_device", "_problem", "_settings", "_version", "_extras", "_random", "_unpickle", "kernels"},
     {"_table", "_check", "_memory", "_between", "_threads", "_ceiling"},
     {"_dispatch"},
     {"ops", "_prepare"},

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._between import between
-from .._device import to_device, to_host
+from .._device import like_given, to_device, to_host
 from ..gradient import numerical_gradient
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
 from ..layers._layer import Layer, run, with_parts
@@ -138,8 +138,9 @@ class Network:
         Returns
         -------
         ndarray (N, classes)
+            On a device an array of x's family: CuPy's for CuPy's, PyTorch's for PyTorch's, else fastconv's own.
         """
-        return _forward(self._rows or self._layers(), self._here(x), train_flg)
+        return like_given(_forward(self._rows or self._layers(), self._here(x), train_flg), x)
 
     def compile(self) -> Predictor:
         """`predict`, compiled for speed: weights packed or transformed once, batch normalisation folded into the layer
@@ -231,7 +232,7 @@ class Network:
         """
         train_flg = self._trains_in_loss if train_flg is None else train_flg
         t = self._here(self.targets(t)) if self.device == "cuda" else t
-        loss = self.last_layer.forward(self.predict(x, train_flg), t)
+        loss = self.last_layer.forward(self.predict(self._here(x), train_flg), t)
         if not self.weight_decay_lambda:
             return loss
         weights = [p for key, p in self.params.items() if key.startswith("W")]

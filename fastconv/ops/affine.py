@@ -132,6 +132,6 @@ def _backward(x_shape: Any, p: Affine, dout: NDArray, x: NDArray, w: NDArray, ne
         dw = memory.empty[p.device](w.shape, p.dtype)
         db = memory.empty[p.device]((p.M,), p.dtype) if needs[2] else None
         kernel("affine_backward_weights", p)(dw, db, dout, x, p)
-        dw = dw.astype(p.result_dtype, copy=False) if needs[1] else None
-        db = None if db is None else db.astype(p.result_dtype, copy=False)
+        dw = p.give(dw.astype(p.result_dtype, copy=False)) if needs[1] else None
+        db = None if db is None else p.give(db.astype(p.result_dtype, copy=False))
     return dx, dw, db

@@ -140,7 +140,7 @@ def _weights(dout: NDArray, x: NDArray, p: Conv2d, bias: bool) -> tuple[NDArray,
 
 
 def _cast(a: Any, p: Any) -> Any:
-    return a if a is None or a.dtype == p.result_dtype else a.astype(p.result_dtype)
+    return p.give(a if a is None or a.dtype == p.result_dtype else a.astype(p.result_dtype))
 
 
 def conv_transpose2d(

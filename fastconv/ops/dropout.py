@@ -22,7 +22,7 @@ def _forward(x: ArrayLike, ratio: float, rng: Random, inverted: bool, planes: bo
     y = memory.empty[p.device](x.shape, p.dtype)
     mask = memory.empty[p.device]((*x.shape[:2], 1, 1) if planes else x.shape, np.dtype(np.bool_))
     kernel("dropout_forward", p)(y, mask, x, seed, p)
-    return p.finish(y), mask
+    return p.finish(y), p.give(mask)
 
 
 def _backward(dout: ArrayLike, mask: ArrayLike, ratio: float, inverted: bool, planes: bool) -> NDArray:

@@ -4,6 +4,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
 from .._between import between
+from .._device import like_given
 
 
 def mean_squared_error(y: ArrayLike, t: ArrayLike, reduction: str = "half_sum") -> float:
@@ -26,7 +27,8 @@ def mean_squared_error(y: ArrayLike, t: ArrayLike, reduction: str = "half_sum") 
         When the shapes differ.
     """
     y, t = check.same_shape(y, t, reduction)
-    return between(y).squared_distance(y, t, {"half_sum": 0.5, "mean": 1 / max(y.size, 1), "sum": 1.0}[reduction])
+    scale = {"half_sum": 0.5, "mean": 1 / max(y.size, 1), "sum": 1.0}[reduction]
+    return like_given(between(y).squared_distance(y, t, scale), y)
 
 
 def mean_squared_error_backward(y: ArrayLike, t: ArrayLike, reduction: str = "half_sum") -> NDArray:
@@ -54,10 +56,10 @@ def nll_loss(log_y: ArrayLike, t: ArrayLike) -> float:
         When t does not fit log_y, or a label is not a class.
     """
     log_y, t = check.nll_loss(log_y, t)
-    return between(log_y).likelihood(log_y, t)
+    return like_given(between(log_y).likelihood(log_y, t), log_y)
 
 
 def nll_loss_backward(log_y: ArrayLike, t: ArrayLike) -> NDArray:
     """Gradient of `nll_loss` with respect to log_y: -1/N at the labels, else 0."""
     log_y, t = check.nll_loss(log_y, t)
-    return between(log_y).likelihood_gradient(log_y, t)
+    return like_given(between(log_y).likelihood_gradient(log_y, t), log_y)

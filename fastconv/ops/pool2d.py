@@ -12,7 +12,7 @@ from .._problem import Pool2d
 
 
 def _indices(indices: NDArray, p: Pool2d) -> NDArray:
-    return indices[0] if p.unbatched else indices
+    return p.give(indices[0] if p.unbatched else indices)
 
 
 def max_pool2d(

@@ -122,7 +122,7 @@ def softmax_cross_entropy(x: ArrayLike, t: ArrayLike, *, offset: float = 0.0) ->
     p, x, t = check.softmax_cross_entropy(x, t, "x", offset)
     y = memory.empty[p.device](x.shape, p.dtype)
     loss = kernel("cross_entropy_forward", p)(y, x, t, p)
-    return (float(loss) if p.device == "cpu" else loss), p.finish(y)
+    return (float(loss) if p.device == "cpu" else p.give(loss)), p.finish(y)
 
 
 def softmax_cross_entropy_backward(y: ArrayLike, t: ArrayLike) -> NDArray:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from inspect import signature
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from ..._problem import arithmetic
 from .elements import Elements
 from .kernels import EACH, WIDTH, Family, capture, copying, family, stream
 from .pool import Block
-from .shim import NumbaArray, cuda
+from .shim import NumbaArray, cuda, cuda_array, interface
 from .sweeps import sweep
 
 
@@ -25,10 +25,17 @@ class DeviceArray:
     scaling, sums of two arrays, views of whole images.
     """
 
-    __slots__ = ("block", "dtype", "flat", "shape")
+    __slots__ = ("block", "dtype", "family", "flat", "given", "shape")
 
-    def __init__(self, flat: Any, shape: tuple[int, ...], dtype: np.dtype, block: Any) -> None:
+    def __init__(
+        self, flat: Any, shape: tuple[int, ...], dtype: np.dtype, block: Any, family: str = "cuda", given: Any = None
+    ) -> None:
         self.flat, self.shape, self.dtype, self.block = flat, shape, dtype, block
+        self.family, self.given = family, given  # whose memory it is: another library's, and its array
+
+    def own(self) -> "DeviceArray":
+        """The same as an array of fastconv's family."""
+        return self if self.family == "cuda" else DeviceArray(self.flat, self.shape, self.dtype, self.block)
 
     ndim = property(lambda self: len(self.shape))
     size = property(lambda self: math.prod(self.shape))
@@ -37,8 +44,7 @@ class DeviceArray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        of_flat = getattr(self.flat, "__cuda_array_interface__", {"version": 3, "data": (0, False)})
-        return {**of_flat, "shape": self.shape, "strides": None, "typestr": self.dtype.str}
+        return {**interface(self.flat), "shape": self.shape, "strides": None, "typestr": self.dtype.str}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -70,7 +76,7 @@ class DeviceArray:
             sizes[sizes.index(-1)] = self.size // rest if rest else 0
         if math.prod(sizes) != self.size:
             raise ValueError(f"cannot reshape an array of shape {self.shape} into {tuple(shape)}")
-        return DeviceArray(self.flat, tuple(sizes), self.dtype, self.block)
+        return DeviceArray(self.flat, tuple(sizes), self.dtype, self.block, self.family)
 
     def __getitem__(self, key: Any) -> "DeviceArray":
         """Along the first axis: one item, a slice without steps, or the items that an array of whole numbers names (on
@@ -88,7 +94,7 @@ class DeviceArray:
         count = max(end - first, 0)
         rest = self.shape[1:] if isinstance(key, int) else (count, *self.shape[1:])
         part = self.flat[first * step : (first + count) * step] if count * step else self.flat
-        return DeviceArray(part, rest, self.dtype, self.block)
+        return DeviceArray(part, rest, self.dtype, self.block, self.family)
 
     def _items(self, key: Any) -> "DeviceArray":
         out = empty((len(key), *self.shape[1:]), self.dtype)
@@ -221,8 +227,11 @@ def numba_stream(given: Any) -> Any:
     return given
 
 
-def taken(a: Any) -> DeviceArray:
-    """Anything with ``__cuda_array_interface__``, sharing its memory. ValueError where it is not dense."""
+def taken(a: Any, family: str = "cuda", theirs: int | None = None) -> DeviceArray:
+    """Anything with ``__cuda_array_interface__``, sharing its memory. ValueError where it is not dense.
+
+    theirs: the address of the stream that works on it; where there is none, Numba waits for what the array names.
+    """
     if isinstance(a, DeviceArray):
         return a
     of_a = a.__cuda_array_interface__
@@ -230,8 +239,33 @@ def taken(a: Any) -> DeviceArray:
     dense = tuple(dtype.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
     if of_a.get("strides") not in (None, dense) and math.prod(shape):
         raise ValueError("expected a dense (C-contiguous) device array: copy it first")
-    a = cuda.as_cuda_array(a)
-    return DeviceArray(a.reshape(math.prod(shape)), shape, dtype, a)
+    if theirs is not None:
+        _in_order(theirs, _address(stream.get()))
+    numbers = cuda_array(a, sync=theirs is None).reshape(math.prod(shape))
+    return DeviceArray(numbers, shape, dtype, a, family, a if family != "cuda" else None)
+
+
+def let_wait(theirs: int | None) -> None:
+    """Another library's stream waits for what was launched to ours."""
+    if theirs is not None:
+        _in_order(_address(stream.get()), theirs)
+
+
+def _in_order(first: int, then: int) -> None:
+    """What is launched to the stream `then` from now on waits for what the stream `first` has to do."""
+    if first != then:
+        event = _event()
+        event.record(numba_stream(first))
+        event.wait(numba_stream(then))
+
+
+@cache
+def _event() -> Any:
+    return cuda.event()
+
+
+def _address(ours: Any) -> int:
+    return int(ours.handle) if ours else 0
 
 
 def flat(a: Any) -> Any:

@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ctypes import c_char
+from math import prod
 from threading import Lock
 from typing import Any
 
@@ -15,7 +17,7 @@ import numba
 import numpy as np
 from numba import cuda
 
-__all__ = ["NumbaArray", "cuda", "require", "simulated"]
+__all__ = ["NumbaArray", "cuda", "cuda_array", "interface", "require", "simulated"]
 
 simulated = bool(numba.config.ENABLE_CUDASIM)
 
@@ -61,8 +63,27 @@ if simulated:
                     names.update({name: cuda for name, value in names.items() if value is fake})
 
     simulator_kernel.swapped_cuda_module = _swapped_cuda_module
+
+    def interface(a: Any) -> dict[str, Any]:
+        """``__cuda_array_interface__``, which the simulator's arrays lack; their memory is the host's."""
+        return {"version": 3, "data": (a._ary.ctypes.data, False)}
+
+    def cuda_array(a: Any, sync: bool) -> Any:
+        """The simulator's array with the memory of anything that has the interface."""
+        of_a = a.__cuda_array_interface__
+        dtype = np.dtype(of_a["typestr"])
+        raw = (c_char * (prod(of_a["shape"]) * dtype.itemsize)).from_address(of_a["data"][0])
+        return NumbaArray(np.frombuffer(raw, dtype).reshape(of_a["shape"]))
+
 else:
     from numba.cuda.cudadrv.devicearray import DeviceNDArray as NumbaArray
+
+    def interface(a: Any) -> dict[str, Any]:
+        return a.__cuda_array_interface__
+
+    def cuda_array(a: Any, sync: bool) -> Any:
+        """Numba's array with the memory of anything that has the interface; `sync`: after waiting for its stream."""
+        return cuda.as_cuda_array(a, sync=sync)
 
 
 def require() -> None:

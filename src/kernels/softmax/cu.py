@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._problem import CrossEntropy, Softmax
-from .._cuda.arrays import empty, entry, flat, nothing, scratch
+from .._cuda.arrays import empty, entry, filled, flat, nothing, scratch
 from .._cuda.elements import Elements, Type
 from .._cuda.kernels import WIDTH, Family, family
 from .._cuda.shim import cuda, require
@@ -256,7 +256,7 @@ def _classes(p: CrossEntropy) -> Lines:
 def cross_entropy_forward(out: Any, x: Any, t: Any, p: CrossEntropy) -> Any:
     """The loss stays on the device until it is asked for: `float(loss)`."""
     if p.N == 0:
-        return float("nan")
+        return filled(1, math.nan, np.dtype(np.float64)).reshape(())
     losses, loss = scratch(p.N, p.arithmetic), empty((), np.float64)
     _launch(
         normalise, p.dtype, _classes(p), flat(out), flat(x), *_targets(t, p), flat(losses), p.arithmetic.type(p.offset)
