@@ -107,7 +107,9 @@ def to_device(a: Any) -> Any:
     Raises
     ------
     RuntimeError
-        When there is no device, no driver or no numba-cuda, with what to do; when the device's memory is full.
+        When there is no device, no driver or no numba-cuda, with what to do.
+    MemoryError
+        When the device's memory is full.
     """
     return taken("a", a).own() if is_device(a) else arrays().copied(np.asarray(a))
 

@@ -13,7 +13,7 @@ from ..._problem import arithmetic
 from .elements import Elements
 from .kernels import EACH, WIDTH, Family, capture, copying, family, stream
 from .pool import Block
-from .shim import NumbaArray, cuda, cuda_array, interface
+from .shim import NumbaArray, card_of, cuda, cuda_array, interface
 from .sweeps import sweep
 
 
@@ -228,7 +228,7 @@ def numba_stream(given: Any) -> Any:
 
 
 def taken(a: Any, family: str = "cuda", theirs: int | None = None) -> DeviceArray:
-    """Anything with ``__cuda_array_interface__``, sharing its memory. ValueError where it is not dense.
+    """Anything with ``__cuda_array_interface__``, sharing its memory. ValueError where it is not dense, or elsewhere.
 
     theirs: the address of the stream that works on it; where there is none, Numba waits for what the array names.
     """
@@ -239,10 +239,26 @@ def taken(a: Any, family: str = "cuda", theirs: int | None = None) -> DeviceArra
     dense = tuple(dtype.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
     if of_a.get("strides") not in (None, dense) and math.prod(shape):
         raise ValueError("expected a dense (C-contiguous) device array: copy it first")
+    if math.prod(shape) and _several_cards():
+        _refuse_other_cards(of_a["data"][0])
     if theirs is not None:
         _in_order(theirs, _address(stream.get()))
     numbers = cuda_array(a, sync=theirs is None).reshape(math.prod(shape))
     return DeviceArray(numbers, shape, dtype, a, family, a if family != "cuda" else None)
+
+
+@cache
+def _several_cards() -> bool:
+    return len(cuda.gpus) > 1
+
+
+def _refuse_other_cards(address: int) -> None:
+    here, there = cuda.get_current_device().id, card_of(address)
+    if here != there:
+        raise ValueError(
+            f"expected an array on CUDA device {here}, where fastconv computes, got one on device {there}: copy it, "
+            f"or start the program with CUDA_VISIBLE_DEVICES={there}"
+        )
 
 
 def let_wait(theirs: int | None) -> None:

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numba import cuda
 
-__all__ = ["NumbaArray", "cuda", "cuda_array", "interface", "require", "simulated"]
+__all__ = ["NumbaArray", "card_of", "cuda", "cuda_array", "interface", "require", "simulated"]
 
 simulated = bool(numba.config.ENABLE_CUDASIM)
 
@@ -75,6 +75,9 @@ if simulated:
         raw = (c_char * (prod(of_a["shape"]) * dtype.itemsize)).from_address(of_a["data"][0])
         return NumbaArray(np.frombuffer(raw, dtype).reshape(of_a["shape"]))
 
+    def card_of(address: int) -> int:
+        return 0
+
 else:
     from numba.cuda.cudadrv.devicearray import DeviceNDArray as NumbaArray
 
@@ -84,6 +87,12 @@ else:
     def cuda_array(a: Any, sync: bool) -> Any:
         """Numba's array with the memory of anything that has the interface; `sync`: after waiting for its stream."""
         return cuda.as_cuda_array(a, sync=sync)
+
+    def card_of(address: int) -> int:
+        """The number of the device whose memory has this address."""
+        driver = cuda.cudadrv.driver
+        ordinal = driver.binding.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(driver.driver.cuPointerGetAttribute(ordinal, address))
 
 
 def require() -> None:
@@ -96,10 +105,15 @@ def require() -> None:
     if getattr(cuda, "implementation", "") != "NVIDIA":
         raise ImportError("needs the package numba-cuda: pip install 'fastconv[cuda]'")
     try:
+        if not cuda.cudadrv.driver.driver.is_available:
+            raise ImportError(
+                "no CUDA device or driver was found: nvidia-smi must list a card; install NVIDIA's driver, "
+                "or choose another backend"
+            )
         if not cuda.is_available():
             raise ImportError(
-                "no CUDA device, driver or compiler was found: nvidia-smi shows the first two, "
-                "pip install 'fastconv[cuda]' brings the last; or choose another backend"
+                "the CUDA compiler's libraries were not found: pip install 'fastconv[cuda]' brings them; "
+                "or choose another backend"
             )
         cuda.current_context()
     except cuda.cudadrv.error.CudaSupportError as error:
