@@ -4,7 +4,7 @@
 
 Every operation runs on copies of its arrays that together exceed the L2 cache, one after the other, between two events;
 the figure is the median of several such rounds. PyTorch runs in float32 with TF32 off and again with it on. A training
-step is also captured in a CUDA graph and replayed, on both sides. Shares of the card's ceilings, a copy's bandwidth and
+step is also replayed as a CUDA graph, on both sides. Shares of the card's ceilings, a copy's bandwidth and
 a large product's rate, are measured in the same run. Ends with 1 when a result is wrong, 2 where there is no card.
 """
 
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 import torch.nn.functional as F
 
 import fastconv as fc
-from fastconv import networks, optim
+from fastconv import optim
 from fastconv.testing import SPEED, ConvCase, normal
 
 BATCH = 256
@@ -171,49 +172,56 @@ def ceilings() -> dict[str, float]:
     return {"gbs": gbs, "tflops": 2e-9 * 8192**3 / milliseconds([lambda: m @ m])}
 
 
-def torch_net(net: Any) -> torch.nn.Module:
-    """PyTorch's SimpleConvNet with our parameters."""
-    p = {key: torch.as_tensor(fc.to_host(a)).cuda() for key, a in net.params.items()}
-    conv, first, second = torch.nn.Conv2d(1, 30, 5), torch.nn.Linear(4320, 100), torch.nn.Linear(100, 10)
-    for layer, k in ((conv, 1), (first, 2), (second, 3)):
-        layer.weight.data, layer.bias.data = p[f"W{k}"] if k == 1 else p[f"W{k}"].T.contiguous(), p[f"b{k}"]
-    relu, pool, flatten = torch.nn.ReLU, torch.nn.MaxPool2d, torch.nn.Flatten
-    return torch.nn.Sequential(conv, relu(), pool(2), flatten(), first, relu(), second).cuda()
-
-
 def captured(step: Callable[[], Any]) -> Callable[[], Any]:
-    """A warmed step as a CUDA graph: its replay."""
+    """PyTorch's warmed step as a CUDA graph: its replay."""
     side = torch.cuda.Stream()
-    with torch.cuda.stream(side), fc.cuda_stream(side):
+    with torch.cuda.stream(side):
         for _ in range(3):
             step()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph), fc.cuda_stream(torch.cuda.current_stream()):
+    with torch.cuda.graph(graph):
         step()
     return graph.replay
 
 
 def steps() -> Iterator[Row]:
-    """A training step of SimpleConvNet by SGD, batch 100, eager and replayed."""
-    x, t = tensor((100, 1, 28, 28)), torch.arange(100, device="cuda") % 10
-    net = networks.SimpleConvNet(dtype=np.float32, rng=0).to("cuda")
-    theirs, sgd = torch_net(net), optim.SGD(lr=0.01)
-    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01)
-    mine_x, mine_t = fc.to_device(x), fc.to_device(t)
+    """Training steps by SGD, eager and as a graph; our graph's time has the copying of the batch to it."""
+    from work_steps import NETS, our_net, torch_net  # beside this file, where Python looks when it is the program
 
-    def our_step() -> None:
-        sgd.update(net.params, net.gradient(mine_x, mine_t))
+    for name, batch in (("SimpleConvNet", 100), ("DeepConvNet", 100), ("LeNet", 4)):
+        x, t = tensor((batch, *NETS[name][0])), torch.arange(batch, device="cuda") % 10
+        theirs = torch_net(name).cuda()
+        optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01)
+        ours, sgd = [our_net(name, np.float32) for _ in range(2)], optim.SGD(lr=0.01)
+        for key, p in ours[0].params.items():
+            ours[1].params[key][...] = p
+        mine_x, mine_t = fc.to_device(x), fc.to_device(t)
+        eager, graphed = (net.to("cuda") for net in ours)
+        replay = graphed.capture(mine_x, mine_t, sgd)
 
-    def their_step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(theirs(x), t).backward()
-        optimizer.step()
+        def our_step(net: Any = eager, x: Any = mine_x, t: Any = mine_t) -> None:
+            optim.SGD(lr=0.01).update(net.params, net.gradient(x, t))
 
-    for name, form in (("eager", lambda step: step), ("graph", captured)):
-        yield Row(
-            f"SimpleConvNet step, {name}", milliseconds([form(our_step)] * 20), milliseconds([form(their_step)] * 20)
-        )
+        def their_step(net: Any = theirs, x: Any = x, t: Any = t, optimizer: Any = optimizer) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(net(x), t).backward()
+            optimizer.step()
+
+        for _ in range(5):
+            our_step()
+            replay(mine_x, mine_t)
+        error = 0.0 if name == "DeepConvNet" else difference(eager, graphed)  # dropout's masks are each network's own
+        our_graph = partial(replay, mine_x, mine_t)
+        yield Row(f"{name} step, eager", milliseconds([our_step] * 20), milliseconds([their_step] * 20))
+        their_graph = captured(their_step)
+        yield Row(f"{name} step, graph", milliseconds([our_graph] * 20), milliseconds([their_graph] * 20), error=error)
+
+
+def difference(one: Any, other: Any) -> float:
+    """The largest difference of two networks' parameters, relative to the parameters' largest."""
+    pairs = [(fc.to_host(p), fc.to_host(other.params[key])) for key, p in one.params.items()]
+    return max(float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30)) for a, b in pairs)
 
 
 def all_rows() -> Iterator[Row]:

@@ -194,7 +194,7 @@ def _train(options: argparse.Namespace) -> int:
         if options.backend:
             fastconv.set_backend(options.backend)
         (x, t), (x_test, t_test) = _load(options)
-        network = _network(options, x)
+        network = _network(options, x).to(options.device)
         _make_folder(options.out)
     trainer = Trainer(
         network, x, t, x_test, t_test,

@@ -332,3 +332,11 @@ def test_every_row_runs_on_every_side(name):
     totals.append(_bench._sum(row.torch(torch, *map(torch.from_numpy, arrays))()))
     assert totals[0] == pytest.approx(totals[1], rel=1e-9)
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.skipif(not fastconv.backends()["cuda"], reason="there is a card")
+def test_a_device_that_is_not_there(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "--device", "cuda"])
+    assert ended.value.code == 2
+    assert "error: arrays on a CUDA device cannot be used: " in capsys.readouterr().err

@@ -58,8 +58,10 @@ class DriverGraph:
         """Make what was captured ready to be launched."""
         try:
             graph = self._driver.cuStreamEndCapture(self._stream)
-            self._ready = self._driver.cuGraphInstantiate(graph, 0)
-            self._driver.cuGraphDestroy(graph)
+            try:
+                self._ready = self._driver.cuGraphInstantiate(graph, 0)
+            finally:
+                self._driver.cuGraphDestroy(graph)
         finally:
             self._driver.cuStreamDestroy(self._stream)
         finalize(self, self._driver.cuGraphExecDestroy, self._ready).atexit = False
