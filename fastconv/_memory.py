@@ -62,7 +62,7 @@ def result(
     if out is None:
         return empty[device](shape, dtype)
     if device != "cpu":
-        raise TypeError(f"out: expected None, since the arrays are on {device}")
+        raise TypeError("out: expected None, since the arrays are on cuda")
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out: expected an ndarray, got {type(out).__name__}")
     arg.shape("out", out, shape, "the result's shape")

@@ -40,7 +40,7 @@ from ._settings import settings
 
 
 def anything(p: Problem) -> str:
-    return "" if p.device == "cpu" else f"the arrays are on {p.device}"
+    return "" if p.device == "cpu" else "the arrays are on cuda"
 
 
 def floats(p: Problem) -> str:

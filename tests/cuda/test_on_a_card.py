@@ -16,8 +16,30 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(REASON), reason=f"needs a
 
 def test_pytorch_shares_memory_both_ways():
     x = torch.randn(2, 3, 8, 8, device="cuda")
-    y = fc.relu(x)
+    y = fc.relu(fc.to_device(x))
     np.testing.assert_array_equal(torch.as_tensor(y, device="cuda").cpu(), x.clamp_min(0).cpu())
+
+
+def test_tensors_give_tensors_on_any_stream():
+    x, w = torch.randn(64, 3, 32, 32, device="cuda"), torch.randn(8, 3, 3, 3, device="cuda")
+    expected = torch.nn.functional.conv2d(x.double(), w.double(), padding=1).relu()
+    for stream in (torch.cuda.current_stream(), torch.cuda.Stream()):
+        torch.cuda.synchronize()
+        with torch.cuda.stream(stream):
+            y, _ = fc.max_pool2d(fc.relu(fc.conv2d(x * 1, w, padding=1)), 2)
+            assert isinstance(y, torch.Tensor)
+            close = torch.allclose(y.double(), torch.nn.functional.max_pool2d(expected, 2), rtol=1e-4, atol=1e-4)
+        assert close
+
+
+def test_cupy_arrays_give_cupy_arrays():
+    cupy = pytest.importorskip("cupy")
+    x = cupy.asarray(normal((2, 3, 8, 8), np.float32))
+    for stream in (cupy.cuda.Stream.null, cupy.cuda.Stream(non_blocking=True)):
+        with stream:
+            y = fc.relu(x - 0.5)
+            assert isinstance(y, cupy.ndarray)
+            np.testing.assert_array_equal((y + 0).get(), np.maximum(x.get() - 0.5, 0))
 
 
 def test_a_step_captured_and_replayed_is_a_step():
