@@ -43,6 +43,11 @@ def taken(name: str, a: Any) -> Any:
         raise ValueError(f"{name}: {error}") from None
 
 
+def ours(a: Any) -> Any:
+    """Any device array as fastconv's own, to write to; an ndarray as it is."""
+    return taken("a", a) if is_device(a) else a
+
+
 def given_back(a: Any, family: str) -> Any:
     """fastconv's array as one of the caller's family: the one that it is made of, or a view."""
     if family not in FAMILIES:

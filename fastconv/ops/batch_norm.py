@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _check as check
 from .. import _memory as memory
 from .._between import between
+from .._device import ours
 from .._dispatch import kernel
 from .._problem import BatchNorm
 
@@ -86,7 +87,7 @@ def batch_norm(
             if copies:
                 for statistic, updated in zip(given, running, strict=True):
                     if statistic is not None and updated is not statistic:
-                        statistic[...] = updated
+                        ours(statistic)[...] = updated
     else:
         mean, inv_std = running[0], between(running[1]).inverse_std(running[1], p.eps)
         kernel("batch_norm_inference", p)(y, x, scale, shift, *running, p)
