@@ -40,9 +40,7 @@ public:
             else
                 break;
         }
-        // Rows that two tiles share are transformed once if both are in the same block.
-        const int64_t size = tiles / blocks;
-        grain = size >= 4 * grid.per_image() ? grid.per_image() : size >= 4 * grid.cols ? grid.cols : 1;
+        grain = grain_of(grid, tiles / blocks, blocks >= 8 * nthreads ? 1 : 4);  // a few blocks must be of one size
     }
 
     static constexpr int64_t kSharedBytes = 4 << 20;  // of all transformed filters, at most, if they are shared
@@ -74,7 +72,7 @@ private:
     static constexpr int64_t kBlockTiles = 64;          // else: enough to pay for transforming the filters
     static constexpr int64_t kChunkChannels = 32;
     static constexpr int64_t kSumsBytes = 2 << 20;      // of a task: met in order, once a chunk, so L3 is good enough
-    static constexpr double kFilterNanoseconds = 5;     // to transform one filter of one channel
+    static constexpr double kFilterNanoseconds = 2.5;     // to transform one filter of one channel
 
     const Correlation& c;
     const float* const ready;

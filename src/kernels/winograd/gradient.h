@@ -32,6 +32,8 @@ public:
         const int64_t least = tiles >= 2 * kBlockTiles ? kLeastChannels : L;
         while (!enough() && divide_up(p.C, channel_ranges + 1) >= least) ++channel_ranges;
         if (!enough()) parts = std::clamp<int64_t>(tiles / kBlockTiles, 1, nthreads);
+        part_grain = grain_of(source, tiles / parts, 8);
+        block_grain = grain_of(source, std::min(kBlockTiles, tiles / parts), 1);
     }
 
     void run() const {
@@ -43,7 +45,7 @@ public:
             const int64_t part = task / units();
             const Scratch<float> own(parts == 1 ? unit_size() : 0);
             float* sums = parts == 1 ? own.get() : all_sums + task * unit_size();
-            accumulate(u, piece(tiles, parts, part), sums, bias + part * panels * kPanel);
+            accumulate(u, piece(tiles, parts, part, part_grain), sums, bias + part * panels * kPanel);
             if (parts == 1)
                 for (int64_t index = 0; index < u.panels.size(); ++index) store_gradient(u, index, sums);
         });
@@ -78,6 +80,7 @@ private:
     const int nthreads;
     const int64_t panel_ranges;
     int64_t channel_ranges, parts = 1;
+    int64_t part_grain, block_grain;  // of tiles: parts and blocks have multiples of it
 
     int64_t units() const { return panel_ranges * channel_ranges; }
     Unit unit(int64_t index) const {
@@ -91,9 +94,9 @@ private:
     int64_t panel_size() const { return kPositions * panel_sums().step(); }
     int64_t unit_size() const { return unit_panels() * panel_size(); }
     Matrices panel_sums() const { return {unit_channels(), kPanel}; }
-    int64_t part_tiles() const { return divide_up(tiles, parts); }
+    int64_t part_tiles() const { return round_up(divide_up(tiles, parts), part_grain); }
     int64_t part_blocks() const { return std::max<int64_t>(divide_up(part_tiles(), kBlockTiles), 1); }
-    int64_t block_tiles() const { return divide_up(part_tiles(), part_blocks()); }
+    int64_t block_tiles() const { return round_up(divide_up(part_tiles(), part_blocks()), block_grain); }
     Matrices block_source() const { return {round_up(unit_channels(), L), block_tiles()}; }
     Matrices block_result() const { return {block_tiles(), kPanel}; }
 
@@ -104,7 +107,7 @@ private:
         const Matrices src = block_source();
         const Scratch<float> source_data(kPositions * src.step()), result_data(kPositions * block_result().step());
         for (int64_t index = 0; index < part_blocks(); ++index) {
-            const Range within = piece(all.size(), part_blocks(), index);
+            const Range within = piece(all.size(), part_blocks(), index, block_grain);
             const Range block{all.begin + within.begin, all.begin + within.end};
             transform_planes<OUTPUTS, kInputs, Formula<OUTPUTS>::source>(
                 source, block, x + u.channels.begin * p.H * p.W, u.channels.size(), {src.step(), block.size() * L, L},

@@ -9,9 +9,9 @@
 //
 // A tile of 4 x 4 takes 36 products for each pair of channels where the direct sum takes 144. The price is precision:
 // the root mean square of the error, relative to the result's, is 4e-7 to 1.1e-6, where direct sums have 2e-7 to 6e-7;
-// with tiles of 2 x 2, 16 products for 36, it is 1e-7 to 5e-7. And what is not finite spreads: a NaN or an infinity that
-// the inner 4 x 4 of a tile's source holds makes all 4 x 4 results NaN, not only those whose windows hold it. Tiles that
-// do not read it are untouched. conv2d/ref.py is the truth for everything else.
+// with tiles of 2 x 2, 16 products for 36, it is 1e-7 to 5e-7. And what is not finite spreads: a NaN or an infinity
+// that the inner 4 x 4 of a tile's source holds makes all 4 x 4 results NaN, not only those whose windows hold it.
+// Tiles that do not read it are untouched. conv2d/ref.py is the truth for everything else.
 #include "fused.h"
 #include "gradient.h"
 #include "step.h"

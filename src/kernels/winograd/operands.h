@@ -33,30 +33,37 @@ inline Correlation backward_correlation(float* dx, const float* dout, const floa
             p.C * kTaps, kTaps, true, dx,  nullptr, false};
 }
 
+// One filter of each lane for each of `count` source channels. distances: between the lanes' filters, or their offsets.
+template <int OUTPUTS, bool UPSIDE_DOWN, class Distances>
+FC_APART void transform_lanes(const float* w, int64_t next, Distances distances, int64_t count, int64_t step,
+                              int64_t width, float* filters) {
+    constexpr int kInputs = inputs(OUTPUTS);
+    for (int64_t k = 0; k < count; ++k, w += next, filters += width) {
+        Vector taps[kTaps], last[4];
+        load_transposed(w, distances, taps);
+        load_transposed(w + 4, distances, taps + 4);
+        load_transposed(w + 5, distances, last);
+        taps[8] = last[3];
+        transform_2d<3, kInputs>(
+            Formula<OUTPUTS>::filter,
+            [&](int i, Vector (&row)[3]) {
+                FC_UNROLL for (int j = 0; j < 3; ++j) row[j] = taps[UPSIDE_DOWN ? 8 - 3 * i - j : 3 * i + j];
+            },
+            [&](int j, const Vector (&t)[kInputs]) {
+                FC_UNROLL for (int i = 0; i < kInputs; ++i) store(filters + (kInputs * i + j) * step, t[i]);
+            });
+    }
+}
+
 // Backward-data meets the filters upside down. Lanes without a channel repeat the last one.
 template <int OUTPUTS>
 void transform_filters(const Correlation& c, Panel panel, Range channels, Matrices m, float* filters) {
-    constexpr int kInputs = inputs(OUTPUTS);
-    const int64_t step = m.step();
     for (int64_t lane = 0; lane < panel.width(); lane += L) {
+        const float* w = c.filters + channels.begin * c.filters_in + (panel.first + lane) * c.filters_out;
         const auto transform = [&](auto distances) {
-            for (int64_t k = 0; k < channels.size(); ++k) {
-                const float* w = c.filters + (channels.begin + k) * c.filters_in + (panel.first + lane) * c.filters_out;
-                float* dst = filters + k * m.width + lane;
-                Vector taps[9], last[4];
-                load_transposed(w, distances, taps);
-                load_transposed(w + 4, distances, taps + 4);
-                load_transposed(w + 5, distances, last);
-                taps[8] = last[3];
-                transform_2d<3, kInputs>(
-                    Formula<OUTPUTS>::filter,
-                    [&](int i, Vector (&row)[3]) {
-                        FC_UNROLL for (int j = 0; j < 3; ++j) row[j] = taps[c.upside_down ? 8 - 3 * i - j : 3 * i + j];
-                    },
-                    [&](int j, const Vector (&t)[kInputs]) {
-                        FC_UNROLL for (int i = 0; i < kInputs; ++i) store(dst + (kInputs * i + j) * step, t[i]);
-                    });
-            }
+            using Distances = decltype(distances);
+            (c.upside_down ? transform_lanes<OUTPUTS, true, Distances> : transform_lanes<OUTPUTS, false, Distances>)(
+                w, c.filters_in, distances, channels.size(), m.step(), m.width, filters + lane);
         };
         if (const int64_t left = c.Cout - panel.first - lane; left >= L) {
             transform(c.filters_out);

@@ -27,6 +27,12 @@ struct Grid {
     int64_t per_image() const { return rows * cols; }
 };
 
+// What blocks of about `size` tiles are best multiples of, if `least` of it fit: rows of pixels that two tiles share
+// are read once if both are in the same block.
+inline int64_t grain_of(const Grid& g, int64_t size, int64_t least) {
+    return size >= least * g.per_image() ? g.per_image() : size >= least * g.cols ? g.cols : 1;
+}
+
 // Neighbours in a row of tiles.
 struct Band {
     int64_t image, row, col, count;

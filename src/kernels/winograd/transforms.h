@@ -51,8 +51,10 @@ struct Formula<4> {
 
     // G g
     FC_INLINE void filter(const Vector (&g)[3], Vector (&t)[6]) {
-        const Vector even_p = kScaleP * g[0] + kScaleP * PP * g[2], odd_p = kScaleP * P * g[1];
-        const Vector even_q = kScaleQ * g[0] + kScaleQ * QQ * g[2], odd_q = kScaleQ * Q * g[1];
+        const Vector even_p = kScaleP * g[0] + kScaleP * PP * g[2], even_q = kScaleQ * g[0] + kScaleQ * QQ * g[2];
+        Vector odd_p = kScaleP * P * g[1], odd_q = kScaleQ * Q * g[1];
+        keep(odd_p);
+        keep(odd_q);
         t[0] = kScale0 * g[0];
         t[1] = even_p + odd_p;
         t[2] = even_p - odd_p;
