@@ -11,6 +11,15 @@ from .._dispatch import kernel, straight
 from .._problem import Pool2d
 
 
+_INT64 = np.dtype(np.int64)
+
+
+def _results(p: Pool2d) -> tuple[NDArray, NDArray]:
+    """Maxima and their indices, not initialised."""
+    empty, shape = memory.empty[p.device], p.out_shape
+    return empty(shape, p.dtype), empty(shape, _INT64)
+
+
 def _indices(indices: NDArray, p: Pool2d) -> NDArray:
     return p.give(indices[0] if p.unbatched else indices)
 
@@ -50,8 +59,7 @@ def max_pool2d(
         When the window does not fit, or an argument is of the wrong kind.
     """
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    y = memory.empty[p.device](p.out_shape, p.dtype)
-    indices = memory.empty[p.device](p.out_shape, np.dtype(np.int64))
+    y, indices = _results(p)
     kernel("max_pool2d_forward", p)(y, indices, x, p)
     return p.finish(y), _indices(indices, p)
 
@@ -107,8 +115,7 @@ def min_pool2d(
     Parameters, results and errors as `max_pool2d`.
     """
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    y = memory.empty[p.device](p.out_shape, p.dtype)
-    indices = memory.empty[p.device](p.out_shape, np.dtype(np.int64))
+    y, indices = _results(p)
     kernel("max_pool2d_forward", p)(y, indices, -x, p)
     return p.finish(-y), _indices(indices, p)
 
@@ -314,7 +321,7 @@ def stochastic_pool2d(
         kernel("stochastic_pool2d_inference", p)(y, x, p)
         return p.finish(y), None
     u = memory.same_place(check.rng(rng).random(p.out_shape, dtype=p.arithmetic.type), p.device)
-    indices = memory.empty[p.device](p.out_shape, np.dtype(np.int64))
+    indices = memory.empty[p.device](p.out_shape, _INT64)
     kernel("stochastic_pool2d_forward", p)(y, indices, x, u, p)
     return p.finish(y), _indices(indices, p)
 
