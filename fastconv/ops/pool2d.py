@@ -10,7 +10,6 @@ from .. import _memory as memory
 from .._dispatch import kernel, straight
 from .._problem import Pool2d
 
-
 _INT64 = np.dtype(np.int64)
 
 
