@@ -102,21 +102,10 @@ def _multiply(out: Any, a: Any, b: Any, bias: Any, dtype: Any, sizes: tuple[int,
         bias=int(whole and bias is not None), relu=int(whole and relu),
     )  # fmt: skip
     vector = nothing(dtype) if bias is None else flat(bias)
-    parts = nothing(arithmetic(dtype)) if whole else flat(scratch(splits * M * columns, arithmetic(dtype)))
+    parts = nothing(arithmetic(dtype)) if whole else scratch(splits * M * columns, arithmetic(dtype))
     options = tile, a_steps[1] == 1, b_steps[0] == 1 != b_steps[1]
-    matrices.launch(
-        dtype,
-        (blocks, 1, splits),
-        tile.threads,
-        flat(out),
-        parts,
-        flat(a),
-        flat(b),
-        vector,
-        table(()),
-        g,
-        options=options,
-    )
+    arguments = flat(out), flat(parts), flat(a), flat(b), vector, table(()), g
+    matrices.launch(dtype, (blocks, 1, splits), tile.threads, *arguments, options=options)
     if not whole:
         sums.join(out, parts, splits, M * columns, bias, (0 if bias is None else columns, 1), relu)
 

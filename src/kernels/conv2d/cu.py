@@ -231,9 +231,9 @@ def _gather(out: Any, a: Any, b: Any, bias: Any, p: Conv2d, plan: Plan, g: Gathe
     length = -(-g.taps // (splits * tile.BK)) * tile.BK
     splits = max(1, -(-g.taps // length))
     g = g._replace(classes=plan.classes, splits=splits, length=length)
-    parts = nothing(p.arithmetic) if splits == 1 else flat(scratch(splits * g.size, p.arithmetic))
+    parts = nothing(p.arithmetic) if splits == 1 else scratch(splits * g.size, p.arithmetic)
     vector = nothing(p.dtype) if bias is None else flat(bias)
-    arguments = flat(out), parts, flat(a), flat(b), vector, table(plan.tables), g
+    arguments = flat(out), flat(parts), flat(a), flat(b), vector, table(plan.tables), g
     grid = blocks, p.groups, plan.classes * splits
     gather.launch(p.dtype, grid, tile.threads, *arguments, options=(tile,))
     if splits > 1:
@@ -278,8 +278,8 @@ def backward_weights(dw: Any, db: Any, dout: Any, x: Any, p: Conv2d) -> None:
         step_h=p.stride_h, step_w=p.stride_w,
     )  # fmt: skip
     none, T = nothing(p.dtype), p.arithmetic
-    parts = nothing(T) if splits == 1 else flat(scratch(splits * p.FN * K, T))
-    arguments = flat(dw), parts, flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
+    parts = nothing(T) if splits == 1 else scratch(splits * p.FN * K, T)
+    arguments = flat(dw), flat(parts), flat(dout), flat(x), none, table(forward_plan(p, CG).tables), g
     filters.launch(p.dtype, (blocks, p.groups, splits), tile.threads, *arguments, options=(tile,))
     if splits > 1:
         sums.join(dw, parts, splits, M * K)
