@@ -31,8 +31,8 @@ public:
             chunks = divide_up(c.Cin, kChunkChannels);
             ranges = std::min(panels, divide_up(panels * bytes(block_sums()), kSumsBytes));
         }
-        // An equal number for every thread, or enough of them.
-        while (blocks * ranges % nthreads != 0 && blocks * ranges < 4 * nthreads) {
+        // An equal number for every thread, or so many that one more does not count.
+        while (blocks * ranges % nthreads != 0 && blocks * ranges < 16 * nthreads) {
             if (c.Cout >= tiles && ranges < panels)
                 ++ranges;
             else if (blocks < tiles)
