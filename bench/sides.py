@@ -47,21 +47,23 @@ def measure(calls: list[Callable[[], Any]], seconds: float, pause: float = 0.0) 
     """Best and median time of the fastest of `calls`, each repeated for about `seconds`, asleep for `pause` before each."""
     outcomes = []
     for call in calls:
-        start = time.perf_counter()
-        call()
-        once = time.perf_counter() - start
+        once = min(_time(call, 1) for _ in range(5))  # the first is cold
         inner = 1 if pause else max(1, int(20e-6 / max(once, 1e-9)))  # a reading well above the clock's own cost
         times: list[float] = []
         end = time.perf_counter() + (seconds + 20 * pause)
         while len(times) < 3 or time.perf_counter() < end:
             if pause:
                 time.sleep(pause)
-            start = time.perf_counter()
-            for _ in range(inner):
-                call()
-            times.append((time.perf_counter() - start) / inner)
+            times.append(_time(call, inner))
         outcomes.append((min(times), statistics.median(times)))
     return min(outcomes)
+
+
+def _time(call: Callable[[], Any], inner: int) -> float:
+    start = time.perf_counter()
+    for _ in range(inner):
+        call()
+    return (time.perf_counter() - start) / inner
 
 
 class Side:

@@ -3,8 +3,9 @@
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
+from fastconv.kernels._cpu.convolution cimport Convolution, convolution
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
-from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels._cpu.window cimport Window
 from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
@@ -33,49 +34,43 @@ lookup_floats("conv2d", "prepare_data", <void**>_prepare_data)
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
     cdef Forward kernel = _forward[precision(x)]
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN, groups = p.groups
-    cdef bint relu = p.activation == "relu"
+    cdef Convolution c = convolution(p)
     cdef void* out_data = cnp.PyArray_DATA(out)
     cdef void* x_data = cnp.PyArray_DATA(x)
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
-        kernel(out_data, x_data, w_data, b_data, &sizes, FN, groups, relu)
+        kernel(out_data, x_data, w_data, b_data, &c.window, c.FN, c.groups, c.relu)
 
 
 def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
     cdef BackwardData kernel = _backward_data[precision(dout)]
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN, groups = p.groups
+    cdef Convolution c = convolution(p)
     cdef void* dx_data = cnp.PyArray_DATA(dx)
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* w_data = cnp.PyArray_DATA(w)
     with nogil:
-        kernel(dx_data, dout_data, w_data, &sizes, FN, groups)
+        kernel(dx_data, dout_data, w_data, &c.window, c.FN, c.groups)
 
 
 def prepare(cnp.ndarray w, cnp.ndarray b, p):
     """Forward with the filters packed; the bias is read in place."""
     cdef Prepare kernel = _prepare[precision(w)]
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN, groups = p.groups
-    cdef bint relu = p.activation == "relu"
+    cdef Convolution c = convolution(p)
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     cdef CStep* step
     with nogil:
-        step = kernel(w_data, b_data, &sizes, FN, groups, relu)
-    return prepared(step, (b,), sizes.C * sizes.H * sizes.W, FN * sizes.OH * sizes.OW)
+        step = kernel(w_data, b_data, &c.window, c.FN, c.groups, c.relu)
+    return prepared(step, (b,), c.window.C * c.window.H * c.window.W, c.FN * c.window.OH * c.window.OW)
 
 
 def prepare_data(cnp.ndarray w, p):
     """Backward-data with the filters packed."""
     cdef PrepareData kernel = _prepare_data[precision(w)]
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN, groups = p.groups
+    cdef Convolution c = convolution(p)
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef CStep* step
     with nogil:
-        step = kernel(w_data, &sizes, FN, groups)
-    return prepared(step, (), FN * sizes.OH * sizes.OW, sizes.C * sizes.H * sizes.W)
+        step = kernel(w_data, &c.window, c.FN, c.groups)
+    return prepared(step, (), c.FN * c.window.OH * c.window.OW, c.window.C * c.window.H * c.window.W)

@@ -3,8 +3,9 @@
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
+from fastconv.kernels._cpu.convolution cimport Convolution, convolution
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
-from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels._cpu.window cimport Window
 from fastconv.kernels.chain.cy cimport CWeightsStep, prepared_weights
 
 cnp.import_array()
@@ -27,13 +28,12 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
     cdef void* db_data = NULL if db is None else cnp.PyArray_DATA(db)
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* x_data = cnp.PyArray_DATA(x)
-    cdef Window w = window(p)
-    cdef int64_t FN = p.FN, groups = p.groups
+    cdef Convolution c = convolution(p)
     with nogil:
-        kernel(dw_data, db_data, dout_data, x_data, &w, FN, groups)
+        kernel(dw_data, db_data, dout_data, x_data, &c.window, c.FN, c.groups)
 
 
 def prepare_weights(p):
     """The same, for any number of images."""
-    cdef Window w = window(p)
-    return prepared_weights(_prepare[p.dtype == "float64"](&w, p.FN, p.groups))
+    cdef Convolution c = convolution(p)
+    return prepared_weights(_prepare[p.dtype == "float64"](&c.window, c.FN, c.groups))

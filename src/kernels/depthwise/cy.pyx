@@ -3,8 +3,9 @@
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
+from fastconv.kernels._cpu.convolution cimport Convolution, convolution
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
-from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels._cpu.window cimport Window
 
 cnp.import_array()
 
@@ -27,35 +28,31 @@ lookup_floats("depthwise", "backward_weights", <void**>_backward_weights)
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
     cdef Forward kernel = _forward[precision(x)]
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
-    cdef bint relu = p.activation == "relu"
+    cdef Convolution c = convolution(p)
     cdef void* out_data = cnp.PyArray_DATA(out)
     cdef void* x_data = cnp.PyArray_DATA(x)
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
-        kernel(out_data, x_data, w_data, b_data, &sizes, FN, relu)
+        kernel(out_data, x_data, w_data, b_data, &c.window, c.FN, c.relu)
 
 
 def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
     cdef BackwardData kernel = _backward_data[precision(dout)]
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
+    cdef Convolution c = convolution(p)
     cdef void* dx_data = cnp.PyArray_DATA(dx)
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* w_data = cnp.PyArray_DATA(w)
     with nogil:
-        kernel(dx_data, dout_data, w_data, &sizes, FN)
+        kernel(dx_data, dout_data, w_data, &c.window, c.FN)
 
 
 def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
     cdef BackwardWeights kernel = _backward_weights[precision(x)]
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
+    cdef Convolution c = convolution(p)
     cdef void* dw_data = cnp.PyArray_DATA(dw)
     cdef void* db_data = NULL if db is None else cnp.PyArray_DATA(db)
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* x_data = cnp.PyArray_DATA(x)
     with nogil:
-        kernel(dw_data, db_data, dout_data, x_data, &sizes, FN)
+        kernel(dw_data, db_data, dout_data, x_data, &c.window, c.FN)

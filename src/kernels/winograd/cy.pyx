@@ -3,8 +3,9 @@
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
+from fastconv.kernels._cpu.convolution cimport Convolution, convolution
 from fastconv.kernels._cpu.engine cimport lookup
-from fastconv.kernels._cpu.window cimport Window, window
+from fastconv.kernels._cpu.window cimport Window
 from fastconv.kernels.chain.cy cimport CStep, CWeightsStep, prepared, prepared_weights
 
 cnp.import_array()
@@ -29,63 +30,56 @@ cdef PrepareWeights _prepare_weights = <PrepareWeights>lookup("winograd", "prepa
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
-    cdef bint relu = p.activation == "relu"
+    cdef Convolution c = convolution(p)
     cdef void* out_data = cnp.PyArray_DATA(out)
     cdef void* x_data = cnp.PyArray_DATA(x)
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
-        _forward(out_data, x_data, w_data, b_data, &sizes, FN, relu)
+        _forward(out_data, x_data, w_data, b_data, &c.window, c.FN, c.relu)
 
 
 def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
+    cdef Convolution c = convolution(p)
     cdef void* dx_data = cnp.PyArray_DATA(dx)
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* w_data = cnp.PyArray_DATA(w)
     with nogil:
-        _backward_data(dx_data, dout_data, w_data, &sizes, FN)
+        _backward_data(dx_data, dout_data, w_data, &c.window, c.FN)
 
 
 def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
+    cdef Convolution c = convolution(p)
     cdef void* dw_data = cnp.PyArray_DATA(dw)
     cdef void* db_data = NULL if db is None else cnp.PyArray_DATA(db)
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* x_data = cnp.PyArray_DATA(x)
     with nogil:
-        _backward_weights(dw_data, db_data, dout_data, x_data, &sizes, FN)
+        _backward_weights(dw_data, db_data, dout_data, x_data, &c.window, c.FN)
 
 
 def prepare(cnp.ndarray w, cnp.ndarray b, p):
     """Forward with the filters transformed, or in place where that would be too large; the bias is read in place."""
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
-    cdef bint relu = p.activation == "relu"
+    cdef Convolution c = convolution(p)
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     cdef CStep* step
     with nogil:
-        step = _prepare(w_data, b_data, &sizes, FN, relu)
-    return prepared(step, (w, b), sizes.C * sizes.H * sizes.W, FN * sizes.OH * sizes.OW)
+        step = _prepare(w_data, b_data, &c.window, c.FN, c.relu)
+    return prepared(step, (w, b), c.window.C * c.window.H * c.window.W, c.FN * c.window.OH * c.window.OW)
 
 
 def prepare_data(cnp.ndarray w, p):
     """Backward-data, likewise."""
-    cdef Window sizes = window(p)
-    cdef int64_t FN = p.FN
+    cdef Convolution c = convolution(p)
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef CStep* step
     with nogil:
-        step = _prepare_data(w_data, &sizes, FN)
-    return prepared(step, (w,), FN * sizes.OH * sizes.OW, sizes.C * sizes.H * sizes.W)
+        step = _prepare_data(w_data, &c.window, c.FN)
+    return prepared(step, (w,), c.FN * c.window.OH * c.window.OW, c.window.C * c.window.H * c.window.W)
 
 
 def prepare_weights(p):
     """The gradients of filters and bias."""
-    cdef Window sizes = window(p)
-    return prepared_weights(_prepare_weights(&sizes, p.FN))
+    cdef Convolution c = convolution(p)
+    return prepared_weights(_prepare_weights(&c.window, c.FN))
