@@ -38,10 +38,37 @@ struct Axis {
     bool meets_source(int64_t begin) const { return taps > 0 && begin < out; }
 };
 
-using Axes = std::vector<Axis>;
+// The classes of rows, or of columns. Few need no memory of their own: a twentieth of a call of microseconds.
+class Axes {
+public:
+    void push_back(const Axis& axis) {
+        if (size_ == kFew) many_.assign(few_, few_ + kFew);
+        if (size_ < kFew)
+            few_[size_] = axis;
+        else
+            many_.push_back(axis);
+        ++size_;
+    }
+    size_t size() const { return size_; }
+    const Axis* begin() const { return size_ <= kFew ? few_ : many_.data(); }
+    const Axis* end() const { return begin() + size_; }
+    Axis* begin() { return size_ <= kFew ? few_ : many_.data(); }
+    Axis& front() { return *begin(); }
+    const Axis& front() const { return *begin(); }
+    const Axis& back() const { return *(end() - 1); }
+    const Axis& operator[](size_t i) const { return begin()[i]; }
+
+private:
+    static constexpr size_t kFew = 2;
+    Axis few_[kFew];
+    size_t size_ = 0;
+    std::vector<Axis> many_;
+};
 
 inline Axes forward_axes(int64_t out, int64_t stride, int64_t taps, int64_t dilation, int64_t pad) {
-    return {{out, stride, taps, dilation, -pad, 0, 1, 0, 1}};
+    Axes axes;
+    axes.push_back({out, stride, taps, dilation, -pad, 0, 1, 0, 1});
+    return axes;
 }
 
 inline Axes backward_axes(int64_t extent, int64_t stride, int64_t taps, int64_t dilation, int64_t pad) {
