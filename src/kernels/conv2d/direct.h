@@ -39,7 +39,7 @@ public:
     }
 
     void run(const T* packed) {
-        const int nthreads = threads_for(c.multiplications() / (3.0 * lanes<T>));
+        const int nthreads = threads_for(nanoseconds());
         blocks.split_for(nthreads, panels, unfolds);
         const Rectangle largest = blocks.largest();
         chunk_cols = divide_up(largest.cols(), divide_up(largest.cols(), 2 * kChunkPixels));
@@ -82,6 +82,13 @@ private:
     bool copies;
     std::vector<std::array<RowTiles<T>, 2>> tiles;  // for each class of columns, for one vector and for two
     int64_t chunk_rows, chunk_cols, strip_size;
+
+    // Of one thread: what is multiplied with padding is left out, lanes without a channel are not.
+    double nanoseconds() const {
+        const double inside = c.rows.back().inside(c.SH) * c.columns.back().inside(c.SW);
+        const double lanes_used = double(c.Cout) / double(divide_up(c.Cout, lanes<T>) * lanes<T>);
+        return c.multiplications() * inside / lanes_used / (3.0 * lanes<T>);
+    }
 
     // Whether every panel's rows of n pixels have kernels.
     template <class Tiles>
