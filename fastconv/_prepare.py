@@ -62,7 +62,7 @@ def _prepared(op: str, p: Any, weights: tuple[Any, ...] = (), given: Any = (), *
     return prepare(*weights, p, *more) if prepare and in_place and p.dtype in (np.float32, np.float64) else None
 
 
-class Block:
+class BlockPass:
     """A step's pass through convolutions, each with its ReLU, and the maximum pooling behind them: see kernels/block.
 
     Parameters
@@ -123,7 +123,7 @@ def _step(op: str, p: Any, *weights: Any) -> Any:
 _CONVOLUTION = "conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"
 
 
-def block(x: Array, convolutions: Sequence[tuple[Any, ...]], window: tuple[Any, ...]) -> Block | None:
+def block(x: Array, convolutions: Sequence[tuple[Any, ...]], window: tuple[Any, ...]) -> BlockPass | None:
     """The pass of x, (N, C, H, W), through convolutions of (w, b, stride, padding, dilation, groups) with their ReLUs,
     and through a maximum pooling with these arguments. None where a chosen kernel has no prepared form.
     """
@@ -135,7 +135,7 @@ def block(x: Array, convolutions: Sequence[tuple[Any, ...]], window: tuple[Any, 
         checked.append((p, *given))
         x = memory.pooled(p.out_shape, p.dtype)
     pool, _ = check.max_pool2d(x, *window)
-    return Block(checked, window, pool) if _dispatch.prepare("max_pool2d_forward", pool) else None
+    return BlockPass(checked, window, pool) if _dispatch.prepare("max_pool2d_forward", pool) else None
 
 
 def _kernels() -> Any:

@@ -34,7 +34,7 @@ class Block:
         self.convolutions: list[Convolution] = layers[:-1:2]
         self.relus: list[Relu] = layers[1:-1:2]
         self.pool: Pooling = layers[-1]
-        self._done: prepare.Block | None = None
+        self._done: prepare.BlockPass | None = None
 
     @property
     def ran(self) -> bool:
