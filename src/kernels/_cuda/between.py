@@ -121,27 +121,9 @@ def placed(E: Elements) -> Any:
     return kernel
 
 
-@family("d[] d[] T[] i d")
-def total(E: Elements) -> Any:
-    """out[0] = base[0] + scale * the sum of x, by one block in a fixed order."""
-
-    def kernel(out, base, x, count, scale):
-        shared = cuda.shared.array(WIDTH, np.float64)
-        tid = cuda.threadIdx.x
-        below = 0.0
-        for i in range(tid, count, WIDTH):
-            below += x[i]
-        shared[tid] = below
-        sums.add_up(shared, tid, 1)
-        if tid == 0:
-            out[0] = base[0] + scale * shared[0]
-
-    return kernel
-
-
 def _total(base: DeviceArray, x: Any, scale: float) -> DeviceArray:
     out = empty((), np.float64)
-    total.launch(x.dtype, 1, WIDTH, flat(out), flat(base), flat(x), x.size, scale)
+    sums.total.launch(x.dtype, 1, WIDTH, flat(out), flat(base), flat(x), x.size, scale)
     return out
 
 

@@ -29,6 +29,24 @@ def add_up(shared, tid, wide):
         half //= 2
 
 
+@family("d[] d[] T[] i d")
+def total(E: Elements) -> Any:
+    """out[0] = base[0] + scale * the sum of x, by one block in a fixed order."""
+
+    def kernel(out, base, x, count, scale):
+        shared = cuda.shared.array(WIDTH, np.float64)
+        tid = cuda.threadIdx.x
+        below = 0.0
+        for i in range(tid, count, WIDTH):
+            below += x[i]
+        shared[tid] = below
+        add_up(shared, tid, 1)
+        if tid == 0:
+            out[0] = base[0] + scale * shared[0]
+
+    return kernel
+
+
 class Parts(NamedTuple):
     """count numbers, each the sum of `splits` parts `inner` apart; a number's bias is bias[i // plane % biases].
 

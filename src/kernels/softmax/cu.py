@@ -14,7 +14,7 @@ from .._cuda.arrays import empty, entry, filled, flat, nothing, scratch
 from .._cuda.elements import Elements, Type
 from .._cuda.kernels import WIDTH, Family, family
 from .._cuda.shim import cuda, require
-from .._cuda.sums import add_up
+from .._cuda.sums import add_up, total
 
 require()
 
@@ -190,24 +190,6 @@ def loss_gradient(E: Elements, lanes: int) -> Any:
     return kernel
 
 
-@family("d[] T[] i d")
-def mean_loss(E: Elements) -> Any:
-    """out[0] = scale * sum of the losses, by one block in a fixed order."""
-
-    def kernel(out, losses, count, scale):
-        shared = cuda.shared.array(WIDTH, np.float64)
-        tid = cuda.threadIdx.x
-        total = 0.0
-        for i in range(tid, count, WIDTH):
-            total += losses[i]
-        shared[tid] = total
-        add_up(shared, tid, 1)
-        if tid == 0:
-            out[0] = shared[0] * scale
-
-    return kernel
-
-
 def _launch(kernels: Family, dtype: Any, g: Lines, *args: Any) -> None:
     lanes = 1 if g.inner > 1 or g.n <= SHORT else WIDTH
     blocks = g.lines if lanes > 1 else -(-g.lines // WIDTH)
@@ -261,7 +243,8 @@ def cross_entropy_forward(out: Any, x: Any, t: Any, p: CrossEntropy) -> Any:
     _launch(
         normalise, p.dtype, _classes(p), flat(out), flat(x), *_targets(t, p), flat(losses), p.arithmetic.type(p.offset)
     )
-    mean_loss.launch(p.dtype, 1, WIDTH, flat(loss), flat(losses), p.N, 1 / p.N)
+    zero = filled(1, 0.0, np.dtype(np.float64))
+    total.launch(p.dtype, 1, WIDTH, flat(loss), flat(zero), flat(losses), p.N, 1 / p.N)
     return loss
 
 

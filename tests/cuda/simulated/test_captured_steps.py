@@ -22,13 +22,8 @@ X, T = normal((12, 5), np.float32), np.arange(12) % 3
 IMAGES = normal((12, 1, 4, 4), np.float32, 1)
 N = 4
 OPTIMISERS = {
+    **Trainer.optimizers,
     "sgd": lambda: optim.SGD(0.1, weight_decay=0.01),
-    "momentum": optim.Momentum,
-    "nesterov": optim.Nesterov,
-    "adagrad": optim.AdaGrad,
-    "rmsprop": optim.RMSprop,
-    "adadelta": optim.AdaDelta,
-    "adam": optim.Adam,
     "the book's adam": optim.BookAdam,
 }
 
