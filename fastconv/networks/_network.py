@@ -270,6 +270,9 @@ class Network:
         rows = self._rows = self._found[1]
         try:
             self.last_loss = self.loss(x, t, train_flg=True)
+        except BaseException:
+            self._found = [], []  # a block that has run would wait for its backward
+            raise
         finally:
             self._rows = None
         _backward(rows, self.last_layer.backward(), needs_dx=False)

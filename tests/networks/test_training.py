@@ -178,3 +178,13 @@ def test_layers_with_hooks_make_no_block(kind, name, monkeypatch):
     assert len(calls) == 1
     for key, gradient in again.items():
         np.testing.assert_allclose(gradient, expected[key], rtol=0, atol=1e-4 * np.abs(expected[key]).max())
+
+
+def test_a_step_that_failed_leaves_no_block_that_has_run(monkeypatch):
+    """Else it would hold its arrays, and a backward behind another forward would be its own."""
+    monkeypatch.setattr(_blocks, "_PAYS_FROM", 0)
+    net = BLOCKS["SimpleConvNet"](np.float32)
+    x = np.random.default_rng(0).random((6, 1, 14, 14)).astype(np.float32)
+    with pytest.raises(ValueError):
+        net.gradient(x, np.arange(3))
+    assert not any(part.ran for part in net._found[1] if isinstance(part, _blocks.Block))
