@@ -20,36 +20,72 @@ namespace fc::conv {
 
 constexpr int64_t kWeightBytes = 256 << 10;  // of a panel, for the input channels of one pass
 constexpr int64_t kChunkPixels = 112;
+constexpr bool kHalfVectors = has_halves<float>(1, 1, 1, 0, 0);
 constexpr int64_t kTerms = 1024;  // of a sum, before it is added to the sum of such sums: rounding grows with length
+
+// The result's channels by twos of vectors, of which the last panel may be one, or by one and a half, which are two panels.
+template <class T>
+class Panels {
+public:
+    struct Panel {
+        int64_t first, channels;
+
+        int vectors() const { return channels > lanes<T> ? 2 : 1; }
+        int64_t width() const { return vectors() * lanes<T>; }
+        bool half() const { return kHalfVectors && sizeof(T) == 4 && channels <= lanes<T> / 2; }
+    };
+
+    // columns: of the result. In rows that are too narrow for half vectors, one and a half are two.
+    Panels(int64_t channels, int64_t columns) : channels(channels) {
+        const int64_t rest = channels % kWidest;
+        const bool splits = columns >= kHalfVectorPixels && rest > lanes<T> && Panel{0, rest - lanes<T>}.half();
+        count = channels / kWidest + (rest > 0) + splits;
+        split = splits ? count - 2 : count;
+    }
+
+    Panel operator[](int64_t index) const {
+        const int64_t first = std::min(index, split) * kWidest + std::max<int64_t>(index - split, 0) * lanes<T>;
+        return {first, std::min(index < split ? kWidest : lanes<T>, channels - first)};
+    }
+    // Lanes of all, whole vectors; and as many as the multiplications take the time of.
+    int64_t width() const { return (*this)[count - 1].first + (*this)[count - 1].width(); }
+    double lanes_multiplied() const { return double(width()) - ((*this)[count - 1].half() ? lanes<T> / 2 : 0); }
+
+    int64_t count;
+
+private:
+    static constexpr int64_t kWidest = 2 * lanes<T>;
+    int64_t channels, split;  // from panel `split` on, one vector each
+};
 
 template <class T>
 class Direct {
 public:
     explicit Direct(const Correlation<T>& correlation)
-        : c(correlation), order(c), vectors(c.Cout > lanes<T> ? 2 : 1), width(vectors * lanes<T>),
-          panels(divide_up(c.Cout, width)), unfolds(needs_unfolding()), blocks(c, copies_per_column()) {}
+        : c(correlation), order(c), panels(c.Cout, c.out_columns()), vectors(panels[0].vectors()),
+          unfolds(needs_unfolding()), blocks(c, copies_per_column()) {}
 
     // Of the packed filters. Their layout must not depend on the number of images: they may be packed once for any.
-    int64_t packed_size() const { return c.groups * panels * order.size * width; }
+    int64_t packed_size() const { return c.groups * group_size(); }
 
     void pack(T* packed) const {
-        const int64_t panel_size = order.size * width;
-        parallel(c.groups * panels, threads_for(double(packed_size()) * 0.3),
-                 [&](int64_t task, int) { pack_panel(task / panels, task % panels, packed + task * panel_size); });
+        parallel(c.groups * panels.count, threads_for(double(packed_size()) * 0.3), [&](int64_t task, int) {
+            const int64_t group = task / panels.count;
+            pack_panel(group, panels[task % panels.count], packed + group * group_size());
+        });
     }
 
     void run(const T* packed) {
         const int nthreads = threads_for(nanoseconds());
-        blocks.split_for(nthreads, panels, unfolds);
+        blocks.split_for(nthreads, panels.count, unfolds);
         const Rectangle largest = blocks.largest();
         chunk_cols = divide_up(largest.cols(), divide_up(largest.cols(), 2 * kChunkPixels));
         chunk_rows = std::min(largest.rows(), std::max<int64_t>(kChunkPixels / chunk_cols, 1));
-        strip_size = (chunk_rows * chunk_cols + lanes<T>) * width;
+        strip_size = (chunk_rows * chunk_cols + lanes<T>) * vectors * lanes<T>;
         copies = !unfolds && needs_copy();
         for (const Axis& w : c.columns)
             if (!unfolds) tiles.push_back({tiles_for(w, 1), tiles_for(w, 2)});
 
-        const int64_t panel_size = order.size * width;
         const int64_t strips_size = strip_size * int64_t(c.columns.size());
         const int64_t source_size = unfolds  ? UnfoldedBlock<T>::size(c, largest)
                                     : copies ? Band<T>::size(c, source_rectangle(c, largest))
@@ -59,11 +95,13 @@ public:
             T* strips = scratch + tid * (strips_size + source_size);
             Block b = load(place, strips, strips + strips_size);
             compute(b, next ? source_of(*next, strips) : Lines<T>(strips), part,
-                    packed + place.group * panels * panel_size);
+                    packed + place.group * group_size());
         });
     }
 
 private:
+    using Panel = typename Panels<T>::Panel;
+
     struct Block {
         Place place;
         Band<T> band;                    // in place or copied
@@ -75,8 +113,8 @@ private:
 
     const Correlation<T>& c;
     const TapOrder order;
-    const int vectors;
-    const int64_t width, panels;
+    const Panels<T> panels;
+    const int vectors;  // of the widest panel
     const bool unfolds;
     Blocks<T> blocks;
     bool copies;
@@ -86,14 +124,16 @@ private:
     // Of one thread: what is multiplied with padding is left out, lanes without a channel are not.
     double nanoseconds() const {
         const double inside = c.rows.back().inside(c.SH) * c.columns.back().inside(c.SW);
-        const double lanes_used = double(c.Cout) / double(divide_up(c.Cout, lanes<T>) * lanes<T>);
+        const double lanes_used = double(c.Cout) / panels.lanes_multiplied();
         return c.multiplications() * inside / lanes_used / (3.0 * lanes<T>);
     }
+
+    int64_t group_size() const { return panels.width() * order.size; }
 
     // Whether every panel's rows of n pixels have kernels.
     template <class Tiles>
     bool can(int64_t n, Tiles tiles) const {
-        return tiles(vectors).can(n) && tiles(vectors_of(panels - 1)).can(n);
+        return tiles(vectors).can(n) && tiles(panels[panels.count - 1].vectors()).can(n);
     }
 
     bool needs_unfolding() const {
@@ -124,13 +164,11 @@ private:
         return of_width.can(w.out) ? of_width : RowTiles<T>(nv, 0, w.stride);
     }
 
-    int vectors_of(int64_t panel) const { return c.Cout - panel * width <= lanes<T> ? 1 : vectors; }
-
-    void pack_panel(int64_t group, int64_t panel, T* packed) const {
-        const int64_t panel_width = vectors_of(panel) * lanes<T>;
-        for (int64_t lane = 0; lane < panel_width; lane += lanes<T>) {
-            const int64_t first = panel * width + lane, count = std::min<int64_t>(c.Cout - first, lanes<T>);
-            pack_vector(c, order, group, first, count, panel_width, packed + lane);
+    // packed, here and below: of the group.
+    void pack_panel(int64_t group, const Panel& panel, T* packed) const {
+        for (int64_t lane = 0; lane < panel.width(); lane += lanes<T>) {
+            const int64_t count = std::min<int64_t>(panel.channels - lane, lanes<T>);
+            pack_vector(c, order, group, panel.first + lane, count, panel.width(), packed + panel.first * order.size + lane);
         }
     }
 
@@ -172,20 +210,20 @@ private:
 
     // All panels of a part. The next block's sources are asked for as late as can be: what comes early is gone again.
     void compute(Block& b, const Lines<T>& next, int64_t part, const T* packed) const {
-        const int64_t end = part_begin(panels, blocks.parts, part + 1);
+        const int64_t end = part_begin(panels.count, blocks.parts, part + 1);
         const Rectangle& out = b.place.out;
         const int64_t pixels = out.rows() * out.cols() * int64_t(c.rows.size() * c.columns.size());
         bool asked = false;
-        for (int64_t panel = part_begin(panels, blocks.parts, part); panel < end; ++panel) {
+        for (int64_t panel = part_begin(panels.count, blocks.parts, part); panel < end; ++panel) {
             if (!asked && next.count() > (end - panel - 1) * pixels / max_pixels(vectors)) {
                 b.ahead.source = next;
                 asked = true;
             }
-            compute_panel(b, panel, packed + panel * order.size * width);
+            compute_panel(b, panels[panel], packed);
         }
     }
 
-    void compute_panel(Block& b, int64_t panel, const T* packed) const {
+    void compute_panel(Block& b, const Panel& panel, const T* packed) const {
         const Rectangle& out = b.place.out;
         for (size_t r = 0; r < c.rows.size(); ++r)
             for (int64_t i = out.row; i < std::min(out.row_end, c.rows[r].out); i += chunk_rows)
@@ -193,8 +231,7 @@ private:
                     const Rectangle chunk{i, std::min({i + chunk_rows, out.row_end, c.rows[r].out}), j,
                                           std::min(j + chunk_cols, out.col_end)};
                     ask_for_result(b, chunk, c.rows[r], panel);
-                    for (size_t s = 0; s < c.columns.size(); ++s)
-                        compute_chunk(b, chunk, r, s, vectors_of(panel), packed);
+                    for (size_t s = 0; s < c.columns.size(); ++s) compute_chunk(b, chunk, r, s, panel, packed);
                     store_chunk(b, chunk, c.rows[r], panel);
                 }
     }
@@ -203,13 +240,13 @@ private:
         return std::min(c.columns[s].out, chunk.col_end) - chunk.col;
     }
 
-    void compute_chunk(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, const T* packed) const {
-        const int64_t taps = c.rows[r].taps * c.columns[s].taps, panel_width = nv * lanes<T>;
+    void compute_chunk(Block& b, const Rectangle& chunk, size_t r, size_t s, const Panel& panel, const T* packed) const {
+        const int64_t taps = c.rows[r].taps * c.columns[s].taps, panel_width = panel.width();
         if (columns_of(chunk, s) <= 0) return;
         if (taps == 0)
             return fill_zero(b.strips + int64_t(s) * strip_size, chunk.rows() * columns_of(chunk, s) * panel_width);
 
-        const T* weights = packed + order.phases[r * c.columns.size() + s] * panel_width;
+        const T* weights = packed + panel.first * order.size + order.phases[r * c.columns.size() + s] * panel_width;
         Reduction<T> sum{};
         sum.weights_stride = taps * panel_width;
         const int64_t terms = std::min(kTerms, kWeightBytes / int64_t(sizeof(T)) / panel_width);
@@ -219,13 +256,13 @@ private:
             sum.weights = weights + channel * sum.weights_stride;
             sum.accumulate = channel > 0;
             if (unfolds)
-                sum_unfolded(b, chunk, r, s, nv, sum, channel);
+                sum_unfolded(b, chunk, r, s, panel, sum, channel);
             else
-                sum_in_place(b, chunk, r, s, nv, sum, channel);
+                sum_in_place(b, chunk, r, s, panel, sum, channel);
         }
     }
 
-    void sum_unfolded(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, Reduction<T> sum,
+    void sum_unfolded(Block& b, const Rectangle& chunk, size_t r, size_t s, const Panel& panel, Reduction<T> sum,
                       int64_t channel) const {
         const Axis &h = c.rows[r], &w = c.columns[s];
         const Rectangle& out = b.place.out;
@@ -238,14 +275,15 @@ private:
         sum.offsets = offsets.data();
         const T* x = b.unfolded[s] + channel * sum.channel_stride + single * offsets[0] +
                      (chunk.row - out.row) * layout.cols + chunk.col - out.col;
-        RowTiles<T>(nv, single, 1).compute(sum, x, b.strips + int64_t(s) * strip_size,
-                                           chunk.rows() * columns_of(chunk, s), b.ahead);
+        const RowTiles<T> row_tiles(panel.vectors(), single, 1);
+        row_tiles.compute(sum, x, b.strips + int64_t(s) * strip_size, chunk.rows() * columns_of(chunk, s), panel.half(),
+                          b.ahead);
     }
 
-    void sum_in_place(Block& b, const Rectangle& chunk, size_t r, size_t s, int nv, Reduction<T> sum,
+    void sum_in_place(Block& b, const Rectangle& chunk, size_t r, size_t s, const Panel& panel, Reduction<T> sum,
                       int64_t channel) const {
         const Axis &h = c.rows[r], &w = c.columns[s];
-        const RowTiles<T>& row_tiles = tiles[s][size_t(nv - 1)];
+        const RowTiles<T>& row_tiles = tiles[s][size_t(panel.vectors() - 1)];
         const int64_t cols = columns_of(chunk, s);
         const T* weights = sum.weights;
         T* strip = b.strips + int64_t(s) * strip_size;
@@ -253,27 +291,26 @@ private:
         sum.row_stride = h.dilation * b.band.pitch;
         sum.tap_stride = w.dilation;
         sum.offsets = b.offsets.data() + order.phases[r * c.columns.size() + s] / c.Cin;
-        for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * nv * lanes<T>) {
+        for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * panel.width()) {
             const int64_t row = h.source_begin(i);
             const Taps inside(row, c.SH, h.taps, h.dilation);
             sum.rows = inside.end - inside.begin;
             sum.taps = sum.rows * w.taps;
-            sum.weights = weights + inside.begin * w.taps * nv * lanes<T>;
+            sum.weights = weights + inside.begin * w.taps * panel.width();
             const T* x = b.band.at(row + inside.begin * h.dilation, w.source_begin(chunk.col));
-            row_tiles.compute(sum, x + channel * sum.channel_stride, strip, cols, b.ahead);
+            row_tiles.compute(sum, x + channel * sum.channel_stride, strip, cols, panel.half(), b.ahead);
         }
     }
 
-    void ask_for_result(Block& b, const Rectangle& chunk, const Axis& h, int64_t panel) const {
-        const Destination<T> d(c, b.place, chunk, h, panel * width);
+    void ask_for_result(Block& b, const Rectangle& chunk, const Axis& h, const Panel& panel) const {
+        const Destination<T> d(c, b.place, chunk, h, panel.first);
         b.ahead.result = d.lines();
-        b.ahead.result_channels = std::min(width, c.Cout - panel * width);
+        b.ahead.result_channels = panel.channels;
         b.ahead.result_burst = divide_up(b.ahead.result_channels, c.Cin);
     }
 
-    void store_chunk(const Block& b, const Rectangle& chunk, const Axis& h, int64_t panel) const {
-        const int64_t first = panel * width, channels = std::min(width, c.Cout - first);
-        const int64_t panel_width = vectors_of(panel) * lanes<T>;
+    void store_chunk(const Block& b, const Rectangle& chunk, const Axis& h, const Panel& panel) const {
+        const int64_t first = panel.first, channels = panel.channels, panel_width = panel.width();
         const Epilogue<T> epilogue{c.bias ? c.bias + b.place.group * c.Cout + first : nullptr, c.relu};
         const Destination<T> d(c, b.place, chunk, h, first);
         if (d.dense)

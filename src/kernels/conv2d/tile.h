@@ -7,6 +7,9 @@
 // template argument: at run time it costs up to 1.6 times. Width 0 is the general case: a table says where, from the
 // first pixel, each tap of a channel reads.
 //
+// The last panel may need half of a vector only: processors that compute whole ones in two steps are then up to twice as
+// fast by half vectors, and others as fast. Weights and strip are the same, whose other half is not read and not written.
+//
 // With one row and one tap this is the matrix product strip (pixels, lanes) (+)= x^T (pixels, channels) * weights
 // (channels, lanes), for whoever has packed both, as Winograd's kernels do.
 #pragma once
@@ -44,14 +47,19 @@ struct Reduction {
 template <class T>
 using TileKernel = void (*)(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead);
 
+template <class V, class T>
+FC_INLINE V load_as(const T* p) {
+    return *reinterpret_cast<const typename VectorType<T, sizeof(V)>::unaligned*>(p);
+}
+
 // One tap of the pixels BEGIN .. END - 1.
-template <int BEGIN, int END, int STEP, class T, int NV, int PIXELS>
-FC_INLINE void multiply_tap(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weights) {
+template <int BEGIN, int END, int STEP, class T, class V, int NV, int PIXELS>
+FC_INLINE void multiply_tap(V (&acc)[PIXELS][NV], const T* x, const T* weights) {
     if constexpr (BEGIN < END) {
-        Vec<T> w[NV];
-        FC_UNROLL for (int v = 0; v < NV; ++v) w[v] = load(weights + v * lanes<T>);
+        V w[NV];
+        FC_UNROLL for (int v = 0; v < NV; ++v) w[v] = load_as<V>(weights + v * lanes<T>);
         FC_UNROLL for (int j = BEGIN; j < END; ++j) {
-            const Vec<T> pixel = set1(x[j * STEP]);
+            const V pixel = x[j * STEP] - V{};
             FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] = fma(pixel, w[v], acc[j][v]);
         }
         barrier();
@@ -59,18 +67,19 @@ FC_INLINE void multiply_tap(Vec<T> (&acc)[PIXELS][NV], const T* x, const T* weig
 }
 
 // One row of the filter, of which pixels near the edges of the image miss some taps.
-template <int LEFT, int RIGHT, int STEP, class T, int NV, int PIXELS, int... V>
-FC_INLINE void multiply_row(Vec<T> (&acc)[PIXELS][NV], const T* x, int64_t tap, const T* weights,
-                            std::integer_sequence<int, V...>) {
-    constexpr int FW = sizeof...(V);
+template <int LEFT, int RIGHT, int STEP, class T, class V, int NV, int PIXELS, int... K>
+FC_INLINE void multiply_row(V (&acc)[PIXELS][NV], const T* x, int64_t tap, const T* weights,
+                            std::integer_sequence<int, K...>) {
+    constexpr int FW = sizeof...(K);
     constexpr auto missing = [](int beyond) constexpr { return beyond > 0 ? (beyond + STEP - 1) / STEP : 0; };
-    (multiply_tap<missing(LEFT - V), PIXELS - missing(RIGHT - (FW - 1 - V)), STEP>(acc, x + V * tap,
-                                                                                   weights + V * NV * lanes<T>),
+    (multiply_tap<missing(LEFT - K), PIXELS - missing(RIGHT - (FW - 1 - K)), STEP>(acc, x + K * tap,
+                                                                                   weights + K * NV * lanes<T>),
      ...);
 }
 
 // The first pixel's window begins LEFT numbers before the row that x is in, the last one's ends RIGHT numbers after it.
-template <class T, int NV, int PIXELS, int STEP, int FW, int LEFT, int RIGHT>
+// V: a whole vector or half of one.
+template <class T, class V, int NV, int PIXELS, int STEP, int FW, int LEFT, int RIGHT>
 void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     constexpr int kLanes = NV * lanes<T>;
     const T *next_source = ahead.source.next(), *next_result = ahead.result.next();
@@ -79,7 +88,7 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
     int64_t asked = 0;
     const Reduction<T> s = sum;  // a copy, or every barrier would have it read again
 
-    Vec<T> acc[PIXELS][NV] = {};
+    V acc[PIXELS][NV] = {};
     const T* weights = s.weights;
     for (int64_t c = 0; c < s.channels; ++c, x += s.channel_stride, weights += s.weights_stride) {
         prefetch(next_source);
@@ -98,31 +107,55 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
 
     if (s.accumulate)
         FC_UNROLL for (int j = 0; j < PIXELS; ++j)
-            FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] += load(strip + j * kLanes + v * lanes<T>);
+            FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] += load_as<V>(strip + j * kLanes + v * lanes<T>);
     FC_UNROLL for (int j = 0; j < PIXELS; ++j)
-        FC_UNROLL for (int v = 0; v < NV; ++v) store(strip + j * kLanes + v * lanes<T>, acc[j][v]);
+        FC_UNROLL for (int v = 0; v < NV; ++v)
+            *reinterpret_cast<typename VectorType<T, sizeof(V)>::unaligned*>(strip + j * kLanes + v * lanes<T>) = acc[j][v];
 }
 
-// The kernels for `fewest` .. max_pixels(vectors) pixels.
+// Half vectors hide the latency of their sums from 8 pixels on.
+constexpr int kHalfVectorPixels = 8;
+
+// The kernels for `fewest` .. max_pixels(vectors) pixels, and maybe those by half vectors.
 template <class T>
 struct TileTable {
     const TileKernel<T>* kernels;
     int64_t fewest;
+    const TileKernel<T>* halves;
 
     explicit operator bool() const { return kernels; }
-    TileKernel<T> operator[](int64_t pixels) const { return kernels[pixels - fewest]; }
+    TileKernel<T> operator()(int64_t pixels, bool half) const {
+        return half && halves && pixels >= kHalfVectorPixels ? halves[pixels - kHalfVectorPixels]
+                                                              : kernels[pixels - fewest];
+    }
 };
 
-template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT, int FEWEST, int... J>
+// Only for the vectors of which a part is worth while, and the commonest filters.
+template <class T>
+constexpr bool has_halves(int vectors, int step, int width, int left, int right) {
+    return FC_VECTOR_BYTES >= 64 && sizeof(T) == 4 && vectors == 1 && width <= (step == 1 ? 5 : 3) && left <= width / 2 &&
+           right <= width / 2;
+}
+
+template <class T, class V, int NV, int STEP, int FW, int LEFT, int RIGHT, int FEWEST, int... J>
 constexpr std::array<TileKernel<T>, sizeof...(J)> tile_kernels(std::integer_sequence<int, J...>) {
-    return {&tile<T, NV, FEWEST + J, STEP, FW, LEFT, RIGHT>...};
+    return {&tile<T, V, NV, FEWEST + J, STEP, FW, LEFT, RIGHT>...};
+}
+
+// From FEWEST pixels on.
+template <class T, class V, int NV, int STEP, int FW, int LEFT, int RIGHT, int FEWEST>
+const TileKernel<T>* tile_kernels() {
+    static constexpr auto kernels = tile_kernels<T, V, NV, STEP, FW, LEFT, RIGHT, FEWEST>(
+        std::make_integer_sequence<int, max_pixels(NV) - FEWEST + 1>());
+    return kernels.data();
 }
 
 template <class T, int NV, int STEP, int FW, int LEFT, int RIGHT, int FEWEST>
 TileTable<T> tile_table() {
-    static constexpr auto kernels = tile_kernels<T, NV, STEP, FW, LEFT, RIGHT, FEWEST>(
-        std::make_integer_sequence<int, max_pixels(NV) - FEWEST + 1>());
-    return {kernels.data(), FEWEST};
+    TileTable<T> table{tile_kernels<T, Vec<T>, NV, STEP, FW, LEFT, RIGHT, FEWEST>(), FEWEST, nullptr};
+    if constexpr (has_halves<T>(NV, STEP, FW, LEFT, RIGHT))
+        table.halves = tile_kernels<T, HalfVec<T>, NV, STEP, FW, LEFT, RIGHT, kHalfVectorPixels>();
+    return table;
 }
 
 // The kernels for filters of a width, or none. Width 0: by offsets.
@@ -189,13 +222,13 @@ public:
 
     bool by_offsets() const { return width == 0; }
 
-    // x moves on by `step`, the strip by a pixel's lanes.
-    void compute(const Reduction<T>& sum, const T* x, T* strip, int64_t pixels, Ahead<T>& ahead) const {
+    // x moves on by `step`, the strip by a pixel's lanes. half: the upper half of the one vector is of no use.
+    void compute(const Reduction<T>& sum, const T* x, T* strip, int64_t pixels, bool half, Ahead<T>& ahead) const {
         const int64_t n = count(pixels), width = pixels / n, wider = pixels % n;
         for (int64_t t = 0; t < n; ++t) {
             const int64_t size = width + (t < wider);
             const TileTable<T>& kernels = n == 1 ? only : t == 0 ? first : t == n - 1 ? last : inner;
-            kernels[size](sum, x, strip, ahead);
+            kernels(size, half)(sum, x, strip, ahead);
             x += size * step;
             strip += size * vectors * lanes<T>;
         }

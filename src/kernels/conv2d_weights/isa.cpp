@@ -184,7 +184,7 @@ void BackwardWeights<T>::add_block(const Unit& u, Range images, Range rows, Rang
             if (bias) fc::store(bias + f + v * L, fc::load(bias + f + v * L) + total);
         }
         T* panel = sums + (f - u.filters.begin) * u.sums;
-        const auto& tiles = vectors == kPanelVectors ? tiles_for<T, kPanelVectors>(taps_) : tiles_for<T, 1>(taps_);
+        const auto& tiles = tiles_for<T>(filters, taps_);
         const int64_t ntiles = ceil_div(tile_rows, max_rows(int(vectors), taps_));
         for (int64_t t = 0; t < ntiles; ++t) {
             const Range r = piece(tile_rows, ntiles, t);
