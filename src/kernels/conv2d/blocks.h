@@ -8,7 +8,7 @@ namespace fc::conv {
 
 constexpr int64_t kSourceBytes = 256 << 10;  // of a block
 constexpr int64_t kBlockColumns = 112;       // at least, where rows are cut; a quarter of it for the sake of threads
-constexpr int kTasksPerThread = 8;
+constexpr int kTasksPerThread = 8, kFewTasksPerThread = 2;
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -38,21 +38,23 @@ public:
         row_blocks = divide_up(c.out_rows(), std::min(rows, c.out_rows()));
     }
 
-    // More tasks where there would be too few for the threads. unfolds: whether each copies the rows that it shares with
-    // its neighbours.
-    void split_for(int nthreads, int64_t panels, bool unfolds) {
+    // More tasks where there would be too few for the threads: parts of the channels, then rows, then columns. Only as many
+    // as must be where each block copies its source and the rows that it shares with its neighbours, or where the
+    // weights that it reads again are larger than the source.
+    void split_for(int nthreads, int64_t panels, bool copies) {
         if (nthreads == 1) return;
-        const int64_t wanted = kTasksPerThread * nthreads, tasks = count();
-        if (tasks >= wanted) return;
-        const int64_t factor = divide_up(wanted, tasks);
         const bool weights_are_larger = c.Cout * c.FH * c.FW > c.SH * c.SW;
-        if (weights_are_larger) parts = std::min(panels, factor);
-        const int64_t rest = divide_up(factor, parts);
-        if (c.out_rows() >= rest) {
-            const int64_t least_rows = unfolds ? std::min(halo + 1, c.out_rows() / divide_up(2 * nthreads, tasks)) : 1;
-            row_blocks = std::min(c.out_rows() / std::max<int64_t>(least_rows, 1), row_blocks * rest);
+        const int64_t few = kFewTasksPerThread * nthreads, many = kTasksPerThread * nthreads;
+        if (count() >= (copies ? few : many)) return;
+        if (weights_are_larger) parts = std::min(panels, divide_up(copies ? few : many, count()));
+        if (parts > 1 && count() * parts % nthreads == 0) return;
+        const int64_t factor = divide_up(copies || weights_are_larger ? few : many, count() * parts);
+        const int64_t cuttable = c.out_columns() / (kBlockColumns / 4);
+        if (c.out_rows() >= factor || cuttable < 2) {
+            const int64_t least_rows = copies ? std::min(halo + 1, c.out_rows() / divide_up(few, count())) : 1;
+            row_blocks = std::min(c.out_rows() / std::max<int64_t>(least_rows, 1), row_blocks * factor);
         } else {
-            col_blocks = std::max(col_blocks, std::min(c.out_columns() / (kBlockColumns / 4), col_blocks * rest));
+            col_blocks = std::max(col_blocks, std::min(cuttable, col_blocks * factor));
         }
     }
 

@@ -69,20 +69,23 @@ public:
     int64_t packed_size() const { return c.groups * group_size(); }
 
     void pack(T* packed) const {
-        parallel(c.groups * panels.count, threads_for(double(packed_size()) * 0.3), [&](int64_t task, int) {
-            const int64_t group = task / panels.count;
-            pack_panel(group, panels[task % panels.count], packed + group * group_size());
+        constexpr int64_t kSlice = 16;  // source channels
+        const int64_t slices = divide_up(c.Cin, kSlice);
+        parallel(c.groups * panels.count * slices, threads_for(double(packed_size()) * 0.3), [&](int64_t task, int) {
+            const int64_t group = task / slices / panels.count, channel = task % slices * kSlice;
+            pack_panel(group, panels[task / slices % panels.count], channel, std::min(channel + kSlice, c.Cin),
+                       packed + group * group_size());
         });
     }
 
     void run(const T* packed) {
         const int nthreads = threads_for(nanoseconds());
-        blocks.split_for(nthreads, panels.count, unfolds);
+        blocks.split_for(nthreads, panels.count, unfolds || needs_copy(c.out_columns()));
         const Rectangle largest = blocks.largest();
         chunk_cols = divide_up(largest.cols(), divide_up(largest.cols(), 2 * kChunkPixels));
         chunk_rows = std::min(largest.rows(), std::max<int64_t>(kChunkPixels / chunk_cols, 1));
         strip_size = (chunk_rows * chunk_cols + lanes<T>) * vectors * lanes<T>;
-        copies = !unfolds && needs_copy();
+        copies = !unfolds && needs_copy(chunk_cols);
         for (const Axis& w : c.columns)
             if (!unfolds) tiles.push_back({tiles_for(w, 1), tiles_for(w, 2)});
 
@@ -146,10 +149,11 @@ private:
         return copies;
     }
 
-    bool needs_copy() const {
+    // In chunks of so many columns.
+    bool needs_copy(int64_t chunk) const {
         for (const Axis& w : c.columns) {
             const bool beyond = w.start < 0 || w.source_end(w.out) > c.SW;
-            const bool skips = w.dilation == 1 && chunk_cols == c.out_columns();
+            const bool skips = w.dilation == 1 && chunk == c.out_columns();
             if (w.taps > 0 && beyond && !(skips && can(w.out, [&](int nv) { return tiles_of(w, nv); }))) return true;
         }
         return false;
@@ -165,10 +169,11 @@ private:
     }
 
     // packed, here and below: of the group.
-    void pack_panel(int64_t group, const Panel& panel, T* packed) const {
+    void pack_panel(int64_t group, const Panel& panel, int64_t channel, int64_t channel_end, T* packed) const {
         for (int64_t lane = 0; lane < panel.width(); lane += lanes<T>) {
             const int64_t count = std::min<int64_t>(panel.channels - lane, lanes<T>);
-            pack_vector(c, order, group, panel.first + lane, count, panel.width(), packed + panel.first * order.size + lane);
+            pack_vector(c, order, group, panel.first + lane, count, channel, channel_end, panel.width(),
+                        packed + panel.first * order.size + lane);
         }
     }
 

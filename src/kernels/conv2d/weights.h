@@ -50,21 +50,22 @@ void pack_lanes(const Correlation<T>& c, const TapOrder& order, int64_t group, i
         }
 }
 
-// The same for whole vectors at lane 0 of `width`; lanes beyond count repeat the last channel, or are zero.
+// The same of some source channels for whole vectors at lane 0 of `width`; lanes beyond count repeat the last channel, or
+// are zero.
 template <class T>
 void pack_vector(const Correlation<T>& c, const TapOrder& order, int64_t group, int64_t first, int64_t count,
-                 int64_t width, T* panel) {
+                 int64_t channel, int64_t channel_end, int64_t width, T* panel) {
     constexpr int B = detail::block_lanes<T>;
     int64_t offsets[lanes<T>];
     for (int64_t l = 0; l < lanes<T>; ++l) offsets[l] = std::min(l, count - 1) * c.weights_out;
     const T* w = c.weights + group * c.weights_group + first * c.weights_out;
     const int64_t taps = c.FH * c.FW;
-    // Runs of consecutive numbers: a whole filter as it is (forward), or its taps for one channel (backward).
-    const int64_t run = order.kept ? c.Cin * taps : taps;
-    for (int64_t channel = 0; channel < c.Cin; channel += run / taps) {
+    // Runs of consecutive numbers: all channels as they are (forward), or the taps of one (backward).
+    const int64_t run = order.kept ? (channel_end - channel) * taps : taps;
+    for (; channel < channel_end; channel += run / taps) {
         const T* numbers = w + channel * c.weights_in;
         const auto put = [&](int64_t k, Vec<T> v) {
-            const TapOrder::Place p = order.kept ? TapOrder::Place{k, 1} : order.places[size_t(k)];
+            const TapOrder::Place p = order.kept ? TapOrder::Place{k, taps} : order.places[size_t(k)];
             if (p.channel_stride) store(panel + (p.offset + channel * p.channel_stride) * width, v);
         };
         if (c.weights_out == 1) {
