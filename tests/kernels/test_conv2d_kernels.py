@@ -15,6 +15,11 @@ ONE = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 # N, C, H, W, FN, (FH, FW) and what differs from ONE. Each line is there for one way through the kernels.
 PROBLEMS = {
     "channels around one and two vectors": [(2, 5, 9, 9, f, (3, 3), {}) for f in (7, 8, 9, 15, 16, 17, 31, 32, 33, 65)],
+    "half vectors": [
+        (1, 3, 5, w, f, (k, k), {"padding": p, "stride": s})
+        for f in (4, 8, 20, 24, 25, 39, 40)
+        for w, k, s, p in ((8, 3, 1, 1), (13, 3, 1, 1), (16, 5, 1, 2), (17, 3, 2, 1), (9, 1, 1, 0), (30, 4, 1, 0))
+    ],
     "widths around the tiles": [(1, 4, 5, w, 20, (3, 3), {"padding": 1}) for w in (1, 2, 3, 6, 7, 13, 14, 15, 28, 29)],
     "compiled filters": [(1, 3, 17, 19, 18, (k, k), {"padding": p}) for k, p in [(2, 1), (3, 2), (5, 4), (7, 3), (7, 6)]],
     "stride 2": [(1, 3, h, h, 18, (k, k), {"stride": 2, "padding": k // 2}) for h in (14, 15) for k in (1, 3, 5, 7)],

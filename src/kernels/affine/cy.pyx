@@ -1,9 +1,13 @@
-"""The affine map and its gradients, compiled: see isa.cpp for the products and gemm.h for how they are computed."""
+"""The affine map and its gradients, compiled: see isa.cpp for the products and gemm.h for how they are computed.
+
+Convolution by 1x1 filters is here as well, as an affine map of every pixel's channels: see pointwise.h.
+"""
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libcpp cimport bool
 
+from fastconv.kernels._cpu.convolution cimport Convolution, convolution
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels.chain.cy cimport CStep, prepared
 
@@ -13,21 +17,32 @@ ctypedef struct Sizes:
     int64_t N, K, M
     bool transposed, relu
 
+ctypedef struct Pointwise:
+    int64_t N, Cin, Cout, pixels
+    bool upside_down, relu
+
 ctypedef void (*Forward)(void* out, const void* x, const void* w, const void* b, const Sizes& sizes) except + nogil
 ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const Sizes& sizes) except + nogil
 ctypedef void (*BackwardWeights)(
     void* dw, void* db, const void* dout, const void* x, const Sizes& sizes) except + nogil
 ctypedef CStep* (*Prepare)(const void* w, const void* b, const Sizes& sizes, double scale) except + nogil
+ctypedef void (*PointwiseMap)(
+    void* out, const void* x, const void* w, const void* b, const Pointwise& sizes) except + nogil
+ctypedef CStep* (*PreparePointwise)(const void* w, const void* b, const Pointwise& sizes) except + nogil
 
 cdef Forward _forward[2]
 cdef BackwardData _backward_data[2]
 cdef BackwardWeights _backward_weights[2]
 cdef Prepare _prepare[2]
+cdef PointwiseMap _pointwise[2]
+cdef PreparePointwise _prepare_pointwise[2]
 
 lookup_floats("affine", "forward", <void**>_forward)
 lookup_floats("affine", "backward_data", <void**>_backward_data)
 lookup_floats("affine", "backward_weights", <void**>_backward_weights)
 lookup_floats("affine", "prepare", <void**>_prepare)
+lookup_floats("affine", "pointwise", <void**>_pointwise)
+lookup_floats("affine", "prepare_pointwise", <void**>_prepare_pointwise)
 
 
 cdef Sizes _sizes(p) except *:
@@ -65,3 +80,42 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
 def prepare(cnp.ndarray w, cnp.ndarray b, p, double scale=1):
     """Forward, times a scale; w and b are read in place."""
     return prepared(_prepare[precision(w)](_data(w), _data(b), _sizes(p), scale), (w, b), p.K, p.M)
+
+
+cdef Pointwise _pixels(p, bint backward) except *:
+    cdef Convolution c = convolution(p)
+    cdef int64_t pixels = c.window.OH * c.window.OW
+    if backward:
+        return Pointwise(c.window.N, c.FN, c.window.C, pixels, True, False)
+    return Pointwise(c.window.N, c.window.C, c.FN, pixels, False, c.relu)
+
+
+def pointwise_forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
+    cdef Pointwise sizes = _pixels(p, False)
+    cdef PointwiseMap kernel = _pointwise[precision(out)]
+    cdef void *y = _data(out), *x_data = _data(x), *w_data = _data(w), *b_data = _data(b)
+    with nogil:
+        kernel(y, x_data, w_data, b_data, sizes)
+
+
+def pointwise_backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
+    cdef Pointwise sizes = _pixels(p, True)
+    cdef PointwiseMap kernel = _pointwise[precision(dx)]
+    cdef void *dx_data = _data(dx), *dout_data = _data(dout), *w_data = _data(w)
+    with nogil:
+        kernel(dx_data, dout_data, w_data, NULL, sizes)
+
+
+cdef _prepared_pointwise(cnp.ndarray w, cnp.ndarray b, Pointwise sizes):
+    cdef CStep* step = _prepare_pointwise[precision(w)](_data(w), _data(b), sizes)
+    return prepared(step, (w, b), sizes.Cin * sizes.pixels, sizes.Cout * sizes.pixels)
+
+
+def prepare_pointwise(cnp.ndarray w, cnp.ndarray b, p):
+    """Convolution's forward; w and b are read in place."""
+    return _prepared_pointwise(w, b, _pixels(p, False))
+
+
+def prepare_pointwise_data(cnp.ndarray w, p):
+    """Convolution's backward-data; w is read in place."""
+    return _prepared_pointwise(w, None, _pixels(p, True))

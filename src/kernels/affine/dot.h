@@ -75,7 +75,7 @@ void dots(const Tile<T>& t, int64_t columns) {
             FC_UNROLL for (int i = 0; i < Rows; ++i) y[i][0] = load(strip[i] + j - begin);
             Tile<T> part = t;
             part.c = t.c + j;
-            part.bias = t.bias ? t.bias + j : nullptr;
+            part.bias = t.bias.from(0, j);
             part.columns_of_last = std::min<int64_t>(L, end - j);
             finish(part, y);
         }

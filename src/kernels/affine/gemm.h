@@ -1,4 +1,4 @@
-// Matrix products: C = A * B, with an optional bias per column, accumulation and ReLU.
+// Matrix products: C = A * B, with an optional bias for each column or row, accumulation and ReLU.
 //
 //   fc::Product<float> p{M, N, K, {a, lda, 1}, {b, ldb, 1}, c, ldc};      and p.bias, p.relu, p.accumulate
 //   fc::gemm(p);                  shares the work among the engine's threads
@@ -40,7 +40,7 @@ struct Product {
     Matrix<T> A, B;
     T* C;
     int64_t c_row;
-    const T* bias = nullptr;  // (N,)
+    Bias<T> bias = {};
     bool relu = false;
     bool accumulate = false;  // C += instead of C =
 
@@ -50,7 +50,7 @@ struct Product {
         p.M = m, p.N = n;
         p.A = A.from(m0, 0), p.B = B.from(0, n0);
         p.C = C + m0 * c_row + n0;
-        if (bias) p.bias = bias + n0;
+        p.bias = bias.from(m0, n0);
         return p;
     }
 
@@ -65,7 +65,7 @@ struct Product {
     // The same in place: the first block of k brings the bias, the last one ReLU.
     Product block_of_terms(int64_t k0, int64_t k) const {
         Product p = terms(k0, k);
-        if (k0 > 0) p.bias = nullptr, p.accumulate = true;
+        if (k0 > 0) p.bias = {}, p.accumulate = true;
         p.relu = relu && k0 + k == K;
         return p;
     }
@@ -73,7 +73,7 @@ struct Product {
     // A tile that begins at C[m0, n0] and covers the whole depth.
     Tile<T> tile(int64_t m0, int64_t n0, int64_t columns_of_last) const {
         return {A.at(m0, 0), A.row, A.column, B.at(0, n0), B.row, K, C + m0 * c_row + n0, c_row, columns_of_last,
-                bias ? bias + n0 : nullptr, accumulate, relu};
+                bias.from(m0, n0), accumulate, relu};
     }
 };
 
@@ -174,8 +174,10 @@ void gemm_blocked(const Product<T>& p) {
                     j += existing;
                 }
             };
+            const int64_t full = copy_b && block.B.column == 1 ? block.N / (2 * L) : 0;
+            copy_panels(copy_of_b.get(), block.B.at(0, 0), block.B.row, block.K, full);
             for_each_panel([&](int64_t j, Width width, int64_t existing, bool copied, T* copy) {
-                if (copied)
+                if (copied && j >= full * 2 * L)
                     pack(copy, columns_of<T>(width), block.B.at(0, j), block.B.row, block.B.column, block.K, existing);
             });
             for (int64_t i = 0; i < block.M; i += rows) {
@@ -205,7 +207,7 @@ void gemm_empty(const Product<T>& p) {
     for (int64_t i = 0; i < p.M; ++i)
         for (int64_t j = 0; j < p.N; ++j) {
             T& c = p.C[i * p.c_row + j];
-            const T y = (p.accumulate ? c : T(0)) + (p.bias ? p.bias[j] : T(0));
+            const T y = (p.accumulate ? c : T(0)) + (p.bias.data ? *p.bias.from(i, j).data : T(0));
             c = p.relu && y < T(0) ? T(0) : y;
         }
 }
@@ -247,7 +249,7 @@ void gemm_split_depth(const Product<T>& p, int nthreads) {
         if (part > 0) {
             q.C = sums + (part - 1) * p.M * p.N;
             q.c_row = p.N;
-            q.bias = nullptr;
+            q.bias = {};
             q.accumulate = false;
         }
         gemm_on_this_thread(q);

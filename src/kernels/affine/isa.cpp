@@ -4,8 +4,9 @@
 //   backward_data      dx (N, K) = dout . W^T
 //   backward_weights   dW        = x^T . dout, or dout^T . x when transposed;  db (M,) = column sums of dout
 //
-// gemm.h does the work; ref.py is the truth.
+// gemm.h does the work; ref.py is the truth. pointwise.h: the same for the channels of every pixel of images.
 #include "gemm.h"
+#include "pointwise.h"
 #include "step.h"
 
 namespace {
@@ -35,7 +36,7 @@ Matrix<T> weights(const T* w, const Sizes& s) {
 
 template <class T>
 void forward(T* out, const T* x, const T* w, const T* b, const Sizes& s) {
-    fc::gemm(fc::Product<T>{s.N, s.M, s.K, dense(x, s.K), weights(w, s), out, s.M, b, s.relu});
+    fc::gemm(fc::Product<T>{s.N, s.M, s.K, dense(x, s.K), weights(w, s), out, s.M, {b}, s.relu});
 }
 
 // Forward, times a scale. W and b are read in place: a product of few rows reads W once, and for many rows the copies
@@ -112,4 +113,8 @@ void backward_weights(T* dw, T* db, const T* dout, const T* x, const Sizes& s) {
 
 }  // namespace
 
-FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(backward_weights), FC_FLOATS(prepare))
+using fc::pointwise;
+using fc::prepare_pointwise;
+
+FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(backward_weights), FC_FLOATS(prepare),
+           FC_FLOATS(pointwise), FC_FLOATS(prepare_pointwise))

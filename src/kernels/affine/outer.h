@@ -23,6 +23,7 @@ void outer_strip(const Tile<T>& t, int64_t rows) {
                 sum[0][v] = k == 0 ? a_ik * b[0][v] : fma(a_ik, b[k][v], sum[0][v]);
         }
         row.c = t.c + i * t.c_row;
+        row.bias = t.bias.from(i, 0);
         finish(row, sum);
     }
 }

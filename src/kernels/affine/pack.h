@@ -38,6 +38,18 @@ void pack(T* dst, int64_t width, const T* src, int64_t k_stride, int64_t j_strid
     }
 }
 
+// `panels` whole ones of two vectors, from rows: panel[k * 2 * lanes + j] = src[k * k_stride + j]. Row by row, as memory is
+// read best: a panel at a time, far apart rows cost a page and a cache miss that nothing foresees for two vectors each.
+template <class T>
+void copy_panels(T* dst, const T* src, int64_t k_stride, int64_t depth, int64_t panels) {
+    constexpr int L = lanes<T>;
+    for (int64_t k = 0; k < depth; ++k, src += k_stride, dst += 2 * L)
+        for (int64_t p = 0; p < panels; ++p) {
+            store(dst + p * depth * 2 * L, load(src + p * 2 * L));
+            store(dst + p * depth * 2 * L + L, load(src + p * 2 * L + L));
+        }
+}
+
 // dst[i * dst_row + k] = src[i * src_row + k] for i < rows, k < depth.
 template <class T>
 void copy_rows(T* dst, int64_t dst_row, const T* src, int64_t src_row, int64_t depth, int64_t rows) {

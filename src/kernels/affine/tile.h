@@ -27,6 +27,15 @@ constexpr int kWideRows = 4;
 constexpr int kWideVectors[kWideRows + 1] = {0, 8, 4, 3, 3};
 #endif
 
+// One for each column of C, or for each row of it.
+template <class T>
+struct Bias {
+    const T* data = nullptr;  // or none
+    int64_t row = 0, column = 1;
+
+    Bias from(int64_t i, int64_t j) const { return {data ? data + i * row + j * column : nullptr, row, column}; }
+};
+
 template <class T>
 struct Tile {
     const T* a;      // A[i, k] = a[i * a_row + k * a_column]; one of the two strides is 1
@@ -37,7 +46,7 @@ struct Tile {
     T* c;            // C[i, j] = c[i * c_row + j]
     int64_t c_row;
     int64_t columns_of_last;  // columns of the last vector that exist in C
-    const T* bias;            // (columns,) or null
+    Bias<T> bias;
     bool accumulate;          // add to C instead of replacing it
     bool relu;
 };
@@ -64,11 +73,14 @@ FC_INLINE void finish(const Tile<T>& t, Vec<T> (&sum)[Rows][Vectors]) {
     constexpr int L = lanes<T>;
     const int64_t last = t.columns_of_last;
     const auto columns = [=](int v) { return v < Vectors - 1 ? int64_t(L) : last; };
-    if (t.bias) {
+    if (t.bias.data && t.bias.column) {
         FC_UNROLL for (int v = 0; v < Vectors; ++v) {
-            const Vec<T> bias = load_n(t.bias + v * L, columns(v));
+            const Vec<T> bias = load_n(t.bias.data + v * L, columns(v));
             FC_UNROLL for (int i = 0; i < Rows; ++i) sum[i][v] += bias;
         }
+    } else if (t.bias.data) {
+        FC_UNROLL for (int i = 0; i < Rows; ++i)
+            FC_UNROLL for (int v = 0; v < Vectors; ++v) sum[i][v] += set1(t.bias.data[i]);
     }
     if (t.accumulate) {
         FC_UNROLL for (int i = 0; i < Rows; ++i)
@@ -94,7 +106,7 @@ void tile(const Tile<T>& t) {
     constexpr int kGroup = 4;  // rows that share a pointer: x86 adds a stride once or twice to a base
     constexpr int groups = (Rows + kGroup - 1) / kGroup;
 
-    if (t.depth > 16)
+    if (t.depth >= 16)
         FC_UNROLL for (int i = 0; i < Rows; ++i) prefetch_for_write(t.c + i * t.c_row);
 
     V sum[Rows][Vectors] = {};

@@ -1,0 +1,73 @@
+"""1x1 convolution as a product of matrices against the reference: exactly, on whole numbers, for any sizes."""
+
+import numpy as np
+import pytest
+from fastconv.kernels.conv2d import ref
+
+import fastconv as fc
+from fastconv import _check, _dispatch
+from fastconv._table import TABLE, pointwise, pointwise_backward_data
+from fastconv.testing import DTYPES, kernels, whole
+
+affine = pytest.importorskip("fastconv.kernels.affine.cy")
+
+CHANNELS = [(1, 1), (1, 9), (4, 64), (7, 3), (9, 29), (33, 17), (16, 100), (70, 130), (400, 30)]
+IMAGES = [(0, 3, 3), (1, 1, 1), (1, 5, 7), (2, 8, 8), (3, 9, 9), (5, 4, 4), (1, 40, 31)]
+
+
+def problems(dtype):
+    for index, (channels, image) in enumerate((c, i) for c in CHANNELS for i in IMAGES):
+        (C, FN), (N, H, W) = channels, image
+        x, w, b = whole((N, C, H, W), dtype), whole((FN, C, 1, 1), dtype, 1), whole(FN, dtype, 2)
+        yield _check.conv2d(x, w, b if index % 3 else None, 1, 0, 1, 1, "relu" if index % 2 else None)
+
+
+@pytest.fixture(params=[1, 3], ids="{}-threads".format)
+def threads(request):
+    before = fc.get_num_threads()
+    fc.set_num_threads(request.param)
+    yield
+    fc.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward(dtype, threads):
+    for p, x, w, b in problems(dtype):
+        ours, expected = np.full(p.out_shape, np.nan, dtype), np.empty(p.out_shape, dtype)
+        affine.pointwise_forward(ours, x, w, b, p)
+        ref.forward(expected, x, w, b, p)
+        np.testing.assert_array_equal(ours, expected, str(p))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_backward_data(dtype, threads):
+    for p, _, w, _ in problems(dtype):
+        dout = whole(p.out_shape, dtype, 3)
+        ours, expected = np.full(p.x_shape, np.nan, dtype), np.empty(p.x_shape, dtype)
+        affine.pointwise_backward_data(ours, dout, w, p)
+        ref.backward_data(expected, dout, w, p)
+        np.testing.assert_array_equal(ours, expected, str(p))
+
+
+def problem(C=64, FN=256, H=14, **options):
+    K = options.pop("K", 1)
+    groups = options.get("groups", 1)
+    x, w = whole((2, C, H, H), np.float32), whole((FN, C // groups, K, K), np.float32)
+    return _check.conv2d(x, w, None, **{"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **options})[0]
+
+
+def test_what_it_takes():
+    assert pointwise(problem()) == ""
+    assert pointwise_backward_data(problem(C=256, FN=64)) == ""
+    for p in (problem(K=3), problem(stride=2), problem(groups=2)):
+        assert "1 x 1" in pointwise(p)
+    assert "padding" in pointwise(problem(padding=1))
+    assert "pays" in pointwise(problem(C=256, FN=64, H=56))
+    assert "pays" in pointwise(problem(H=7))
+
+
+def test_steps_are_the_kernels():
+    rows = [row for op in TABLE for row in TABLE[op] if "pointwise" in row.kernel]
+    assert [row.prepare for row in rows] == ["affine.cy:prepare_pointwise", "affine.cy:prepare_pointwise_data"]
+    assert all(callable(_dispatch.load(row.prepare)) for row in rows)
+    assert any("pointwise" in str(k) for k in kernels("conv2d_forward"))
