@@ -39,7 +39,7 @@ def load(kernel: str) -> Callable[..., Any] | str:
 def candidates(op: str, p: Problem) -> Iterator[tuple[_table.Row, Callable[..., Any] | str]]:
     """Every row of `op` in order, with its kernel or the reason for refusing."""
     forced = settings.backend
-    for row in _table.TABLE[op]:
+    for row in (_table.AT_ONCE if op in _table.AT_ONCE else _table.TABLE)[op]:
         if forced is not None and row.backend != forced:
             yield row, f"backend {forced!r} is forced"
         else:
@@ -68,6 +68,14 @@ def kernel(op: str, p: Problem) -> Callable[..., Any]:
     if chosen is None:
         chosen = p.chosen[key] = _choose(op, p)
     return chosen
+
+
+def at_once(op: str, p: Problem) -> Callable[..., Any] | None:
+    """A kernel that does all of `op` for this Problem, or None where each of its parts has one of its own."""
+    key = op, settings.backend
+    if key not in p.chosen:
+        p.chosen[key] = next((found for _, found in candidates(op, p) if not isinstance(found, str)), None)
+    return p.chosen[key]
 
 
 def prepare(op: str, p: Problem) -> Callable[..., Any] | None:

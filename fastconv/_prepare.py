@@ -105,10 +105,9 @@ class BlockPass:
         inside = _kernels().backward(
             dx, dw, db, dout.astype(dtype, copy=False), self._indices, self._y, self.sources, self._steps,
             [
-                _step("conv2d_backward_data", p, w) if needs_dx or i else None
+                _backward_steps(p, w, needs_dx or i > 0)
                 for i, (p, (w, _)) in enumerate(zip(self._problems, self._weights, strict=True))
             ],
-            [_step("conv2d_backward_weights", p) for p in self._problems],
             self._pool,
         )  # fmt: skip
         check.max_pool2d_indices(inside, self._indices, self._pool)
@@ -118,6 +117,13 @@ class BlockPass:
 def _step(op: str, p: Any, *weights: Any) -> Any:
     prepare: Any = _dispatch.prepare(op, p)
     return prepare(*weights, p)
+
+
+def _backward_steps(p: Any, w: Array, needs_dx: bool) -> tuple[Any, Any, Any]:
+    """One for dx, one for dw and db, and one for all of them: None for what is not needed."""
+    if needs_dx and _dispatch.prepare("conv2d_backward", p):
+        return None, None, _step("conv2d_backward", p, w)
+    return _step("conv2d_backward_data", p, w) if needs_dx else None, _step("conv2d_backward_weights", p), None
 
 
 _CONVOLUTION = "conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"

@@ -3,14 +3,16 @@
 A row names a backend, a "folder.module:function" below `fastconv.kernels`, and a function that takes the Problem and
 returns "" or the reason for refusing it. The last CPU row of every operation is the NumPy reference, which takes
 everything. Thresholds live in the `accepts` functions, each citing the measurement that set it. A kernel may have a
-prepared form, `prepare`: a function of its weights and the Problem, which makes a Step (or a WeightsStep). Numba's rows
-come after the compiled ones: where those can be imported, nobody waits for Numba to compile anything.
+prepared form, `prepare`: a function of its weights and the Problem, which makes a Step (or a WeightsStep, or a
+BackwardStep). Numba's rows come after the compiled ones: where those can be imported, nobody waits for Numba to compile
+anything. AT_ONCE has kernels that do the work of several operations; what none of them takes, the operations do.
 
 Arguments of the kernels (results first, sizes last; arrays dense, of the Problem's dtype, already checked):
 
 conv2d_forward(out, x, w, b, p)                    b may be None
 conv2d_backward_data(dx, dout, w, p)
 conv2d_backward_weights(dw, db, dout, x, p)        db may be None
+conv2d_backward(dx, dw, db, dout, x, w, p)         likewise; of AT_ONCE
 im2col(out, x, p), col2im(out, col, p)
 max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p) -> bool
     False if an index was outside of its plane; its dout is left out
@@ -112,6 +114,25 @@ def winograd(p: Any) -> str:
 
 def winograd_backward_data(p: Any) -> str:
     return _winograd(p, p.H, p.W, p.FN, p.C)
+
+
+def winograd_backward(p: Any) -> str:
+    """Both gradients, where there are so many tiles that sums for each pair of channels pay.
+
+    The filters' gradient alone is cut into tiles of dout, of which there can be fewer than of x. Timed against both
+    kernels, one after the other, on 35 shapes of 4 to 6272 tiles with one and two threads (bench/NOTES.md).
+    """
+    refused = winograd(p) or winograd_backward_data(p)
+    if refused:
+        return refused
+    if max(p.pad_top, p.pad_bottom, p.pad_left, p.pad_right) > 2:
+        return "takes padding of up to 2"
+    if min(max(p.H, p.W), max(p.OH, p.OW)) <= 2:
+        return "has no tiles of 2 x 2"
+    tiles, of_weights = (p.N * -(-rows // 4) * -(-cols // 4) for rows, cols in ((p.H, p.W), (p.OH, p.OW)))
+    if tiles > of_weights:
+        return f"cuts x into {tiles} tiles, more than the {of_weights} of dout"
+    return f"pays from more pixels than {tiles} tiles for C={p.C}, FN={p.FN}" if 32 * tiles < p.C * p.FN else ""
 
 
 def _pointwise(p: Any, source: int, result: int) -> str:
@@ -227,4 +248,8 @@ TABLE: dict[str, list[Row]] = {
     **{
         name: _rows("optim", name) for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam")
     },
+}
+
+AT_ONCE: dict[str, list[Row]] = {
+    "conv2d_backward": [Row("cython", "winograd.cy:backward", winograd_backward, "winograd.cy:prepare_backward")],
 }

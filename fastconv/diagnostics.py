@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _dispatch, _settings, _threads, ops
+from . import _check, _dispatch, _settings, _table, _threads, ops
 from ._problem import Problem
 from ._version import __version__
 
@@ -19,7 +19,7 @@ _KERNELS: dict[str, tuple[str, ...]] = {
     "im2col": ("im2col",),
     "col2im": ("col2im",),
     "conv2d": ("conv2d_forward",),
-    "conv2d_backward": ("conv2d_backward_data", "conv2d_backward_weights"),
+    "conv2d_backward": ("conv2d_backward", "conv2d_backward_data", "conv2d_backward_weights"),
     "conv_transpose2d": ("conv2d_backward_data",),
     "conv_transpose2d_backward": ("conv2d_forward", "conv2d_backward_weights"),
     "max_pool2d": ("max_pool2d_forward",),
@@ -114,7 +114,7 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
         getattr(ops, op)(*deepcopy(bound.args), **deepcopy(bound.kwargs))
 
     for name in _KERNELS[op]:
-        print(f"{name}")
+        print(f"{name}, where all of it is needed" if name in _table.AT_ONCE else name)
         chosen = False
         for row, outcome in _dispatch.candidates(name, problem):
             if isinstance(outcome, str):
@@ -126,7 +126,7 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
             print(f"  {'->' if note == 'chosen' else '  '} {row}: {note}")
             for cost in _first_calls(outcome, problem.dtype, call) if note == "chosen" else ():
                 print(f"       {cost}")
-        if not chosen:
+        if not chosen and name not in _table.AT_ONCE:
             print("  no kernel takes it: the call would raise RuntimeError")
 
 

@@ -12,6 +12,7 @@ from fastconv._settings import settings
 from fastconv.testing import normal
 
 X, W = normal((1, 4, 9, 9), np.float32), normal((8, 4, 3, 3), np.float32, 1)
+W16 = normal((16, 16, 3, 3), np.float32)
 
 
 def test_the_compiled_kernel_is_the_default():
@@ -84,6 +85,14 @@ def test_explain(capsys):
         fc.explain("conv2d", X, W, padding=1)
     text = capsys.readouterr().out
     assert "backend 'numpy' is forced" in text and "-> numpy conv2d.ref:forward: chosen" in text
+    fc.explain("conv2d_backward", normal((1, 8, 9, 9), np.float32), X, W, padding=1)
+    assert "would raise" not in capsys.readouterr().out
+    fc.explain("conv2d_backward", normal((9, 16, 9, 9), np.float32), normal((9, 16, 9, 9), np.float32), W16, padding=1)
+    text = capsys.readouterr().out
+    assert (
+        "conv2d_backward, where all of it is needed\n  -> cython winograd.cy:backward: chosen\nconv2d_backward_data"
+        in text
+    )
 
 
 def test_explain_every_operation(capsys):

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _check as check
 from .. import _memory as memory
 from .._between import between
-from .._dispatch import kernel, straight
+from .._dispatch import at_once, kernel, straight
 from .._problem import Conv2d
 
 Gradients = tuple[NDArray | None, NDArray | None, NDArray | None]
@@ -122,21 +122,22 @@ def conv2d_backward(
         As `conv2d`; also when dout does not have the shape of its result.
     """
     p, dout, x, w, needs = check.conv2d_backward(dout, x, w, stride, padding, dilation, groups, needs)
-    dx = dw = db = None
-    if needs[0]:
-        dx = memory.empty[p.device](p.x_shape, p.dtype)
-        kernel("conv2d_backward_data", p)(dx, dout, w, p)
-        dx = p.finish(dx)
-    if needs[1] or needs[2]:
-        dw, db = _weights(dout, x, p, needs[2])
-    return dx, (dw if needs[1] else None), db
+    dx = _empty(p.x_shape, p) if needs[0] else None
+    dw = _empty(p.w_shape, p) if needs[1] or needs[2] else None
+    db = _empty((p.FN,), p) if needs[2] else None
+    both = None if dx is None or dw is None else at_once("conv2d_backward", p)
+    if both:
+        both(dx, dw, db, dout, x, w, p)
+    else:
+        if dx is not None:
+            kernel("conv2d_backward_data", p)(dx, dout, w, p)
+        if dw is not None:
+            kernel("conv2d_backward_weights", p)(dw, db, dout, x, p)
+    return dx if dx is None else p.finish(dx), _cast(dw, p) if needs[1] else None, _cast(db, p)
 
 
-def _weights(dout: NDArray, x: NDArray, p: Conv2d, bias: bool) -> tuple[NDArray, NDArray | None]:
-    dw = memory.empty[p.device](p.w_shape, p.dtype)
-    db = memory.empty[p.device]((p.FN,), p.dtype) if bias else None
-    kernel("conv2d_backward_weights", p)(dw, db, dout, x, p)
-    return _cast(dw, p), _cast(db, p)
+def _empty(shape: tuple[int, ...], p: Conv2d) -> NDArray:
+    return memory.empty[p.device](shape, p.dtype)
 
 
 def _cast(a: Any, p: Any) -> Any:
@@ -183,7 +184,7 @@ def conv_transpose2d(
     M. Zeiler et al., Deconvolutional networks, 2010.
     """
     p, x, w, b = check.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
-    y = memory.empty[p.device](p.x_shape, p.dtype)
+    y = _empty(p.x_shape, p)
     kernel("conv2d_backward_data", p)(y, x, w, p)
     if b is not None:
         between(y).add_to_channels(y, b)
@@ -230,11 +231,13 @@ def conv_transpose2d_backward(
     )
     dx = dw = db = None
     if needs[0]:
-        dx = memory.empty[p.device](p.out_shape, p.dtype)
+        dx = _empty(p.out_shape, p)
         kernel("conv2d_forward", p)(dx, dout, w, None, p)
         dx = p.finish(dx)
     if needs[1]:
-        dw, _ = _weights(x, dout, p, bias=False)
+        dw = _empty(p.w_shape, p)
+        kernel("conv2d_backward_weights", p)(dw, None, x, dout, p)
+        dw = _cast(dw, p)
     if needs[2]:
         db = _cast(between(dout).sum_channels(dout), p)
     return dx, dw, db

@@ -8,8 +8,8 @@ from fastconv.kernels.winograd import cy
 
 import fastconv as fc
 from fastconv import _check
-from fastconv._dispatch import load
-from fastconv._table import TABLE, winograd, winograd_backward_data
+from fastconv._dispatch import at_once, load
+from fastconv._table import TABLE, winograd, winograd_backward, winograd_backward_data
 from fastconv.testing import normal
 
 RMS_ERROR = 1.5e-6  # relative to the result's root mean square; measured: 0.4e-6 to 1.1e-6
@@ -75,6 +75,13 @@ def run(p, x, w, b, dout):
     return y, dx, dw, db
 
 
+def run_at_once(p, x, w, dout, bias=True):
+    """(dx, dw, db), likewise."""
+    dx, dw, db = (np.full(s, np.nan, np.float32) for s in (p.x_shape, p.w_shape, p.FN))
+    cy.backward(dx, dw, db if bias else None, dout, x, w, p)
+    return dx, dw, db
+
+
 def rms(a):
     return float(np.sqrt(np.mean(np.square(a, dtype=np.float64))))
 
@@ -92,6 +99,35 @@ def test_against_float64(N, C, H, W, FN, padding):
     p, *arrays = case(N, C, H, W, FN, padding)
     for got, expected in zip(run(p, *arrays), exact(p, *arrays), strict=True):
         assert rms(got - expected) <= RMS_ERROR * rms(expected)
+
+
+@pytest.mark.parametrize("N, C, H, W, FN, padding", flat(PROBLEMS))
+def test_all_gradients_at_once(N, C, H, W, FN, padding):
+    p, x, w, b, dout = case(N, C, H, W, FN, padding)
+    got, expected = run_at_once(p, x, w, dout), exact(p, x, w, b, dout)[1:]
+    if np.max(padding) > 2:  # of which the kernel leaves out db
+        got, expected = got[:2], expected[:2]
+    for a, e in zip(got, expected, strict=True):
+        assert rms(a - e) <= RMS_ERROR * rms(e)
+
+
+def test_all_gradients_at_once_are_no_less_precise():
+    for shape in ((100, 16, 28, 28, 16, 1), (100, 32, 14, 14, 32, 2), (100, 64, 8, 8, 64, 1)):
+        p, x, w, b, dout = case(*shape)
+        expected = exact(p, x, w, b, dout)[1:]
+        for a, one, e in zip(run_at_once(p, x, w, dout), run(p, x, w, b, dout)[1:], expected, strict=True):
+            assert rms(a - e) <= 1.1 * rms(one - e)
+
+
+def test_all_gradients_at_once_with_every_number_of_threads(threads):
+    for shape in ((2, 64, 30, 30, 64, 1), (3, 32, 7, 9, 48, 2), (70, 5, 9, 13, 33, 0)):
+        p, x, w, b, dout = case(*shape)
+        results = run_at_once(p, x, w, dout)
+        for got, expected in zip(results, exact(p, x, w, b, dout)[1:], strict=True):
+            assert rms(got - expected) <= RMS_ERROR * rms(expected)
+        for _ in range(3):
+            for again, first in zip(run_at_once(p, x, w, dout), results, strict=True):
+                np.testing.assert_array_equal(again, first)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +173,8 @@ def test_no_images_give_zero_gradients():
     y, dx, dw, db = run(p, *arrays)
     assert y.size == dx.size == 0
     assert not dw.any() and not db.any()
+    _, dw, db = run_at_once(p, *arrays[:2], arrays[3])
+    assert not dw.any() and not db.any()
 
 
 def test_bias_gradient_is_not_asked_for():
@@ -144,6 +182,8 @@ def test_bias_gradient_is_not_asked_for():
     dw = np.full(p.w_shape, np.nan, np.float32)
     cy.backward_weights(dw, None, dout, x, p)
     np.testing.assert_array_equal(dw, run(p, x, w, b, dout)[2])
+    for got, expected in zip(run_at_once(p, x, w, dout, bias=False)[:2], run_at_once(p, x, w, dout)[:2], strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -177,6 +217,7 @@ def test_inputs_stay_as_they_are():
     p, *arrays = case(2, 33, 9, 10, 40, 1)
     before = [a.copy() for a in arrays]
     run(p, *arrays)
+    run_at_once(p, *arrays[:2], arrays[3])
     for a, b in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -223,3 +264,41 @@ def test_the_public_functions_choose_it():
     np.testing.assert_array_equal(fc.conv2d(x, w, b, padding=1), y)
     for got, expected in zip(fc.conv2d_backward(dout, x, w, padding=1), (dx, dw, db), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+def test_the_table_takes_all_gradients_at_once_where_it_pays():
+    for p in (
+        problem(100, 16, 28, 16, padding=1),
+        problem(100, 32, 14, 32, padding=2),
+        problem(100, 64, 8, 64, padding=1),
+        problem(8, 64, 56, 64, padding=1),
+    ):
+        assert winograd_backward(p) == ""
+        assert at_once("conv2d_backward", p) is cy.backward
+        with fc.backend("numpy"):
+            assert at_once("conv2d_backward", p) is None
+    assert "25 tiles" in winograd_backward(problem(1, 64, 20, 64, padding=1))
+    assert "1600 tiles, more than the 900" in winograd_backward(problem(100, 32, 14, 64))
+    assert "padding" in winograd_backward(problem(100, 16, 14, 16, padding=3))
+    assert "2 x 2" in winograd_backward(problem(100, 64, 4, 64))
+    assert "3 x 3" in winograd_backward(problem(100, 16, 28, 16, stride=2))
+
+
+@pytest.mark.parametrize("needs", [(True, True, True), (True, True, False), (True, False, True)])
+def test_conv2d_backward_takes_all_gradients_at_once(needs):
+    p, x, w, _, dout = case(9, 16, 14, 15, 24, 1)
+    got = fc.conv2d_backward(dout, x, w, padding=1, needs=needs)
+    for a, expected, needed in zip(got, run_at_once(p, x, w, dout), needs, strict=True):
+        assert (a is None) == (not needed)
+        if needed:
+            np.testing.assert_array_equal(a, expected)
+
+
+@pytest.mark.parametrize("needs", [(True, False, False), (False, True, True)])
+def test_conv2d_backward_of_one_gradient(needs):
+    p, x, w, b, dout = case(9, 16, 14, 15, 24, 1)
+    got = fc.conv2d_backward(dout, x, w, padding=1, needs=needs)
+    for a, expected, needed in zip(got, run(p, x, w, b, dout)[1:], needs, strict=True):
+        assert (a is None) == (not needed)
+        if needed:
+            np.testing.assert_array_equal(a, expected)

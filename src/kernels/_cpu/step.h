@@ -2,7 +2,7 @@
 //
 // A kernel makes one (prepare in its isa.cpp), its entry point hands it to Python as a fastconv.kernels.chain.cy.Step,
 // and chain/isa.cpp runs several in a row. A convolution's backward-data is a step as well; its backward-weights is a
-// WeightsStep, and block/isa.cpp runs both, some images at a time.
+// WeightsStep, or both are one BackwardStep. block/isa.cpp runs these, some images at a time.
 #pragma once
 #include <cstdint>
 
@@ -26,6 +26,13 @@ class WeightsStep {
 public:
     virtual ~WeightsStep() = default;
     virtual void run(void* dw, void* db, const void* dout, const void* x, int64_t images) const = 0;
+};
+
+// These and the input's gradient, by one kernel.
+class BackwardStep {
+public:
+    virtual ~BackwardStep() = default;
+    virtual void run(void* dx, void* dw, void* db, const void* dout, const void* x, int64_t images) const = 0;
 };
 
 }  // namespace fc

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..._problem import Pool2d
-from ..chain.cy import Step, WeightsStep
+from ..chain.cy import BackwardStep, Step, WeightsStep
 
 Array = npt.NDArray[Any]
 
@@ -23,7 +23,6 @@ def backward(
     y: Array,
     sources: Sequence[Array],
     forward_steps: Sequence[Step],
-    data_steps: Sequence[Step | None],
-    weights_steps: Sequence[WeightsStep],
+    backward_steps: Sequence[tuple[Step | None, WeightsStep | None, BackwardStep | None]],
     p: Pool2d,
 ) -> bool: ...

@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window, window
-from fastconv.kernels.chain.cy cimport CStep, CWeightsStep, Step, WeightsStep
+from fastconv.kernels.chain.cy cimport BackwardStep, CBackwardStep, CStep, CWeightsStep, Step, WeightsStep
 
 cnp.import_array()
 
@@ -14,6 +14,7 @@ cdef struct Convolution:
     const CStep* forward
     const CStep* data
     const CWeightsStep* weights
+    const CBackwardStep* both
     const void* x
     void* y
     void* dw
@@ -84,19 +85,27 @@ def forward(cnp.ndarray out, cnp.ndarray indices, sources, steps, p):
 
 
 def backward(
-    cnp.ndarray dx, dw, db, cnp.ndarray dout, cnp.ndarray indices, cnp.ndarray y, sources, forward_steps, data_steps,
-    weights_steps, p
+    cnp.ndarray dx, dw, db, cnp.ndarray dout, cnp.ndarray indices, cnp.ndarray y, sources, forward_steps,
+    backward_steps, p
 ):
-    """The gradients; False if an index was outside of its plane. The first of data_steps is None where dx is."""
+    """The gradients; False if an index was outside of its plane.
+
+    backward_steps: for each convolution (data, weights, both), of which both or the others are None; data is None as
+    well for the first one where dx is.
+    """
     cdef _Row row = _Row(sources, forward_steps, p)
     cdef Convolution* convolution = row.convolutions
     cdef Step data
     cdef WeightsStep weights
+    cdef BackwardStep both
     cdef bint inside
-    for data, weights, filters, bias in zip(data_steps, weights_steps, dw, db, strict=True):
+    for (data, weights, both), filters, bias in zip(backward_steps, dw, db, strict=True):
         if data is not None:
             convolution.data = data.step
-        convolution.weights = weights.step
+        if weights is not None:
+            convolution.weights = weights.step
+        if both is not None:
+            convolution.both = both.step
         convolution.dw, convolution.db = _data(filters), _data(bias)
         convolution.dw_size = cnp.PyArray_SIZE(filters)
         convolution.db_size = 0 if bias is None else cnp.PyArray_SIZE(bias)

@@ -18,6 +18,7 @@
 
 namespace {
 
+using fc::BackwardStep;
 using fc::Scratch;
 using fc::Step;
 using fc::WeightsStep;
@@ -33,6 +34,7 @@ struct Convolution {
     const Step* forward;         // with its ReLU
     const Step* data;            // null where dx is not wanted
     const WeightsStep* weights;
+    const BackwardStep* both;    // not null: instead of those two
     const T* x;
     T* y;                        // null for the last one's
     T *dw, *db;                  // db may be null
@@ -147,12 +149,16 @@ int backward(T* dx, const T* dout, const int64_t* indices, const T* y, const Row
             for (const auto* c = row->end; c-- != row->begin;) {
                 const T* x = c->x + piece.begin * c->in;
                 T* sum = index ? term.get() : sums + task * size;
+                T* const target = c != row->begin ? next : dx ? dx + piece.begin * c->in : nullptr;
                 over_gradients(*row, sum, [&](const Convolution<T>& other, T* dw, T* db) {
-                    if (&other == c) c->weights->run(dw, db, gradient, x, count);
+                    if (&other != c) return;
+                    if (c->both)
+                        c->both->run(target, dw, db, gradient, x, count);
+                    else
+                        c->weights->run(dw, db, gradient, x, count);
                 });
-                if (!c->data) break;
-                T* const target = c == row->begin ? dx + piece.begin * c->in : next;
-                c->data->run(target, gradient, count);
+                if (!target) break;
+                if (c->data) c->data->run(target, gradient, count);
                 if (c != row->begin) relu_backward(target, target, x, count * c->in, 0);
                 std::swap(gradient, next);
             }

@@ -8,6 +8,8 @@ cdef extern from "step.h" namespace "fc":
         bint copies()
     cppclass CWeightsStep "fc::WeightsStep":
         pass
+    cppclass CBackwardStep "fc::BackwardStep":
+        pass
 
 cdef class Step:
     cdef CStep* step
@@ -22,3 +24,8 @@ cdef class WeightsStep:
     cdef CWeightsStep* step
 
 cdef WeightsStep prepared_weights(CWeightsStep* step)
+
+cdef class BackwardStep:
+    cdef CBackwardStep* step
+
+cdef BackwardStep prepared_backward(CBackwardStep* step)

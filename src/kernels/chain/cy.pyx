@@ -54,6 +54,19 @@ cdef WeightsStep prepared_weights(CWeightsStep* step):
     return self
 
 
+cdef class BackwardStep:
+    """These and the input's gradient, by one kernel."""
+
+    def __dealloc__(self):
+        del self.step
+
+
+cdef BackwardStep prepared_backward(CBackwardStep* step):
+    cdef BackwardStep self = BackwardStep.__new__(BackwardStep)
+    self.step = step
+    return self
+
+
 cdef class Chain:
     """Steps in a row, for arrays of one shape and type.
 

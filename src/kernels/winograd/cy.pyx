@@ -6,7 +6,9 @@ from libc.stdint cimport int64_t
 from fastconv.kernels._cpu.convolution cimport Convolution, convolution
 from fastconv.kernels._cpu.engine cimport lookup
 from fastconv.kernels._cpu.window cimport Window
-from fastconv.kernels.chain.cy cimport CStep, CWeightsStep, prepared, prepared_weights
+from fastconv.kernels.chain.cy cimport (
+    CBackwardStep, CStep, CWeightsStep, prepared, prepared_backward, prepared_weights
+)
 
 cnp.import_array()
 
@@ -17,16 +19,22 @@ ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const W
 ctypedef void (*BackwardWeights)(
     void* dw, void* db, const void* dout, const void* x, const Window* p, int64_t FN
 ) except + nogil
+ctypedef void (*Backward)(
+    void* dx, void* dw, void* db, const void* dout, const void* x, const void* w, const Window* p, int64_t FN
+) except + nogil
 ctypedef CStep* (*Prepare)(const void* w, const void* b, const Window* p, int64_t FN, bint relu) except + nogil
 ctypedef CStep* (*PrepareData)(const void* w, const Window* p, int64_t FN) except + nogil
 ctypedef CWeightsStep* (*PrepareWeights)(const Window* p, int64_t FN) except + nogil
+ctypedef CBackwardStep* (*PrepareBackward)(const void* w, const Window* p, int64_t FN) except + nogil
 
 cdef Forward _forward = <Forward>lookup("winograd", "forward")
 cdef BackwardData _backward_data = <BackwardData>lookup("winograd", "backward_data")
 cdef BackwardWeights _backward_weights = <BackwardWeights>lookup("winograd", "backward_weights")
+cdef Backward _backward = <Backward>lookup("winograd", "backward")
 cdef Prepare _prepare = <Prepare>lookup("winograd", "prepare")
 cdef PrepareData _prepare_data = <PrepareData>lookup("winograd", "prepare_data")
 cdef PrepareWeights _prepare_weights = <PrepareWeights>lookup("winograd", "prepare_weights")
+cdef PrepareBackward _prepare_backward = <PrepareBackward>lookup("winograd", "prepare_backward")
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -58,6 +66,19 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
         _backward_weights(dw_data, db_data, dout_data, x_data, &c.window, c.FN)
 
 
+def backward(cnp.ndarray dx, cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray w, p):
+    """All gradients at once."""
+    cdef Convolution c = convolution(p)
+    cdef void* dx_data = cnp.PyArray_DATA(dx)
+    cdef void* dw_data = cnp.PyArray_DATA(dw)
+    cdef void* db_data = NULL if db is None else cnp.PyArray_DATA(db)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    with nogil:
+        _backward(dx_data, dw_data, db_data, dout_data, x_data, w_data, &c.window, c.FN)
+
+
 def prepare(cnp.ndarray w, cnp.ndarray b, p):
     """Forward with the filters transformed, or in place where that would be too large; the bias is read in place."""
     cdef Convolution c = convolution(p)
@@ -83,3 +104,13 @@ def prepare_weights(p):
     """The gradients of filters and bias."""
     cdef Convolution c = convolution(p)
     return prepared_weights(_prepare_weights(&c.window, c.FN))
+
+
+def prepare_backward(cnp.ndarray w, p):
+    """All gradients, with the filters transformed."""
+    cdef Convolution c = convolution(p)
+    cdef void* w_data = cnp.PyArray_DATA(w)
+    cdef CBackwardStep* step
+    with nogil:
+        step = _prepare_backward(w_data, &c.window, c.FN)
+    return prepared_backward(step)

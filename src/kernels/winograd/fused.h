@@ -111,7 +111,7 @@ private:
             const Range channels = piece(c.Cin, chunks, chunk, L);
             transform_planes<OUTPUTS, inputs(OUTPUTS), Formula<OUTPUTS>::source>(
                 grid, block, c.source + channels.begin * c.SH * c.SW, channels.size(),
-                {src.step(), block.size() * L, L}, source, [](int64_t, const float*, int64_t) {});
+                {src.step(), block.size() * L, L}, source, RowSums{nullptr});
             for (int64_t index = range.begin; index < range.end; ++index) {
                 const Panel panel(index, c.Cout);
                 const Matrices s = of(panel, block_sums());

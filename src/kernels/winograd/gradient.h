@@ -12,7 +12,6 @@
 #pragma once
 #include "kernel.h"
 #include "tiles.h"
-#include "vectors.h"
 #include "window.h"
 
 namespace fc::winograd {
@@ -104,6 +103,7 @@ private:
 
     // The unit's sums over some tiles; and dout's, if it is the one of all units with the same filters that has to.
     void accumulate(const Unit& u, Range all, float* sums, float* bias) const {
+        const bool sums_bias = u.channels.begin == 0;
         const Matrices src = block_source();
         const Scratch<float> source_data(kPositions * src.step()), result_data(kPositions * block_result().step());
         for (int64_t index = 0; index < part_blocks(); ++index) {
@@ -111,22 +111,15 @@ private:
             const Range block{all.begin + within.begin, all.begin + within.end};
             transform_planes<OUTPUTS, kInputs, Formula<OUTPUTS>::source>(
                 source, block, x + u.channels.begin * p.H * p.W, u.channels.size(), {src.step(), block.size() * L, L},
-                source_data, [](int64_t, const float*, int64_t) {});
+                source_data, RowSums{nullptr});
             for (int64_t k = 0; k < u.panels.size(); ++k) {
                 const Panel panel(u.panels.begin + k, FN);
                 const Matrices res = of(panel, block_result());
-                Vector total[2] = {};
+                float total[kPanel] = {};
                 transform_planes<OUTPUTS, OUTPUTS, Formula<OUTPUTS>::result_adjoint>(
                     result, block, dout + panel.first * p.OH * p.OW, panel.channels, {res.step(), L, res.width},
-                    result_data, [&](int64_t lane, const float* pixels, int64_t cols) {
-                        Chains<float> sum;
-                        for_vectors<float>(cols * L,
-                                           [&](int64_t i, auto all, int k) { sum[k] += all.load(pixels + i); });
-                        total[lane / L] += sum.vector();
-                    });
-                if (u.channels.begin == 0)
-                    for (int64_t lane = 0; lane < panel.width(); lane += L)
-                        store(bias + panel.first + lane, load(bias + panel.first + lane) + total[lane / L]);
+                    result_data, RowSums{sums_bias ? total : nullptr});
+                for (int64_t f = 0; sums_bias && f < panel.channels; ++f) bias[panel.first + f] += total[f];
                 multiply<OUTPUTS, Sum::over_tiles>(block.size(), u.channels.size(), source_data, src, result_data, res,
                                                    sums + k * panel_size(), of(panel, panel_sums()), index > 0);
             }

@@ -6,12 +6,14 @@
 // tiles.h        planes cut into tiles; the transform of what these read
 // fused.h        forward and backward-data, a block of tiles at a time
 // gradient.h     the gradients of filters and bias
+// backward.h     all gradients at once
 //
 // A tile of 4 x 4 takes 36 products for each pair of channels where the direct sum takes 144. The price is precision:
 // the root mean square of the error, relative to the result's, is 4e-7 to 1.1e-6, where direct sums have 2e-7 to 6e-7;
 // with tiles of 2 x 2, 16 products for 36, it is 1e-7 to 5e-7. And what is not finite spreads: a NaN or an infinity
 // that the inner 4 x 4 of a tile's source holds makes all 4 x 4 results NaN, not only those whose windows hold it.
 // Tiles that do not read it are untouched. conv2d/ref.py is the truth for everything else.
+#include "backward.h"
 #include "fused.h"
 #include "gradient.h"
 #include "step.h"
@@ -36,6 +38,11 @@ void backward_data(float* dx, const float* dout, const float* w, const Window* p
 
 void backward_weights(float* dw, float* db, const float* dout, const float* x, const Window* p, int64_t FN) {
     is_small(p->OH, p->OW) ? Gradient<2>(dw, db, dout, x, *p, FN).run() : Gradient<4>(dw, db, dout, x, *p, FN).run();
+}
+
+void backward(float* dx, float* dw, float* db, const float* dout, const float* x, const float* w, const Window* p,
+              int64_t FN) {
+    Backward(dx, dw, db, dout, x, w, *p, FN).run();
 }
 
 // Forward or backward-data with filters transformed once; where they would be too large for the caches, each call does
@@ -103,15 +110,43 @@ private:
 
 WeightsStep* prepare_weights(const Window* p, int64_t FN) { return new PreparedWeights(*p, FN); }
 
+class PreparedBackward final : public BackwardStep {
+public:
+    PreparedBackward(const Correlation& c, const Window& window)
+        : p(window), FN(c.Cin), filters(Fused<4>(c).transformed_size()) {
+        Fused<4>(c).transform(filters);
+    }
+
+    void run(void* dx, void* dw, void* db, const void* dout, const void* x, int64_t images) const override {
+        Window now = p;
+        now.N = images;
+        Backward(static_cast<float*>(dx), static_cast<float*>(dw), static_cast<float*>(db),
+                 static_cast<const float*>(dout), static_cast<const float*>(x), nullptr, now, FN, filters)
+            .run();
+    }
+
+private:
+    const Window p;
+    const int64_t FN;
+    const Scratch<float> filters;
+};
+
+BackwardStep* prepare_backward(const float* w, const Window* p, int64_t FN) {
+    return new PreparedBackward(backward_correlation(nullptr, nullptr, w, *p, FN), *p);
+}
+
 }  // namespace fc::winograd
 
+using fc::winograd::backward;
 using fc::winograd::backward_data;
 using fc::winograd::backward_weights;
 using fc::winograd::forward;
 using fc::winograd::prepare;
+using fc::winograd::prepare_backward;
 using fc::winograd::prepare_data;
 using fc::winograd::prepare_weights;
 
 FC_KERNELS(fc::fc_entry("forward", &forward), fc::fc_entry("backward_data", &backward_data),
-           fc::fc_entry("backward_weights", &backward_weights), fc::fc_entry("prepare", &prepare),
-           fc::fc_entry("prepare_data", &prepare_data), fc::fc_entry("prepare_weights", &prepare_weights))
+           fc::fc_entry("backward_weights", &backward_weights), fc::fc_entry("backward", &backward),
+           fc::fc_entry("prepare", &prepare), fc::fc_entry("prepare_data", &prepare_data),
+           fc::fc_entry("prepare_weights", &prepare_weights), fc::fc_entry("prepare_backward", &prepare_backward))

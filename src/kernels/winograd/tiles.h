@@ -2,6 +2,7 @@
 #pragma once
 #include "kernel.h"
 #include "products.h"
+#include "vectors.h"
 
 namespace fc::winograd {
 
@@ -110,9 +111,21 @@ FC_APART void transform_tiles(const float* const (&rows)[IN], int64_t count, Ste
             });
 }
 
+// Sums over rows of pixels, of each channel, added to `sums` if that is not null.
+struct RowSums {
+    float* sums;
+
+    void operator()(int64_t lane, const float* pixels, int64_t count) const {
+        if (!sums) return;
+        Chains<float> sum;
+        for_vectors<float>(count * L, [&](int64_t i, auto all, int k) { sum[k] += all.load(pixels + i); });
+        store(sums + lane, load(sums + lane) + sum.vector());
+    }
+};
+
 // The transforms of what some tiles read of `count` channels, vectors over channels (the last group repeats the last
 // one). Bands one upon the other share IN - OUTPUTS rows of pixels. on_row(first channel, pixels, count) sees all that
-// are read.
+// are read, those that tiles share with the first of them.
 template <int OUTPUTS, int IN, void (*TRANSFORM)(const Vector (&)[IN], Vector (&)[inputs(OUTPUTS)]), class OnRow>
 void transform_planes(const Grid& grid, Range tiles, const float* planes, int64_t count, Steps to, float* dst,
                       OnRow on_row) {
@@ -133,7 +146,9 @@ void transform_planes(const Grid& grid, Range tiles, const float* planes, int64_
             for (int64_t i = have; i < begin; ++i) std::fill_n(rows[i], cols * L, 0.f);
             for (int64_t i = end; i < IN; ++i) std::fill_n(rows[i], cols * L, 0.f);
             read_rows(image + (top + begin) * grid.W, distances, left, left + cols, grid.W, end - begin, rows + begin);
-            for (int64_t i = begin; i < end; ++i) on_row(lane, rows[i], cols);
+            const int64_t skipped = band.col > 0 ? IN - OUTPUTS : 0;
+            for (int64_t i = std::max<int64_t>(begin, band.row > 0 ? IN - OUTPUTS : 0); i < end; ++i)
+                on_row(lane, rows[i] + skipped * L, cols - skipped);
             ready = band.count == grid.cols ? row + 1 : -1;
             const float* from[IN];
             std::copy_n(rows, IN, from);
