@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fastconv.kernels.chain.cy import BackwardStep, WeightsStep
 
 import fastconv as fc
 from fastconv import _prepare as prepare
@@ -108,3 +109,13 @@ def test_not_for_depthwise_other_backends_float16_or_no_images():
     with fc.backend("numpy"):
         assert prepare.block(x, given, window) is None
     assert prepare.block(x, [(normal((3, 1, 3, 3), np.float32), None, 1, 1, 1, 3)], window) is None
+
+
+def test_one_kernel_for_all_gradients_where_there_is_one():
+    x, given, window = arrays(ROWS["winograd"], 37, np.float32)
+    block = prepare.block(x, given, window)
+    for p, (w, _) in zip(block._problems, block._weights, strict=True):
+        data, weights, both = prepare._backward_steps(p, w, needs_dx=True)
+        assert data is None and weights is None and isinstance(both, BackwardStep)
+        data, weights, both = prepare._backward_steps(p, w, needs_dx=False)
+        assert data is None and both is None and isinstance(weights, WeightsStep)

@@ -204,7 +204,7 @@ def test_not_finite_spreads_over_tiles_and_no_further(bad, row, col):
 
 def test_error_statistics():
     """What the documentation promises: the error's root mean square, and no far outliers."""
-    for shape in ((4, 16, 28, 28, 16, 1), (1, 128, 28, 28, 128, 1), (1, 512, 7, 7, 512, 1)):
+    for shape in ((4, 16, 28, 28, 16, 1), (1, 128, 28, 28, 128, 1), (1, 512, 7, 7, 512, 1), (20, 300, 8, 8, 40, 1)):
         p, *arrays = case(*shape)
         for got, expected in zip(run(p, *arrays)[:3], exact(p, *arrays)[:3], strict=True):
             error = (got - expected) / rms(expected)

@@ -55,9 +55,8 @@ public:
 
 private:
     static constexpr int kOutputs = 4, kInputs = inputs(kOutputs), kPositions = positions(kOutputs);
-    static constexpr int64_t kPartTiles = 16;                         // at least
-    static constexpr int64_t kLeastTiles = 32, kMostTiles = 48;       // of a block
-    static constexpr int64_t kChunkFilters = 128;                     // summed at a time: long sums lose precision
+    static constexpr int64_t kPartTiles = 16;                    // of a part, at least
+    static constexpr int64_t kLeastTiles = 32, kMostTiles = 48;  // of a block
 
     const Correlation c;
     const float* const ready;
@@ -68,13 +67,12 @@ private:
     const int nthreads;
     const int64_t parts, part_grain, block_grain;
 
-    int64_t chunks() const { return divide_up(c.Cin, kChunkFilters); }
     int64_t groups() const { return divide_up(c.Cin, L); }
     Matrices filter_sums() const { return {c.Cin, kPanel}; }
     int64_t panel_size() const { return kPositions * filter_sums().step(); }
     int64_t part_size() const { return panels * panel_size(); }
     int64_t part_tiles() const { return round_up(divide_up(tiles, parts), part_grain); }
-    // A part of a few blocks needs the less memory the smaller they are.
+    // Smaller blocks where there are few: the memory is to be in proportion.
     int64_t fitting_tiles() const { return std::clamp(part_tiles() / 4, kLeastTiles, kMostTiles); }
     int64_t part_blocks() const { return std::max<int64_t>(divide_up(part_tiles(), fitting_tiles()), 1); }
     int64_t block_tiles() const { return round_up(divide_up(part_tiles(), part_blocks()), block_grain); }
@@ -94,18 +92,13 @@ private:
             const Range block{part.begin + within.begin, part.begin + within.end};
             std::fill_n(totals.get(), groups() * L, 0.f);
             transform_planes<kOutputs, kInputs, Formula<kOutputs>::source>(
-                source, block, c.source, c.Cin, {src.step(), block.size() * L, L}, source_data,
-                RowSums{totals});
+                source, block, c.source, c.Cin, {src.step(), block.size() * L, L}, source_data, RowSums{totals});
             for (int64_t f = 0; f < c.Cin; ++f) bias[f] += totals[f];
             for (int64_t k = 0; k < panels; ++k) {
                 const Panel panel(k, c.Cout);
                 const Matrices m = of(panel, block_panel()), f = of(panel, filter_sums());
-                for (int64_t chunk = 0; chunk < chunks(); ++chunk) {
-                    const Range summed = piece(c.Cin, chunks(), chunk, L);
-                    multiply<kOutputs, Sum::over_channels>(
-                        block.size(), summed.size(), source_data + summed.begin * block.size(), src,
-                        filters + k * panel_size() + summed.begin * f.width, f, panel_data, m, chunk > 0);
-                }
+                multiply_over_channels<kOutputs>(block.size(), c.Cin, source_data, src, filters + k * panel_size(), f,
+                                                 panel_data, m, false);
                 store_result<kOutputs>(c, source, block, panel, panel_data, m, strip);
                 transform_planes<kOutputs, kOutputs, Formula<kOutputs>::result_adjoint>(
                     inner, block, x + panel.first * c.DH * c.DW, panel.channels, {m.step(), L, m.width}, panel_data,

@@ -120,8 +120,8 @@ private:
                 const float* panel_filters =
                     shares_filters ? shared + index * kPositions * all_filters().step() : filters.get();
                 float* panel_sums = sums + (chunks == 1 ? 0 : index - range.begin) * sums_size;
-                multiply<OUTPUTS, Sum::over_channels>(block.size(), channels.size(), source, src, panel_filters, f,
-                                                      panel_sums, s, chunk > 0);
+                multiply_over_channels<OUTPUTS>(block.size(), channels.size(), source, src, panel_filters, f,
+                                                panel_sums, s, chunk > 0);
                 if (chunk == chunks - 1) store_result<OUTPUTS>(c, grid, block, panel, panel_sums, s, strip);
             }
         }

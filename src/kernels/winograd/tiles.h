@@ -18,6 +18,18 @@ inline Range piece(int64_t count, int64_t pieces, int64_t index, int64_t grain =
     return {std::min(count, grains * index / pieces * grain), std::min(count, grains * (index + 1) / pieces * grain)};
 }
 
+// The products over all channels, some of them at a time: a long sum loses precision.
+template <int OUTPUTS>
+void multiply_over_channels(int64_t tiles, int64_t channels, const float* left, Matrices l, const float* panel,
+                            Matrices p, float* sums, Matrices s, bool accumulate) {
+    const int64_t pieces = divide_up(channels, 128);
+    for (int64_t index = 0; index < pieces; ++index) {
+        const Range some = piece(channels, pieces, index, L);
+        multiply<OUTPUTS, Sum::over_channels>(tiles, some.size(), left + some.begin * tiles, l,
+                                              panel + some.begin * p.width, p, sums, s, accumulate || index > 0);
+    }
+}
+
 // The tiles of an operand, and the planes that they read.
 struct Grid {
     int64_t rows, cols;  // tiles of one image
