@@ -117,10 +117,10 @@ def winograd_backward_data(p: Any) -> str:
 
 
 def winograd_backward(p: Any) -> str:
-    """Both gradients, where there are so many tiles that sums for each pair of channels pay.
+    """Both gradients, where sums for each pair of channels are few, or pay for so many tiles.
 
     The filters' gradient alone is cut into tiles of dout, of which there can be fewer than of x. Timed against both
-    kernels, one after the other, on 35 shapes of 4 to 6272 tiles with one and two threads (bench/NOTES.md).
+    kernels, one after the other, on 45 shapes of 4 to 6272 tiles with one and two threads (bench/NOTES.md).
     """
     refused = winograd(p) or winograd_backward_data(p)
     if refused:
@@ -132,7 +132,11 @@ def winograd_backward(p: Any) -> str:
     tiles, of_weights = (p.N * -(-rows // 4) * -(-cols // 4) for rows, cols in ((p.H, p.W), (p.OH, p.OW)))
     if tiles > of_weights:
         return f"cuts x into {tiles} tiles, more than the {of_weights} of dout"
-    return f"pays from more pixels than {tiles} tiles for C={p.C}, FN={p.FN}" if 32 * tiles < p.C * p.FN else ""
+    return (
+        f"pays from more pixels than {tiles} tiles for C={p.C}, FN={p.FN}"
+        if max(64 * 64, 32 * tiles) < p.C * p.FN
+        else ""
+    )
 
 
 def _pointwise(p: Any, source: int, result: int) -> str:

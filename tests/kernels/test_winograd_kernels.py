@@ -120,7 +120,14 @@ def test_all_gradients_at_once_are_no_less_precise():
 
 
 def test_all_gradients_at_once_with_every_number_of_threads(threads):
-    for shape in ((2, 64, 30, 30, 64, 1), (3, 32, 7, 9, 48, 2), (70, 5, 9, 13, 33, 0)):
+    shapes = (
+        (2, 64, 30, 30, 64, 1),
+        (3, 32, 7, 9, 48, 2),
+        (70, 5, 9, 13, 33, 0),
+        (1, 70, 9, 13, 64, 1),
+        (2, 130, 8, 8, 9, 1),
+    )
+    for shape in shapes:
         p, x, w, b, dout = case(*shape)
         results = run_at_once(p, x, w, dout)
         for got, expected in zip(results, exact(p, x, w, b, dout)[1:], strict=True):
@@ -262,8 +269,12 @@ def test_the_public_functions_choose_it():
         assert load(row.kernel) is function
     y, dx, dw, db = run(p, x, w, b, dout)
     np.testing.assert_array_equal(fc.conv2d(x, w, b, padding=1), y)
-    for got, expected in zip(fc.conv2d_backward(dout, x, w, padding=1), (dx, dw, db), strict=True):
-        np.testing.assert_array_equal(got, expected)
+    got = (
+        *fc.conv2d_backward(dout, x, w, padding=1, needs=(True, False, False))[:1],
+        *fc.conv2d_backward(dout, x, w, padding=1, needs=(False, True, True))[1:],
+    )
+    for a, expected in zip(got, (dx, dw, db), strict=True):
+        np.testing.assert_array_equal(a, expected)
 
 
 def test_the_table_takes_all_gradients_at_once_where_it_pays():
@@ -272,12 +283,13 @@ def test_the_table_takes_all_gradients_at_once_where_it_pays():
         problem(100, 32, 14, 32, padding=2),
         problem(100, 64, 8, 64, padding=1),
         problem(8, 64, 56, 64, padding=1),
+        problem(1, 64, 8, 64, padding=1),
     ):
         assert winograd_backward(p) == ""
         assert at_once("conv2d_backward", p) is cy.backward
         with fc.backend("numpy"):
             assert at_once("conv2d_backward", p) is None
-    assert "25 tiles" in winograd_backward(problem(1, 64, 20, 64, padding=1))
+    assert "25 tiles" in winograd_backward(problem(1, 96, 20, 96, padding=1))
     assert "1600 tiles, more than the 900" in winograd_backward(problem(100, 32, 14, 64))
     assert "padding" in winograd_backward(problem(100, 16, 14, 16, padding=3))
     assert "2 x 2" in winograd_backward(problem(100, 64, 4, 64))
@@ -289,16 +301,6 @@ def test_conv2d_backward_takes_all_gradients_at_once(needs):
     p, x, w, _, dout = case(9, 16, 14, 15, 24, 1)
     got = fc.conv2d_backward(dout, x, w, padding=1, needs=needs)
     for a, expected, needed in zip(got, run_at_once(p, x, w, dout), needs, strict=True):
-        assert (a is None) == (not needed)
-        if needed:
-            np.testing.assert_array_equal(a, expected)
-
-
-@pytest.mark.parametrize("needs", [(True, False, False), (False, True, True)])
-def test_conv2d_backward_of_one_gradient(needs):
-    p, x, w, b, dout = case(9, 16, 14, 15, 24, 1)
-    got = fc.conv2d_backward(dout, x, w, padding=1, needs=needs)
-    for a, expected, needed in zip(got, run(p, x, w, b, dout)[1:], needs, strict=True):
         assert (a is None) == (not needed)
         if needed:
             np.testing.assert_array_equal(a, expected)

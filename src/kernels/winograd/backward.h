@@ -1,15 +1,17 @@
 // Winograd's backward-data and backward-weights in one pass over dout.
 //
-// Cut x into tiles of 4 x 4. What a tile of dx takes from dout are 6 x 6 numbers, and what its x gives to dw is a sum over
-// the same 6 x 6, whose transform B^T dout B thus serves both:
+// Cut x into tiles of 4 x 4. What a tile of dx takes from dout are 6 x 6 numbers, and what its x gives to dw is a sum
+// over the same 6 x 6, whose transform B^T dout B thus serves both:
 //
 //   source    [positions][filters / L][tiles][L]     B^T dout B
 //   dx        A^T [ (G w G^T) . source ] A           w upside down; vectors over channels, as in fused.h
 //   dw        G^T [ (A x A^T) . source ] G           upside down; summed over tiles before it is transformed
 //
-// A part of the tiles is taken block by block; its sums for dw, all filters and channels, stay in the L2 cache, or stream
-// through it once a block. The parts' sums are added in the end, in their order. Tiles of x do not read all of dout, of
-// which db is the sum, where there is padding of more than 2: such convolutions are not for this kernel.
+// A part of the tiles is taken block by block; its sums for dw, all filters and channels, stay in the L2 cache, or
+// stream through it once a block. The parts' sums are added in the end, in their order. Where tiles are few, that would
+// be most of the work: then there is one part, and each task takes some of the channels, transforming dout itself.
+//
+// Where there is padding of more than 2, tiles of x do not read all of dout, of which db is the sum: not for this kernel.
 #pragma once
 #include "fused.h"
 
@@ -24,8 +26,9 @@ public:
           source{divide_up(c.DH, kOutputs), divide_up(c.DW, kOutputs), c.SH, c.SW, c.top, c.left, FN * c.SH * c.SW},
           inner{source.rows, source.cols, c.DH, c.DW, 0, 0, c.Cout * c.DH * c.DW}, tiles(c.N * source.per_image()),
           panels(divide_up(c.Cout, kPanel)),
-          nthreads(threads_for(double(2 * tiles * kPositions) * double(c.Cin * c.Cout) / (2.2 * L))),
-          parts(std::clamp<int64_t>(tiles / kPartTiles, 1, nthreads)),
+          nthreads(threads_for(nanoseconds())),
+          ranges(tiles * 32 < c.Cin * c.Cout ? std::min<int64_t>(panels, nthreads) : 1),
+          parts(ranges > 1 ? 1 : std::clamp<int64_t>(tiles / kPartTiles, 1, nthreads)),
           part_grain(grain_of(source, tiles / parts, 8)),
           block_grain(grain_of(source, std::min(fitting_tiles(), tiles / parts), 1)) {}
 
@@ -37,16 +40,21 @@ public:
         }
         const Fused<kOutputs> fused(c);
         const Scratch<float> own(ready ? 0 : fused.transformed_size());
-        if (!ready) fused.transform(own);
+        if (!ready && parts > 1) fused.transform(own);
         const float* filters = ready ? ready : own.get();
         const Scratch<float> sums(parts * part_size()), bias(parts * groups() * L);
-        parallel(parts, nthreads, [&](int64_t part, int) {
-            compute(piece(tiles, parts, part, part_grain), filters, sums + part * part_size(),
+        parallel(parts * ranges, nthreads, [&](int64_t task, int) {
+            const int64_t part = task / ranges;
+            const Range range = piece(panels, ranges, task % ranges);
+            for (int64_t k = range.begin; !ready && parts == 1 && k < range.end; ++k) fused.transform(k, own);
+            compute(piece(tiles, parts, part, part_grain), range, filters, sums + part * part_size(),
                     bias + part * groups() * L);
+            for (int64_t k = range.begin; parts == 1 && k < range.end; ++k)
+                for (int64_t group = 0; group < groups(); ++group) store_gradient(k, group, sums);
         });
-        parallel(panels * groups(), nthreads, [&](int64_t task, int) {
-            store_gradient(Panel(task / groups(), c.Cout), task % groups() * L, sums + task / groups() * panel_size());
-        });
+        if (parts > 1)
+            parallel(panels * groups(), nthreads,
+                     [&](int64_t task, int) { store_gradient(task / groups(), task % groups(), sums); });
         for (int64_t f = 0; db && f < c.Cin; ++f) {
             db[f] = 0;
             for (int64_t part = 0; part < parts; ++part) db[f] += bias[part * groups() * L + f];
@@ -65,8 +73,13 @@ private:
     const Grid source, inner;
     const int64_t tiles, panels;
     const int nthreads;
-    const int64_t parts, part_grain, block_grain;
+    const int64_t ranges, parts;  // of panels, of tiles: one of them is 1
+    const int64_t part_grain, block_grain;
 
+    double nanoseconds() const {
+        return double(c.Cin * c.Cout) * (double(2 * tiles * kPositions) / (2.2 * L) +
+                                         (ready ? 1 : 2) * Fused<kOutputs>::kFilterNanoseconds);
+    }
     int64_t groups() const { return divide_up(c.Cin, L); }
     Matrices filter_sums() const { return {c.Cin, kPanel}; }
     int64_t panel_size() const { return kPositions * filter_sums().step(); }
@@ -81,20 +94,22 @@ private:
 
     static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
 
-    // dx of some tiles, and their sums for dw and db.
-    void compute(Range part, const float* filters, float* sums, float* bias) const {
+    // dx of some tiles and panels, and their sums for dw; and for db with the first panel.
+    void compute(Range part, Range range, const float* filters, float* sums, float* bias) const {
         const Matrices src = block_source();
         const Scratch<float> source_data(kPositions * src.step()), panel_data(kPositions * block_panel().step());
         const Scratch<float> strip(strip_size(kOutputs)), totals(groups() * L);
-        std::fill_n(bias, groups() * L, 0.f);
+        const bool sums_bias = range.begin == 0;
+        if (sums_bias) std::fill_n(bias, groups() * L, 0.f);
         for (int64_t index = 0; index < part_blocks(); ++index) {
             const Range within = piece(part.size(), part_blocks(), index, block_grain);
             const Range block{part.begin + within.begin, part.begin + within.end};
             std::fill_n(totals.get(), groups() * L, 0.f);
             transform_planes<kOutputs, kInputs, Formula<kOutputs>::source>(
-                source, block, c.source, c.Cin, {src.step(), block.size() * L, L}, source_data, RowSums{totals});
-            for (int64_t f = 0; f < c.Cin; ++f) bias[f] += totals[f];
-            for (int64_t k = 0; k < panels; ++k) {
+                source, block, c.source, c.Cin, {src.step(), block.size() * L, L}, source_data,
+                RowSums{sums_bias ? totals.get() : nullptr});
+            for (int64_t f = 0; sums_bias && f < c.Cin; ++f) bias[f] += totals[f];
+            for (int64_t k = range.begin; k < range.end; ++k) {
                 const Panel panel(k, c.Cout);
                 const Matrices m = of(panel, block_panel()), f = of(panel, filter_sums());
                 multiply_over_channels<kOutputs>(block.size(), c.Cin, source_data, src, filters + k * panel_size(), f,
@@ -109,11 +124,13 @@ private:
         }
     }
 
-    // dw of L filters and a panel's channels. The sums of the parts follow each other.
-    void store_gradient(Panel panel, int64_t first, const float* sums) const {
+    // dw of a group of filters and a panel's channels. The sums of the parts follow each other.
+    void store_gradient(int64_t index, int64_t group, const float* all_sums) const {
+        const Panel panel(index, c.Cout);
+        const float* sums = all_sums + index * panel_size();
         const Matrices m = of(panel, filter_sums());
         const Scratch<float> strip(round_up(kTaps, L) * L);
-        for (int64_t f = first; f < std::min(first + L, c.Cin); ++f)
+        for (int64_t f = group * L; f < std::min((group + 1) * L, c.Cin); ++f)
             for (int64_t lane = 0; lane < panel.channels; lane += L) {
                 const float* src = sums + f * m.width + lane;
                 transform_2d<kInputs, 3>(
@@ -129,9 +146,9 @@ private:
                         FC_UNROLL for (int i = 0; i < 3; ++i) store(strip + (8 - 3 * i - j) * L, t[i]);
                     });
                 float* taps = dw + (f * c.Cout + panel.first + lane) * kTaps;
-                const int channels = int(std::min(L, panel.channels - lane));
                 for (int64_t tap = 0; tap < kTaps; tap += L)
-                    store_transposed(strip + tap * L, L, taps + tap, kTaps, int(std::min<int64_t>(L, kTaps - tap)), channels);
+                    store_transposed(strip + tap * L, L, taps + tap, kTaps, int(std::min(L, kTaps - tap)),
+                                     int(std::min(L, panel.channels - lane)));
             }
     }
 };

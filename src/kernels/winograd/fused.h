@@ -43,16 +43,21 @@ public:
         grain = grain_of(grid, tiles / blocks, blocks >= 8 * nthreads ? 1 : 4);  // a few blocks must be of one size
     }
 
-    static constexpr int64_t kSharedBytes = 4 << 20;  // of all transformed filters, at most, if they are shared
+    static constexpr int64_t kSharedBytes = 4 << 20;    // of all transformed filters, at most, if they are shared
+    static constexpr double kFilterNanoseconds = 2.5;   // to transform one filter of one channel
 
     int64_t transformed_size() const { return panels * kPositions * all_filters().step(); }
 
     void transform(float* filters) const {
-        parallel(panels, threads_for(double(c.Cin * c.Cout) * kFilterNanoseconds), [&](int64_t index, int) {
-            const Panel panel(index, c.Cout);
-            transform_filters<OUTPUTS>(c, panel, {0, c.Cin}, of(panel, all_filters()),
-                                       filters + index * kPositions * all_filters().step());
-        });
+        parallel(panels, threads_for(double(c.Cin * c.Cout) * kFilterNanoseconds),
+                 [&](int64_t index, int) { transform(index, filters); });
+    }
+
+    // One panel's.
+    void transform(int64_t index, float* filters) const {
+        const Panel panel(index, c.Cout);
+        transform_filters<OUTPUTS>(c, panel, {0, c.Cin}, of(panel, all_filters()),
+                                   filters + index * kPositions * all_filters().step());
     }
 
     void run() const {
@@ -72,7 +77,6 @@ private:
     static constexpr int64_t kBlockTiles = 64;          // else: enough to pay for transforming the filters
     static constexpr int64_t kChunkChannels = 32;
     static constexpr int64_t kSumsBytes = 2 << 20;      // of a task: met in order, once a chunk, so L3 is good enough
-    static constexpr double kFilterNanoseconds = 2.5;     // to transform one filter of one channel
 
     const Correlation& c;
     const float* const ready;
