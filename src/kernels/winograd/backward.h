@@ -11,7 +11,7 @@
 // stream through it once a block. The parts' sums are added in the end, in their order. Where tiles are few, that would
 // be most of the work: then there is one part, and each task takes some of the channels, transforming dout itself.
 //
-// Where there is padding of more than 2, tiles of x do not read all of dout, of which db is the sum: not for this kernel.
+// With padding of more than 2 tiles of x do not read all of dout, of which db is the sum: not for this kernel.
 #pragma once
 #include "fused.h"
 
