@@ -83,29 +83,34 @@ def _winograd(p: Any, rows: int, cols: int, source: int, result: int) -> str:
     """3 x 3 convolutions from `source` to `result` channels of rows x cols that are cheaper by tiles.
 
     A tile of 4 x 4 takes 36 products for each pair of channels, and its transforms about as long as 250 for each
-    channel; a transformed filter, as 150. Tiles of 2 x 2 are for results that are no larger. Direct sums on planes that
-    small run at half of their usual rate. Fitted to 36 shapes of 3 to 512 channels and 1 to 4900 tiles, timed against
-    the direct kernels on one thread, of which those accepted were 1.0 to 3 times as fast (bench/NOTES.md).
+    channel; a transformed filter, as 150. Tiles of 2 x 2 are for results that are no larger. With stride 2 there are 81
+    products. Direct sums on planes of 2 x 2 run at half of their usual rate. Fitted to 36 shapes of 3 to 512 channels
+    and 1 to 4900 tiles, timed against the direct kernels on one thread, of which those accepted were 1.0 to 3 times as
+    fast (bench/NOTES.md).
     """
     if p.precision != "high":
         return f"is less precise than float32_conv_precision {p.precision!r} asks for"
     if p.dtype != np.float32:
         return f"computes in float32, not {p.dtype}"
-    if (p.FH, p.FW, p.stride_h, p.stride_w, p.dilation_h, p.dilation_w, p.groups) != (3, 3, 1, 1, 1, 1, 1):
-        return "computes filters of 3 x 3 with stride 1, dilation 1 and one group"
-    tile, products, transforms, filters = (2, 16, 120, 80) if max(rows, cols) <= 2 else (4, 36, 250, 150)
+    strides = p.stride_h, p.stride_w
+    if (p.FH, p.FW, p.dilation_h, p.dilation_w, p.groups) != (3, 3, 1, 1, 1) or strides not in ((1, 1), (2, 2)):
+        return "computes filters of 3 x 3 with stride 1 or 2, dilation 1 and one group"
+    if p.stride_h == 2:
+        tile, products, transforms, filters = 4, 81, 400, 100
+    else:
+        tile, products, transforms, filters = (2, 16, 120, 80) if max(rows, cols) <= 2 else (4, 36, 250, 150)
     tiles = p.N * -(-rows // tile) * -(-cols // tile)
     into, out_of = -(-result // 8) * 8, -(-source // 8) * 8  # part of a vector costs as much as all of it
     direct = source * (into if result > 4 else result) * (1.9 if max(p.OH, p.OW) <= 2 else 1)
-    direct *= p.N * _taps_inside(p.OH, p.H, p.pad_top) * _taps_inside(p.OW, p.W, p.pad_left)
+    direct *= p.N * _taps_inside(p.OH, p.H, p.pad_top, p.stride_h) * _taps_inside(p.OW, p.W, p.pad_left, p.stride_w)
     if direct < tiles * (products * source * into + transforms * (out_of + into)) + filters * source * into:
         return f"pays from more channels or pixels than C={p.C}, FN={p.FN} and {p.N} x {rows} x {cols}"
     return anything(p)
 
 
-def _taps_inside(outputs: int, extent: int, pad: int) -> int:
+def _taps_inside(outputs: int, extent: int, pad: int, stride: int) -> int:
     """How many taps of all windows of 3 along one axis do not lie in the padding."""
-    return sum(max(0, min(outputs, extent + pad - u) - max(0, pad - u)) for u in range(3))
+    return sum(max(0, min(outputs, -((u - pad - extent) // stride)) - max(0, -((u - pad) // stride))) for u in range(3))
 
 
 def winograd(p: Any) -> str:
@@ -113,7 +118,10 @@ def winograd(p: Any) -> str:
 
 
 def winograd_backward_data(p: Any) -> str:
-    return _winograd(p, p.H, p.W, p.FN, p.C)
+    """With stride 2 every second row and column of dx; the first are -1 or 0, as the padding is even or odd."""
+    if p.stride_h == 1:
+        return _winograd(p, p.H, p.W, p.FN, p.C)
+    return _winograd(p, (p.H + 2 - p.pad_top % 2) // 2, (p.W + 2 - p.pad_left % 2) // 2, p.FN, p.C)
 
 
 def winograd_backward(p: Any) -> str:

@@ -1,4 +1,4 @@
-"""Winograd's convolution, forward and both gradients, float32: see isa.cpp."""
+"""Winograd's convolution, forward and both gradients, float32: see isa.cpp, and that of winograd_stride2."""
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t
@@ -27,14 +27,30 @@ ctypedef CStep* (*PrepareData)(const void* w, const Window* p, int64_t FN) excep
 ctypedef CWeightsStep* (*PrepareWeights)(const Window* p, int64_t FN) except + nogil
 ctypedef CBackwardStep* (*PrepareBackward)(const void* w, const Window* p, int64_t FN) except + nogil
 
-cdef Forward _forward = <Forward>lookup("winograd", "forward")
-cdef BackwardData _backward_data = <BackwardData>lookup("winograd", "backward_data")
-cdef BackwardWeights _backward_weights = <BackwardWeights>lookup("winograd", "backward_weights")
+# By stride.
+cdef Forward[2] _forward
+cdef BackwardData[2] _backward_data
+cdef BackwardWeights[2] _backward_weights
+cdef Prepare[2] _prepare
+cdef PrepareData[2] _prepare_data
+cdef PrepareWeights[2] _prepare_weights
+# With stride 1.
 cdef Backward _backward = <Backward>lookup("winograd", "backward")
-cdef Prepare _prepare = <Prepare>lookup("winograd", "prepare")
-cdef PrepareData _prepare_data = <PrepareData>lookup("winograd", "prepare_data")
-cdef PrepareWeights _prepare_weights = <PrepareWeights>lookup("winograd", "prepare_weights")
 cdef PrepareBackward _prepare_backward = <PrepareBackward>lookup("winograd", "prepare_backward")
+
+
+cdef int find(int i, const char* folder) except -1:
+    _forward[i] = <Forward>lookup(folder, "forward")
+    _backward_data[i] = <BackwardData>lookup(folder, "backward_data")
+    _backward_weights[i] = <BackwardWeights>lookup(folder, "backward_weights")
+    _prepare[i] = <Prepare>lookup(folder, "prepare")
+    _prepare_data[i] = <PrepareData>lookup(folder, "prepare_data")
+    _prepare_weights[i] = <PrepareWeights>lookup(folder, "prepare_weights")
+    return 0
+
+
+find(0, "winograd")
+find(1, "winograd_stride2")
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -44,7 +60,7 @@ def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
-        _forward(out_data, x_data, w_data, b_data, &c.window, c.FN, c.relu)
+        _forward[c.window.stride_h - 1](out_data, x_data, w_data, b_data, &c.window, c.FN, c.relu)
 
 
 def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
@@ -53,7 +69,7 @@ def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* w_data = cnp.PyArray_DATA(w)
     with nogil:
-        _backward_data(dx_data, dout_data, w_data, &c.window, c.FN)
+        _backward_data[c.window.stride_h - 1](dx_data, dout_data, w_data, &c.window, c.FN)
 
 
 def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
@@ -63,7 +79,7 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* x_data = cnp.PyArray_DATA(x)
     with nogil:
-        _backward_weights(dw_data, db_data, dout_data, x_data, &c.window, c.FN)
+        _backward_weights[c.window.stride_h - 1](dw_data, db_data, dout_data, x_data, &c.window, c.FN)
 
 
 def backward(cnp.ndarray dx, cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray w, p):
@@ -86,7 +102,7 @@ def prepare(cnp.ndarray w, cnp.ndarray b, p):
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     cdef CStep* step
     with nogil:
-        step = _prepare(w_data, b_data, &c.window, c.FN, c.relu)
+        step = _prepare[c.window.stride_h - 1](w_data, b_data, &c.window, c.FN, c.relu)
     return prepared(step, (w, b), c.window.C * c.window.H * c.window.W, c.FN * c.window.OH * c.window.OW)
 
 
@@ -96,14 +112,14 @@ def prepare_data(cnp.ndarray w, p):
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef CStep* step
     with nogil:
-        step = _prepare_data(w_data, &c.window, c.FN)
+        step = _prepare_data[c.window.stride_h - 1](w_data, &c.window, c.FN)
     return prepared(step, (w,), c.FN * c.window.OH * c.window.OW, c.window.C * c.window.H * c.window.W)
 
 
 def prepare_weights(p):
     """The gradients of filters and bias."""
     cdef Convolution c = convolution(p)
-    return prepared_weights(_prepare_weights(&c.window, c.FN))
+    return prepared_weights(_prepare_weights[c.window.stride_h - 1](&c.window, c.FN))
 
 
 def prepare_backward(cnp.ndarray w, p):

@@ -135,46 +135,56 @@ struct RowSums {
     }
 };
 
-// The transforms of what some tiles read of `count` channels, vectors over channels (the last group repeats the last
-// one). Bands one upon the other share IN - OUTPUTS rows of pixels. on_row(first channel, pixels, count) sees all that
-// are read, those that tiles share with the first of them.
-template <int OUTPUTS, int IN, void (*TRANSFORM)(const Vector (&)[IN], Vector (&)[inputs(OUTPUTS)]), class OnRow>
-void transform_planes(const Grid& grid, Range tiles, const float* planes, int64_t count, Steps to, float* dst,
-                      OnRow on_row) {
+// What some tiles, STEP rows and columns apart, read of `count` channels: rows of vectors over channels (the last group
+// repeats the last one). Bands one upon the other share IN - STEP rows of pixels. on_row(first channel, pixels, count)
+// sees all that are read, those that tiles share with the first of them; on_band(first channel, band, rows) the IN rows
+// of each band.
+template <int STEP, int IN, class OnRow, class OnBand>
+void read_planes(const Grid& grid, Range tiles, const float* planes, int64_t count, OnRow on_row, OnBand on_band) {
     const int64_t plane = grid.H * grid.W, longest = std::min(tiles.size(), grid.cols);
-    const int64_t pitch = (longest * OUTPUTS + IN - OUTPUTS) * L;
+    const int64_t pitch = (longest * STEP + IN - STEP) * L;
     const Scratch<float> pixels(IN * pitch);
-    const auto transform_group = [&](int64_t lane, auto distances) {
+    for (int64_t lane = 0; lane < count; lane += L) {
+        int64_t offsets[L];
+        const bool whole = lane + L <= count;
+        for (int64_t l = 0; l < L && !whole; ++l) offsets[l] = std::min(l, count - lane - 1) * plane;
         int64_t ready = -1;  // the row of tiles whose first pixels are there already
         for_bands(grid, tiles, longest, [&](const Band& band) {
-            const int64_t row = band.image * grid.rows + band.row, left = grid.left + band.col * OUTPUTS;
-            const int64_t cols = (band.count - 1) * OUTPUTS + IN;
+            const int64_t row = band.image * grid.rows + band.row, left = grid.left + band.col * STEP;
+            const int64_t cols = (band.count - 1) * STEP + IN;
             const float* image = planes + lane * plane + band.image * grid.image_step;
             float* rows[IN];
-            for (int64_t i = 0; i < IN; ++i) rows[i] = pixels + (band.row * OUTPUTS + i) % IN * pitch;
-            const int64_t top = grid.top + band.row * OUTPUTS, have = row == ready && band.row > 0 ? IN - OUTPUTS : 0;
+            for (int64_t i = 0; i < IN; ++i) rows[i] = pixels + (band.row * STEP + i) % IN * pitch;
+            const int64_t top = grid.top + band.row * STEP, have = row == ready && band.row > 0 ? IN - STEP : 0;
             const int64_t begin = std::clamp<int64_t>(-top, have, IN);
             const int64_t end = std::clamp<int64_t>(grid.H - top, begin, IN);
             for (int64_t i = have; i < begin; ++i) std::fill_n(rows[i], cols * L, 0.f);
             for (int64_t i = end; i < IN; ++i) std::fill_n(rows[i], cols * L, 0.f);
-            read_rows(image + (top + begin) * grid.W, distances, left, left + cols, grid.W, end - begin, rows + begin);
-            const int64_t skipped = band.col > 0 ? IN - OUTPUTS : 0;
-            for (int64_t i = std::max<int64_t>(begin, band.row > 0 ? IN - OUTPUTS : 0); i < end; ++i)
+            const auto read = [&](auto distances) {
+                read_rows(image + (top + begin) * grid.W, distances, left, left + cols, grid.W, end - begin,
+                          rows + begin);
+            };
+            whole ? read(plane) : read(static_cast<const int64_t*>(offsets));
+            const int64_t skipped = band.col > 0 ? IN - STEP : 0;
+            for (int64_t i = std::max<int64_t>(begin, band.row > 0 ? IN - STEP : 0); i < end; ++i)
                 on_row(lane, rows[i] + skipped * L, cols - skipped);
             ready = band.count == grid.cols ? row + 1 : -1;
             const float* from[IN];
             std::copy_n(rows, IN, from);
-            transform_tiles<OUTPUTS, IN, TRANSFORM>(from, band.count, to,
-                                                    dst + lane / L * to.group + band.first * to.tile);
+            on_band(lane, band, from);
         });
-    };
-    int64_t lane = 0;
-    for (; lane + L <= count; lane += L) transform_group(lane, plane);
-    if (lane < count) {
-        int64_t offsets[L];
-        for (int64_t l = 0; l < L; ++l) offsets[l] = std::min(l, count - lane - 1) * plane;
-        transform_group(lane, static_cast<const int64_t*>(offsets));
     }
+}
+
+// The transforms of what some tiles read.
+template <int OUTPUTS, int IN, void (*TRANSFORM)(const Vector (&)[IN], Vector (&)[inputs(OUTPUTS)]), class OnRow>
+void transform_planes(const Grid& grid, Range tiles, const float* planes, int64_t count, Steps to, float* dst,
+                      OnRow on_row) {
+    read_planes<OUTPUTS, IN>(grid, tiles, planes, count, on_row,
+                             [&](int64_t lane, const Band& band, const float* const(&rows)[IN]) {
+                                 transform_tiles<OUTPUTS, IN, TRANSFORM>(
+                                     rows, band.count, to, dst + lane / L * to.group + band.first * to.tile);
+                             });
 }
 
 }  // namespace fc::winograd
