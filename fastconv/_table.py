@@ -79,14 +79,17 @@ def depthwise_on_device(p: Any) -> str:
     return _is_depthwise(p) or on_device(p)
 
 
-def _winograd(p: Any, rows: int, cols: int, source: int, result: int) -> str:
+def _winograd(p: Any, rows: int, cols: int, source: int, result: int, filters_stride2: int = 60) -> str:
     """3 x 3 convolutions from `source` to `result` channels of rows x cols that are cheaper by tiles.
 
     A tile of 4 x 4 takes 36 products for each pair of channels, and its transforms about as long as 250 for each
-    channel; a transformed filter, as 150. Tiles of 2 x 2 are for results that are no larger. With stride 2 there are 81
-    products. Direct sums on planes of 2 x 2 run at half of their usual rate. Fitted to 36 shapes of 3 to 512 channels
-    and 1 to 4900 tiles, timed against the direct kernels on one thread, of which those accepted were 1.0 to 3 times as
-    fast (bench/NOTES.md).
+    channel; a transformed filter, as 150. Tiles of 2 x 2 are for results that are no larger. Direct sums on planes that
+    small run at half of their usual rate. Fitted to 36 shapes of 3 to 512 channels and 1 to 4900 tiles, timed against
+    the direct kernels on one thread, of which those accepted were 1.0 to 3 times as fast (bench/NOTES.md).
+
+    With stride 2 a tile of 4 x 4 takes 81 products, and its transforms as long as 320; a filter, as 60, but 400 for its
+    gradient, whose 81 sums pass through the caches. Fitted to 21 shapes, of which those accepted were .9 to 1.8 times
+    as fast on one thread.
     """
     if p.precision != "high":
         return f"is less precise than float32_conv_precision {p.precision!r} asks for"
@@ -96,7 +99,7 @@ def _winograd(p: Any, rows: int, cols: int, source: int, result: int) -> str:
     if (p.FH, p.FW, p.dilation_h, p.dilation_w, p.groups) != (3, 3, 1, 1, 1) or strides not in ((1, 1), (2, 2)):
         return "computes filters of 3 x 3 with stride 1 or 2, dilation 1 and one group"
     if p.stride_h == 2:
-        tile, products, transforms, filters = 4, 81, 400, 100
+        tile, products, transforms, filters = 4, 81, 320, filters_stride2
     else:
         tile, products, transforms, filters = (2, 16, 120, 80) if max(rows, cols) <= 2 else (4, 36, 250, 150)
     tiles = p.N * -(-rows // tile) * -(-cols // tile)
@@ -115,6 +118,10 @@ def _taps_inside(outputs: int, extent: int, pad: int, stride: int) -> int:
 
 def winograd(p: Any) -> str:
     return _winograd(p, p.OH, p.OW, p.C, p.FN)
+
+
+def winograd_backward_weights(p: Any) -> str:
+    return _winograd(p, p.OH, p.OW, p.C, p.FN, filters_stride2=400)
 
 
 def winograd_backward_data(p: Any) -> str:
@@ -221,7 +228,7 @@ TABLE: dict[str, list[Row]] = {
     ],
     "conv2d_backward_weights": [
         Row("cython", "depthwise.cy:backward_weights", depthwise),
-        Row("cython", "winograd.cy:backward_weights", winograd, "winograd.cy:prepare_weights"),
+        Row("cython", "winograd.cy:backward_weights", winograd_backward_weights, "winograd.cy:prepare_weights"),
         Row("cython", "conv2d_weights.cy:backward_weights", floats, "conv2d_weights.cy:prepare_weights"),
         Row("numba", "conv2d_weights.nb:backward_weights", floats),
         *_convolution("backward_weights"),

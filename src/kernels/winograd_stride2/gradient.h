@@ -4,8 +4,8 @@
 //   result   [result positions][tiles][panel]      A' dout A'^T    vectors over filters
 //   sums     [positions][channels][panel]          sum over tiles of source * result; dw is G^T sums G
 //
-// Planned as winograd/gradient.h: a unit is a range of panels and a range of channels, whose sums stay in the caches while
-// one block of tiles after the other is transformed and multiplied. Where there are too few units for the threads, each is
+// Planned as winograd/gradient.h: a unit is a range of panels and a range of channels, whose sums are met in order
+// while one block of tiles after the other is transformed and multiplied, so that L3 is good enough for them. Where there are too few units for the threads, each is
 // done in parts, some of the tiles each, whose sums are added in the end. The products of a block are summed before they
 // are added to the others, so a long sum loses no precision.
 #pragma once
@@ -62,7 +62,7 @@ public:
     }
 
 private:
-    static constexpr int64_t kUnitFilters = 128, kUnitChannels = 32;  // sums of 1.3 MB
+    static constexpr int64_t kUnitFilters = 256, kUnitChannels = 32;  // sums of 2.7 MB
     static constexpr int64_t kLeastChannels = 32;                     // fewer would transform dout too often
     static constexpr int64_t kBlockTiles = 64;
 

@@ -120,12 +120,18 @@ inline void transform_filters(const Correlation& c, Panel panel, Range channels,
     }
 }
 
+// Phases are summed up together if they make no longer sum than this: several short ones are more precise.
+constexpr int64_t kLongestSum = 128;
+
 // All products of some tiles with one panel.
 template <bool BACKWARD>
 void multiply_tiles(int64_t tiles, int64_t channels, const float* source, Matrices src, const float* filters,
                     Matrices f, float* sums, Matrices s, bool accumulate) {
+    const int most = int(std::clamp<int64_t>(kLongestSum / channels, 1, kPhases));
     const auto multiply_to = [&](int position, const Factors* factors, int count) {
-        multiply<Sum::over_channels>(factors, count, tiles, channels, s.width, sums + position * s.step(), accumulate);
+        for (int f = 0; f < count; f += most)
+            multiply<Sum::over_channels>(factors + f, std::min(most, count - f), tiles, channels, s.width,
+                                         sums + position * s.step(), accumulate || f > 0);
     };
     for (int i = 0; i < kNodes; ++i)
         for (int j = 0; j < kNodes; ++j) {
