@@ -37,11 +37,13 @@ FLAGS = [
 LINK_FLAGS = ["-Wl,--as-needed"] if sys.platform == "linux" else []
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")]
 HEADERS = sorted(map(str, CPU.glob("*.h")))
+BORROWED = {"winograd_stride2": "winograd"}  # ops that include another one's headers
 
 
 def extension(name, sources, flags=(), macros=()):
-    """One C++ extension of the package fastconv.kernels, rebuilt when a header beside it or in _cpu changes."""
+    """One C++ extension of the package fastconv.kernels, rebuilt when a header that it may include changes."""
     folder = Path(sources[0]).parent
+    lender = KERNELS / BORROWED.get(folder.name, folder.name)
     return Extension(
         f"fastconv.kernels.{name}",
         sources=[str(s) for s in sources],
@@ -49,7 +51,7 @@ def extension(name, sources, flags=(), macros=()):
         define_macros=[*MACROS, *macros],
         extra_compile_args=[*FLAGS, *flags],
         extra_link_args=LINK_FLAGS,
-        depends=sorted({*HEADERS, *map(str, folder.glob("*.h"))}),
+        depends=sorted({*HEADERS, *map(str, folder.glob("*.h")), *map(str, lender.glob("*.h"))}),
         language="c++",
     )
 

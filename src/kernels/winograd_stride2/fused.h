@@ -22,8 +22,8 @@ public:
           tiles(c.N * grid.per_image()), panels(divide_up(c.Cout, kPanel)), nthreads(threads_for(nanoseconds())),
           shares_filters(ready || (tiles > kBlockTiles && transformed_size() * sizeof(float) <= kSharedBytes)) {
         if (shares_filters) {
-            const int64_t fitting = kTileBytes / (bytes(T::kSource, {round_up(c.Cin, L), 1}) + bytes(T::kSums, {1, kPanel}));
-            blocks = divide_up(tiles, std::clamp(fitting, kLeastTiles, kSharingTiles));
+            const int64_t of_tile = bytes(T::kSource, {round_up(c.Cin, L), 1}) + bytes(T::kSums, {1, kPanel});
+            blocks = divide_up(tiles, std::clamp(kTileBytes / of_tile, kLeastTiles, kSharingTiles));
         } else {
             blocks = divide_up(tiles, kBlockTiles);
             chunks = divide_up(c.Cin, kChunkChannels);

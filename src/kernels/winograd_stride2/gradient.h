@@ -4,10 +4,10 @@
 //   result   [result positions][tiles][panel]      A' dout A'^T    vectors over filters
 //   sums     [positions][channels][panel]          sum over tiles of source * result; dw is G^T sums G
 //
-// Planned as winograd/gradient.h: a unit is a range of panels and a range of channels, whose sums are met in order
-// while one block of tiles after the other is transformed and multiplied, so that L3 is good enough for them. Where there are too few units for the threads, each is
-// done in parts, some of the tiles each, whose sums are added in the end. The products of a block are summed before they
-// are added to the others, so a long sum loses no precision.
+// Planned as winograd/gradient.h: a unit is a range of panels and a range of channels, whose sums are met in order while
+// one block of tiles after the other is transformed and multiplied, so that L3 is good enough for them. Where there are too
+// few units for the threads, each is done in parts, some of the tiles each, whose sums are added in the end. The products of
+// a block are summed before they are added to the others, so a long sum loses no precision.
 #pragma once
 #include "operands.h"
 #include "vectors.h"
@@ -40,19 +40,17 @@ public:
         parallel(tiles == 0 ? 0 : parts * units(), nthreads, [&](int64_t task, int) {
             const Unit u = unit(task % units());
             const int64_t part = task / units();
-            const Scratch<float> own(parts == 1 ? unit_size() : 0);
+            const Scratch<float> own(parts > 1 ? 0 : part_blocks() > 1 ? unit_size() : panel_size());
             float* sums = parts == 1 ? own.get() : all_sums + task * unit_size();
             accumulate(u, piece(tiles, parts, part, part_grain), sums, bias + part * panels * kPanel);
-            if (parts == 1)
-                for (int64_t index = 0; index < u.panels.size(); ++index) store_gradient(u, index, sums);
         });
         if (parts > 1)
             parallel(units() * unit_panels(), nthreads, [&](int64_t task, int) {
                 const Unit u = unit(task / unit_panels());
                 const int64_t index = task % unit_panels();
                 if (index >= u.panels.size()) return;
-                float* sums = all_sums + task / unit_panels() * unit_size();
-                add_parts(sums + index * panel_size());
+                float* sums = all_sums + task / unit_panels() * unit_size() + index * panel_size();
+                add_parts(sums);
                 store_gradient(u, index, sums);
             });
         for (int64_t f = 0; db && f < FN; ++f) {
@@ -62,7 +60,7 @@ public:
     }
 
 private:
-    static constexpr int64_t kUnitFilters = 256, kUnitChannels = 32;  // sums of 2.7 MB
+    static constexpr int64_t kUnitFilters = 128, kUnitChannels = 32;  // sums of 1.3 MB
     static constexpr int64_t kLeastChannels = 32;                     // fewer would transform dout too often
     static constexpr int64_t kBlockTiles = 64;
 
@@ -90,18 +88,21 @@ private:
     // The most that a unit has of each, for full panels.
     int64_t unit_panels() const { return divide_up(panels, panel_ranges); }
     int64_t unit_channels() const { return std::min(p.C, round_up(divide_up(p.C, channel_ranges), L)); }
-    int64_t panel_size() const { return kPositions * panel_sums().step(); }
+    int64_t panel_size() const { return kPositions * sums_of_panel().step(); }
     int64_t unit_size() const { return unit_panels() * panel_size(); }
-    Matrices panel_sums() const { return {unit_channels(), kPanel}; }
+    Matrices sums_of_panel() const { return {unit_channels(), kPanel}; }
     int64_t part_tiles() const { return round_up(divide_up(tiles, parts), part_grain); }
-    int64_t part_blocks() const { return std::max<int64_t>(divide_up(part_tiles(), kBlockTiles), 1); }
+    int64_t part_blocks() const {
+        return std::max<int64_t>(divide_up(part_tiles(), kBlockTiles / block_grain * block_grain), 1);
+    }
     int64_t block_tiles() const { return round_up(divide_up(part_tiles(), part_blocks()), block_grain); }
     Matrices block_source() const { return {round_up(unit_channels(), L), block_tiles()}; }
     Matrices block_result() const { return {block_tiles(), kPanel}; }
 
     static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
 
-    // The unit's sums over some tiles; and dout's, if it is the one of all units with the same filters that has to.
+    // The unit's sums over some tiles, and if these are all, its dw; and dout's sums, if it is the one of all units with the
+    // same filters that has to. A single block needs the sums of one panel at a time.
     void accumulate(const Unit& u, Range all, float* sums, float* bias) const {
         const Matrices src = block_source();
         const Scratch<float> source_data(kPositions * src.step());
@@ -115,8 +116,10 @@ private:
                 const Panel panel(u.panels.begin + k, FN);
                 const Matrices res = of(panel, block_result());
                 transform_result(block, panel, res, result_data, u.channels.begin == 0 ? bias + panel.first : nullptr);
-                multiply_all(block.size(), u.channels.size(), source_data, src, result_data, res,
-                             sums + k * panel_size(), of(panel, panel_sums()), index > 0);
+                float* panel_sums = sums + (parts == 1 && part_blocks() == 1 ? 0 : k * panel_size());
+                multiply_all(block.size(), u.channels.size(), source_data, src, result_data, res, panel_sums,
+                             of(panel, sums_of_panel()), index > 0);
+                if (parts == 1 && index == part_blocks() - 1) store_gradient(u, k, panel_sums);
             }
         }
     }
@@ -178,9 +181,8 @@ private:
     // dw of one of the unit's panels, [channels][taps][filters] transposed a few channels at a time.
     void store_gradient(const Unit& u, int64_t index, const float* sums) const {
         const Panel panel(u.panels.begin + index, FN);
-        const Matrices m = of(panel, panel_sums());
+        const Matrices m = of(panel, sums_of_panel());
         const Scratch<float> strip(kTaps * L * kPanel);
-        sums += index * panel_size();
         for (int64_t channel = 0; channel < u.channels.size(); channel += L) {
             const int64_t count = std::min(L, u.channels.size() - channel);
             for (int64_t k = 0; k < count; ++k)
