@@ -1,7 +1,7 @@
-// Forward and backward-data: transforms and products of a block of tiles in one go, so that what lies between them stays
-// in the caches. Planned as winograd/fused.h: a task is a block of tiles for a range of panels; with few channels the
-// filters are transformed once, for all; with many, each task transforms those that it needs, some channels at a time,
-// and keeps the sums of all its panels.
+// Forward and backward-data: transforms and products of a block of tiles in one go, so that what lies between them
+// stays in the caches. Planned as winograd/fused.h: a task is a block of tiles for a range of panels; with few channels
+// the filters are transformed once, for all; with many, each task transforms those that it needs, some channels at a
+// time, and keeps the sums of all its panels.
 //
 // The sum over the channels has the same order in both, whatever the number of threads.
 #pragma once

@@ -4,10 +4,10 @@
 //   result   [result positions][tiles][panel]      A' dout A'^T    vectors over filters
 //   sums     [positions][channels][panel]          sum over tiles of source * result; dw is G^T sums G
 //
-// Planned as winograd/gradient.h: a unit is a range of panels and a range of channels, whose sums are met in order while
-// one block of tiles after the other is transformed and multiplied, so that L3 is good enough for them. Where there are too
-// few units for the threads, each is done in parts, some of the tiles each, whose sums are added in the end. The products of
-// a block are summed before they are added to the others, so a long sum loses no precision.
+// Planned as winograd/gradient.h: a unit is a range of panels and a range of channels, whose sums are met in order
+// while one block of tiles after the other is transformed and multiplied, so that L3 is good enough for them. Where
+// there are too few units for the threads, each is done in parts, some of the tiles each, whose sums are added in the
+// end. The products of a block are summed before they are added to the others, so a long sum loses no precision.
 #pragma once
 #include "operands.h"
 #include "vectors.h"
@@ -101,8 +101,8 @@ private:
 
     static Matrices of(Panel panel, Matrices m) { return {m.rows, panel.width()}; }
 
-    // The unit's sums over some tiles, and if these are all, its dw; and dout's sums, if it is the one of all units with the
-    // same filters that has to. A single block needs the sums of one panel at a time.
+    // The unit's sums over some tiles, and if these are all, its dw; and dout's sums, if it is the one of all units
+    // with the same filters that has to. A single block needs the sums of one panel at a time.
     void accumulate(const Unit& u, Range all, float* sums, float* bias) const {
         const Matrices src = block_source();
         const Scratch<float> source_data(kPositions * src.step());

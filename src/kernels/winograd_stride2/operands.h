@@ -29,8 +29,8 @@ inline Convolution forward_convolution(float* out, const float* x, const float* 
     return {forward_correlation(out, x, w, b, p, FN, relu), 0, 0};
 }
 
-// Rows of phase b and of phase a take turns in dx. Those of a tile begin with row 2i - 1 - pad, for the i that makes it 0
-// or -1, and meet dout from row i - 1 on.
+// Rows of phase b and of phase a take turns in dx. Those of a tile begin with row 2i - 1 - pad, for the i that makes it
+// 0 or -1, and meet dout from row i - 1 on.
 inline Convolution backward_convolution(float* dx, const float* dout, const float* w, const Window& p, int64_t FN) {
     Convolution c{backward_correlation(dx, dout, w, p, FN), p.pad_top % 2 - 1, p.pad_left % 2 - 1};
     c.top = (p.pad_top + 1) / 2 - 1;
@@ -108,7 +108,8 @@ inline void transform_filters(const Correlation& c, Panel panel, Range channels,
     for (int64_t lane = 0; lane < panel.width(); lane += L) {
         const float* w = c.filters + channels.begin * c.filters_in + (panel.first + lane) * c.filters_out;
         const auto transform = [&](auto distances) {
-            transform_lanes(w, c.filters_in, distances, c.upside_down, channels.size(), m.step(), m.width, filters + lane);
+            transform_lanes(w, c.filters_in, distances, c.upside_down, channels.size(), m.step(), m.width,
+                            filters + lane);
         };
         if (const int64_t left = c.Cout - panel.first - lane; left >= L) {
             transform(c.filters_out);
@@ -157,8 +158,8 @@ constexpr int64_t kBandTiles = OUT == kTile ? 16 : 8;
 template <int OUT>
 constexpr int64_t kBandSize = (kBandTiles<OUT> * OUT * OUT + L) * L;
 
-// The results of `count` neighbours in a row of tiles, as every STRIDE-th pixel of rows `pitch` apart. sums: `step` apart
-// for each position, `width` for each tile.
+// The results of `count` neighbours in a row of tiles, as every STRIDE-th pixel of rows `pitch` apart. sums: `step`
+// apart for each position, `width` for each tile.
 template <int ROWS, int COLUMNS, int STRIDE, class Finish>
 FC_APART void transform_results(const float* sums, int64_t step, int64_t width, int64_t count, int64_t pitch,
                                 float* pixels, Finish finish) {
@@ -195,8 +196,8 @@ void transform_band(const float* sums, int64_t step, int64_t width, int64_t coun
     }
 }
 
-// Band by band, without the pixels that lie outside of the planes. Where it is as wide as they are, its rows follow each
-// other in them, and are one run of pixels.
+// Band by band, without the pixels that lie outside of the planes. Where it is as wide as they are, its rows follow
+// each other in them, and are one run of pixels.
 template <bool BACKWARD>
 void store_result(const Convolution& c, const Grid& grid, Range tiles, Panel panel, const float* sums, Matrices m,
                   float* strip) {
@@ -216,8 +217,8 @@ void store_result(const Convolution& c, const Grid& grid, Range tiles, Panel pan
                     for (int64_t p = 0; p < length; p += kLine)
                         prefetch_for_write(result + channel * plane + run * c.DW + p);
             const Vector bias = c.bias ? load_n(c.bias + panel.first + lane, channels) : Vector{};
-            transform_band<BACKWARD>(sums + band.first * m.width + lane, m.step(), m.width, band.count, pitch * L, strip,
-                                     bias, c.relu);
+            transform_band<BACKWARD>(sums + band.first * m.width + lane, m.step(), m.width, band.count, pitch * L,
+                                     strip, bias, c.relu);
             for (int64_t run = 0; run < runs; ++run)
                 for (int64_t p = 0; p < length; p += L)
                     store_transposed(strip + (skipped + run * pitch + p) * L, L, result + run * c.DW + p, plane,

@@ -1,15 +1,15 @@
-// The transforms of a 3 x 3 convolution with stride 2 as one minimal filtering F(4x4, 2x2) of four phases, on vectors of
-// independent channels or filters.
+// The transforms of a 3 x 3 convolution with stride 2 as one minimal filtering F(4x4, 2x2) of four phases, on vectors
+// of independent channels or filters.
 //
 // Rows and columns of x fall into two phases: those that meet the filter's taps 0 and 2, and those that meet tap 1,
 //
 //   out[o]  =  w0 a[o] + w2 a[o + 1]  +  w1 b[o],      a[i] = x[2i - pad],  b[i] = x[2i + 1 - pad]
 //
 // so that a plane is four planes, convolved at stride 1 with filters of 2x2, 2x1, 1x2 and 1x1. Phase a is evaluated at
-// +-P, +-Q and infinity. At infinity a filter's value is its last tap; taken for the first of two taps, phase b's has no
-// second one, and its products there are left out: of 4 x 25 there remain 25 + 20 + 20 + 16 = 81, for 144 of the direct
-// sum. At the other nodes the value of a single tap is the tap itself, so that the transformed filters are 25 + 5 + 5 + 1
-// numbers. Interpolation's factors are where the results are: none is in the filters.
+// +-P, +-Q and infinity. At infinity a filter's value is its last tap; taken for the first of two taps, phase b's has
+// no second one, and its products there are left out: of 4 x 25 there remain 25 + 20 + 20 + 16 = 81, for 144 of the
+// direct sum. At the other nodes the value of a single tap is the tap itself, so that the transformed filters are 25 +
+// 5 + 5 + 1 numbers. Interpolation's factors are where the results are: none is in the filters.
 //
 //   result               =  A^T [ sum over phases and channels of (G filter) . (B^T source) ] A
 //   gradient of filters  =  G^T [ (A' dout) . (B^T source) ]        A' is A without the factors, which G^T has
@@ -43,8 +43,8 @@ constexpr int filter_position(int phase, int i, int j) {
 constexpr float P = 7 / 16.f, Q = 11 / 8.f, PP = P * P, QQ = Q * Q;
 constexpr float kScaleP = 1 / (2 * P * (PP - QQ)), kScaleQ = 1 / (2 * Q * (QQ - PP));
 
-// B^T d of either phase: only infinity's value needs the last row of phase a. Those of -P and -Q have the other sign, so
-// that their factors are P's and Q's.
+// B^T d of either phase: only infinity's value needs the last row of phase a. Those of -P and -Q have the other sign,
+// so that their factors are P's and Q's.
 template <int N>
 FC_INLINE void source(const Vector (&d)[N], Vector (&t)[N]) {
     const Vector odd_p = d[3] - QQ * d[1], even_p = d[2] - QQ * d[0];
