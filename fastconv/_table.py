@@ -137,6 +137,8 @@ def winograd_backward(p: Any) -> str:
     The filters' gradient alone is cut into tiles of dout, of which there can be fewer than of x. Timed against both
     kernels, one after the other, on 45 shapes of 4 to 6272 tiles with one and two threads (bench/NOTES.md).
     """
+    if p.stride_h != 1:
+        return "computes stride 1 alone"
     refused = winograd(p) or winograd_backward_data(p)
     if refused:
         return refused
@@ -147,11 +149,9 @@ def winograd_backward(p: Any) -> str:
     tiles, of_weights = (p.N * -(-rows // 4) * -(-cols // 4) for rows, cols in ((p.H, p.W), (p.OH, p.OW)))
     if tiles > of_weights:
         return f"cuts x into {tiles} tiles, more than the {of_weights} of dout"
-    return (
-        f"pays from more pixels than {tiles} tiles for C={p.C}, FN={p.FN}"
-        if max(64 * 64, 32 * tiles) < p.C * p.FN
-        else ""
-    )
+    if p.C * p.FN > max(64 * 64, 32 * tiles):
+        return f"pays from more pixels than {tiles} tiles for C={p.C}, FN={p.FN}"
+    return ""
 
 
 def _pointwise(p: Any, source: int, result: int) -> str:
