@@ -98,6 +98,11 @@ FC_INLINE Vec<T> load(const T* p) {
     return *reinterpret_cast<const typename VectorType<T, FC_VECTOR_BYTES>::unaligned*>(p);
 }
 
+template <class T>
+FC_INLINE HalfVec<T> load_half(const T* p) {
+    return *reinterpret_cast<const typename VectorType<T, FC_VECTOR_BYTES / 2>::unaligned*>(p);
+}
+
 template <class V>
 FC_INLINE void store(Element<V>* p, V v) {
     *reinterpret_cast<typename VectorType<Element<V>, FC_VECTOR_BYTES>::unaligned*>(p) = v;
@@ -434,6 +439,13 @@ FC_INLINE V interleave_lo(V a, V b) {
 template <class V, int L = lanes<Element<V>>>
 FC_INLINE V interleave_hi(V a, V b) {
     return detail::shuffle<detail::Interleave<L, L / 2>>(a, b);
+}
+
+// a0 a0 a1 a1 ... of a half vector.
+template <class H, class V = Vec<Element<H>>>
+FC_INLINE V twice(H a) {
+    constexpr int L = lanes<Element<H>>;
+    return detail::shuffle<detail::Interleave<L / 2, 0>>(a, a, std::make_index_sequence<L>());
 }
 
 // a0 a2 ... b0 b2 ... and a1 a3 ... b1 b3 ... : the inverse.

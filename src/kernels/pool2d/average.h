@@ -113,6 +113,23 @@ private:
     const Divisors<T> divisors_;
 };
 
+// The same for 2 x 2 windows that lie in x: a quarter of each sum.
+template <class T>
+class Means2x2 {
+public:
+    explicit Means2x2(const Window& p) : rows_(p) {}
+
+    void plane(T* out, const T* x, int64_t begin, int64_t end) const {
+        rows_.plane(out, x, begin, end, [](auto load, const T* upper, const T* lower) {
+            const Vec<T> a = load(upper, 0) + load(lower, 0), b = load(upper, 1) + load(lower, 1);
+            return (fc::even(a, b) + fc::odd(a, b)) * T(0.25);
+        });
+    }
+
+private:
+    const Rows2x2<T> rows_;
+};
+
 template <class T>
 class SharesOfWindows {
 public:
@@ -216,16 +233,52 @@ private:
     const Divisors<T> divisors_;
 };
 
+// The same for 2 x 2 windows that lie in x: a quarter of each dout, four times.
+template <class T>
+class Shares2x2 {
+    static constexpr int64_t L = lanes<T>;
+
+public:
+    explicit Shares2x2(const Window& p) : W_(p.W), OH_(p.OH), OW_(p.OW) {}
+
+    void plane(T* dx, const T* dout, int64_t begin, int64_t end) const {
+        for (int64_t h = begin, rows; h < end; h += rows) {
+            rows = std::min(end, h + 2 - h % 2) - h;  // of one row of windows
+            if (h < 2 * OH_) spread(dx + h * W_, dout + h / 2 * OW_, rows);
+            else std::fill_n(dx + h * W_, rows * W_, T(0));
+        }
+    }
+
+private:
+    void spread(T* dx, const T* dout, int64_t rows) const {
+        const int64_t W = W_, covered = 2 * OW_;
+        const auto put = [=](int64_t w) {
+            const Vec<T> shares = fc::twice(fc::load_half(dout + w / 2)) * T(0.25);
+            fc::store(dx + w, shares);
+            if (rows == 2) fc::store(dx + W + w, shares);
+        };
+        int64_t w = 0;
+        for (; w + L <= covered; w += L) put(w);
+        if (w < covered && covered >= L) put(covered - L), w = covered;  // the last vector overlaps the one before it
+        for (int64_t k = 0; k < rows; ++k)
+            for (int64_t left = w; left < W; ++left) dx[k * W + left] = left < covered ? dout[left / 2] * T(0.25) : T(0);
+    }
+
+    const int64_t W_, OH_, OW_;
+};
+
 template <class T>
 void avg_forward(T* out, const T* x, const Window* window, int64_t divisor, int64_t include_pad) {
     const Window p = simplified(*window);
     const double elements = double(p.N * p.C * p.OH) * double(p.W * std::min(p.FH, p.stride_h) + p.OW * p.FW);
-    over_planes(p.N * p.C, p.OH, elements * 0.1, [&](const Part& part) {
+    const bool quarters = is_2x2(p) && divisor == 0;
+    over_planes(p.N * p.C, p.OH, elements * (quarters ? 0.05 : 0.1), [&](const Part& part) {
         const Divisor rule{divisor, include_pad != 0};
         auto run = [&](auto&& kernel) {
             for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
                 kernel.plane(out + plane * p.OH * p.OW, x + plane * p.H * p.W, part.row_begin, part.row_end);
         };
+        if (quarters) return run(Means2x2<T>(p));
         if (is_stride2(p, 2, 0)) return run(MeansStride2<T, 2, 0>(p, rule));
         if (is_stride2(p, 3, 0)) return run(MeansStride2<T, 3, 0>(p, rule));
         if (is_stride2(p, 3, 1)) return run(MeansStride2<T, 3, 1>(p, rule));
@@ -236,12 +289,14 @@ void avg_forward(T* out, const T* x, const Window* window, int64_t divisor, int6
 template <class T>
 void avg_backward(T* dx, const T* dout, const Window* window, int64_t divisor, int64_t include_pad) {
     const Window p = simplified(*window);
-    over_planes(p.N * p.C, p.H, double(p.N * p.C * p.H * p.W) * 0.2, [&](const Part& part) {
+    const bool quarters = is_2x2(p) && divisor == 0;
+    over_planes(p.N * p.C, p.H, double(p.N * p.C * p.H * p.W) * (quarters ? 0.07 : 0.2), [&](const Part& part) {
         const Divisor rule{divisor, include_pad != 0};
         auto run = [&](auto&& kernel) {
             for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
                 kernel.plane(dx + plane * p.H * p.W, dout + plane * p.OH * p.OW, part.row_begin, part.row_end);
         };
+        if (quarters) return run(Shares2x2<T>(p));
         if (is_stride2(p, 2, 0)) return run(SharesStride2<T, 2, 0>(p, rule));
         if (is_stride2(p, 3, 0)) return run(SharesStride2<T, 3, 0>(p, rule));
         if (is_stride2(p, 3, 1)) return run(SharesStride2<T, 3, 1>(p, rule));

@@ -206,10 +206,6 @@ private:
 template <class T>
 class Max2x2 {
 public:
-    static bool takes(const Window& p) {
-        return is_stride2(p, 2, 0) && p.stride_h == 2 && p.pad_top == 0 && 2 * p.OH <= p.H && 2 * p.OW <= p.W;
-    }
-
     explicit Max2x2(const Window& p)
         : W_(p.W), OW_(p.OW), last_{LaneRange<T>(0, 2 * (OW_ % lanes<T>)), LaneRange<T>(0, 2 * (OW_ % lanes<T>) - lanes<T>)} {}
 
@@ -265,7 +261,7 @@ void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
                              part.row_begin, part.row_end);
         };
         if (one_by_one) return max_windows(out, indices, x, p, part);
-        if (Max2x2<T>::takes(p)) return run(Max2x2<T>(p));
+        if (is_2x2(p)) return run(Max2x2<T>(p));
         if (is_stride2(p, 2, 0)) return run(MaxStride2<T, 2, 0>(p));
         if (is_stride2(p, 3, 0)) return run(MaxStride2<T, 3, 0>(p));
         if (is_stride2(p, 3, 1)) return run(MaxStride2<T, 3, 1>(p));

@@ -7,7 +7,7 @@
 #pragma once
 #include <limits>
 
-#include "planes.h"
+#include "stride2.h"
 
 namespace {
 
@@ -27,7 +27,6 @@ bool scatter(T* dx, const T* dout, const int64_t* indices, const Window& p) {
     return all;
 }
 
-// 2 x 2 windows with stride 2 that lie in x. Its last row and its last column may belong to none.
 template <class T>
 class Place2x2 {
     using I = Int<T>;
@@ -35,9 +34,7 @@ class Place2x2 {
 
 public:
     static bool takes(const Window& p) {
-        return p.FH == 2 && p.FW == 2 && p.stride_h == 2 && p.stride_w == 2 && p.pad_top == 0 && p.pad_left == 0 &&
-               p.dilation_h == 1 && p.dilation_w == 1 && 2 * p.OH <= p.H && 2 * p.OW <= p.W && p.OW >= kLeastWindows &&
-               p.H * p.W <= std::numeric_limits<I>::max();
+        return is_2x2(p) && p.OW >= kLeastWindows && p.H * p.W <= std::numeric_limits<I>::max();
     }
 
     explicit Place2x2(const Window& p)

@@ -14,22 +14,6 @@ Vec<T> greater(Vec<T> best, Vec<T> candidate) {
     return fc::select((candidate > best) | fc::isnan(candidate), candidate, best);
 }
 
-// 2 x 2 windows, stride 2, all of them inside of x.
-template <class T>
-void max_2x2(T* out, const T* x, const Window& p) {
-    constexpr int64_t L = lanes<T>;
-    for (int64_t i = 0; i < p.OH; ++i, out += p.OW, x += 2 * p.W) {
-        for (int64_t j = 0; j < p.OW; j += L) {
-            const int64_t n = 2 * (p.OW - j);
-            const auto columns = [n](const T* row) {
-                const Vec<T> a = fc::load_n(row, n), b = fc::load_n(row + L, std::max<int64_t>(n - L, 0));
-                return greater<T>(fc::even(a, b), fc::odd(a, b));
-            };
-            fc::store_n(out + j, greater<T>(columns(x + 2 * j), columns(x + p.W + 2 * j)), p.OW - j);
-        }
-    }
-}
-
 template <class T>
 class MaxValues final : public fc::Step {
 public:
@@ -39,10 +23,11 @@ public:
         T* const y = static_cast<T*>(out);
         const T* const source = static_cast<const T*>(x);
         const int64_t planes = images * p.C, results = p.OH * p.OW;
-        if (is_stride2(p, 2, 0) && p.stride_h == 2 && p.pad_top == 0 && 2 * p.OH <= p.H && 2 * p.OW <= p.W)
+        if (is_2x2(p))
             return over_planes(planes, 1, nanoseconds(images), [&](const Part& part) {
+                const Rows2x2<T> rows(p);
                 for (int64_t n = part.plane_begin; n < part.plane_end; ++n)
-                    max_2x2(y + n * results, source + n * p.H * p.W, p);
+                    rows.plane(y + n * results, source + n * p.H * p.W, 0, p.OH, greatest);
             });
         Window now = p;
         now.N = images;
@@ -54,6 +39,14 @@ public:
     }
 
 private:
+    static constexpr auto greatest = [](auto load, const T* upper, const T* lower) {
+        const auto columns = [&](const T* row) __attribute__((always_inline)) {
+            const Vec<T> a = load(row, 0), b = load(row, 1);
+            return greater<T>(fc::even(a, b), fc::odd(a, b));
+        };
+        return greater<T>(columns(upper), columns(lower));
+    };
+
     const Window p;
 };
 

@@ -9,6 +9,11 @@ inline bool is_stride2(const Window& p, int64_t K, int64_t pad) {
     return p.FH == K && p.FW == K && p.stride_w == 2 && p.pad_left == pad && p.dilation_h == 1 && p.dilation_w == 1;
 }
 
+// 2 x 2 windows with stride 2 that lie in x. Its last row and its last column may belong to none.
+inline bool is_2x2(const Window& p) {
+    return is_stride2(p, 2, 0) && p.stride_h == 2 && p.pad_top == 0 && 2 * p.OH <= p.H && 2 * p.OW <= p.W;
+}
+
 // The first n lanes from memory, the others `fill`; all when n >= lanes<T>, none when n <= 0.
 template <class T>
 Vec<T> load_or(const T* p, int64_t n, T fill) {
@@ -78,6 +83,40 @@ public:
 
 private:
     Vec<T> previous_, current_;
+};
+
+// Rows [begin, end) of 2 x 2 windows. windows(load, upper, lower) makes a vector of results; load(row, half) is one of the
+// two vectors that a row gives to them. Where a row is not made of whole vectors, the last overlaps the one before it.
+template <class T>
+class Rows2x2 {
+    static constexpr int64_t L = lanes<T>;
+
+public:
+    explicit Rows2x2(const Window& p)
+        : W_(p.W), OW_(p.OW), few_{fc::LaneRange<T>(0, 2 * OW_), fc::LaneRange<T>(0, 2 * OW_ - L)} {}
+
+    template <class Windows>
+    void plane(T* out, const T* x, int64_t begin, int64_t end, Windows windows) const {
+        const int64_t W = W_, OW = OW_;
+        const fc::LaneRange<T> few[2] = {few_[0], few_[1]};
+        for (int64_t i = begin; i < end; ++i) {
+            const T* const upper = x + 2 * i * W;
+            T* const row = out + i * OW;
+            if (OW < L) {
+                const auto some = [&](const T* p, int half) { return few[half].load(p + half * L); };
+                fc::store_n(row, windows(some, upper, upper + W), OW);
+                continue;
+            }
+            const auto whole = [](const T* p, int half) { return fc::load(p + half * L); };
+            const auto put = [=](int64_t j) { fc::store(row + j, windows(whole, upper + 2 * j, upper + W + 2 * j)); };
+            for (int64_t j = 0; j + L <= OW; j += L) put(j);
+            if (OW % L) put(OW - L);
+        }
+    }
+
+private:
+    const int64_t W_, OW_;
+    const fc::LaneRange<T> few_[2];  // of a row with fewer windows than lanes
 };
 
 }  // namespace
