@@ -64,6 +64,24 @@ def test_max_forward_and_backward(fast, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel, padding", [(2, 0), (3, 0), (3, 1)])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_stride_2_at_every_width(fast, kernel, padding, ceil_mode, dtype):
+    window = (kernel, 2, padding)
+    for width in range(kernel, 71):
+        for height in (3, 4, 5, 8, 9):
+            x = with_ties((1, 2, height, width), dtype, width)
+            (y, indices), (expected, positions) = both(fast, fc.max_pool2d, x, *window, ceil_mode=ceil_mode)
+            np.testing.assert_array_equal(y, expected, str((x.shape, window)))
+            np.testing.assert_array_equal(indices, positions, str((x.shape, window)))
+            values = whole(x.shape, dtype)
+            mean, truth = both(fast, fc.avg_pool2d, values, *window, ceil_mode=ceil_mode)
+            np.testing.assert_array_equal(mean, truth, str((x.shape, window)))
+            dx, truth = both(fast, fc.avg_pool2d_backward, mean, x.shape, *window, ceil_mode=ceil_mode)
+            assert_close(dx, truth, tolerance(dtype, 25))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernel, padding", [(2, 0), (3, 1)])
 def test_max_backward_adds_at_any_index(fast, kernel, padding, dtype):
     """Indices of another window than their own are legal: every dout is added where its index says."""

@@ -20,17 +20,20 @@ struct Divisor {
     }
 };
 
-// The divisors of all windows of a plane: down[i] * across[j].
+// The divisors of all windows of a plane, down[i] * across[j], or their inverses.
 template <class T>
 class Divisors {
 public:
-    Divisors(const Window& p, const Divisor& rule) : down_(p.OH), across_(round_up(p.OW, lanes<T>)) {
+    Divisors(const Window& p, const Divisor& rule, bool inverse = false) : down_(p.OH), across_(round_up(p.OW, lanes<T>)) {
         std::fill_n(across_.get(), round_up(p.OW, lanes<T>), T(1));
         for (int64_t i = 0; i < p.OH; ++i)
             down_[i] = T(std::max(rule.given, int64_t(1)) *
                          rule.axis(i * p.stride_h - p.pad_top, p.FH, p.H, p.pad_bottom));
         for (int64_t j = 0; j < p.OW; ++j)
             across_[j] = T(rule.axis(j * p.stride_w - p.pad_left, p.FW, p.W, p.pad_right));
+        if (!inverse) return;
+        for (int64_t i = 0; i < p.OH; ++i) down_[i] = 1 / down_[i];
+        for (int64_t j = 0; j < p.OW; ++j) across_[j] = 1 / across_[j];
     }
 
     // The same without ownership: a copy in a local variable stays in registers whatever is stored elsewhere.
@@ -39,8 +42,9 @@ public:
 
         // sums / divisors of the windows j, j + 1, ... of row i
         Vec<T> divide(Vec<T> sums, int64_t i, int64_t j) const {
-            return sums / (fc::set1(down[i]) * fc::load(across + j));
+            return sums / product(i, j);
         }
+        Vec<T> product(int64_t i, int64_t j) const { return fc::set1(down[i]) * fc::load(across + j); }
     };
     View view() const { return {down_, across_}; }
 
@@ -86,31 +90,37 @@ private:
 template <class T, int K, int Pad>
 class MeansStride2 {
 public:
-    MeansStride2(const Window& p, const Divisor& rule) : p_(p), divisors_(p, rule) {}
+    MeansStride2(const Window& p, const Divisor& rule) : p_(p), divisors_(p, rule), columns_(p, T(0)), outside_(p.W) {
+        std::fill_n(outside_.get(), p.W, T(0));
+    }
 
     void plane(T* out, const T* x, int64_t begin, int64_t end) const {
         const auto divisors = divisors_.view();
-        const int64_t H = p_.H, W = p_.W, OW = p_.OW, stride_h = p_.stride_h, pad_top = p_.pad_top;
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t top = i * stride_h - pad_top, first = std::max(top, int64_t(0)), last = std::min(top + K, H);
-            Stride2<T, K, Pad> row;
-            row.begin(T(0));
-            for (int64_t j = 0; j < OW; j += lanes<T>) {
+            const int64_t top = i * p_.stride_h - p_.pad_top;
+            const T* rows[K];
+            FC_UNROLL for (int u = 0; u < K; ++u)
+                rows[u] = top + u >= 0 && top + u < p_.H ? x + (top + u) * p_.W : outside_.get();
+            columns_.each([&, to = out + i * p_.OW](int64_t j, auto n, auto taps) __attribute__((always_inline)) {
                 Vec<T> tap[K];
-                row.taps([=](int64_t v) {
-                    const int64_t w = 2 * j + v * lanes<T>;
-                    return sum_rows(x + w, W, first, last, W - w);
+                taps([&](auto get) __attribute__((always_inline)) {
+                    Vec<T> sum = get(rows[0]);
+                    FC_UNROLL for (int u = 1; u < K; ++u) sum += get(rows[u]);
+                    return sum;
                 }, tap);
                 Vec<T> sum = tap[0];
                 FC_UNROLL for (int v = 1; v < K; ++v) sum += tap[v];
-                fc::store_n(out + i * OW + j, divisors.divide(sum, i, j), OW - j);
-            }
+                const Vec<T> mean = divisors.divide(sum, i, j);
+                n == lanes<T> ? fc::store(to + j, mean) : fc::store_n(to + j, mean, n);
+            });
         }
     }
 
 private:
     const Window& p_;
     const Divisors<T> divisors_;
+    const Stride2Columns<T, K, Pad, false> columns_;
+    const Scratch<T> outside_;  // a row of zeros
 };
 
 // The same for 2 x 2 windows that lie in x: a quarter of each sum.
@@ -191,46 +201,61 @@ private:
     Ring<T> shares_, sums_;
 };
 
-// The same shares for K x K windows with stride 2 along the rows and Pad columns before them.
+// The same shares for K x K windows with stride 2 along the rows and Pad columns before them. Every row of windows is
+// spread over its columns once, however many rows of x it covers.
 template <class T, int K, int Pad>
 class SharesStride2 {
+    static constexpr int64_t L = lanes<T>;
+
 public:
-    SharesStride2(const Window& p, const Divisor& rule) : covering_(p), W_(p.W), OW_(p.OW), divisors_(p, rule) {}
+    SharesStride2(const Window& p, const Divisor& rule)
+        : p_(p), inverses_(p, rule, true), covering_(p), spread_((K - 1) / p.stride_h + 2, round_up(p.W, 2 * L)) {}
 
     void plane(T* dx, const T* dout, int64_t begin, int64_t end) const {
-        const Shares shares{dout, OW_, divisors_.view()};
-        covering_.each_group(begin, end, [dx, shares, W = W_](int64_t h, int64_t rows, int64_t first, int64_t last) {
-            const auto sum = [=](int64_t j) { return shares.sum(first, last, j); };
-            Stride2Cover<T, K, Pad> row(sum(0));
-            for (int64_t w = 0; w < W; w += 2 * lanes<T>) {
-                Vec<T> even, odd;
-                row.columns(sum, w / 2, even, odd);
-                store_rows(dx + h * W + w, W, rows, fc::interleave_lo(even, odd), W - w);
-                if (w + lanes<T> < W)
-                    store_rows(dx + h * W + w + lanes<T>, W, rows, fc::interleave_hi(even, odd), W - w - lanes<T>);
-            }
+        const int64_t W = p_.W;
+        int64_t ready = 0;
+        covering_.each_group(begin, end, [&](int64_t h, int64_t rows, int64_t first, int64_t last) {
+            for (ready = std::max(ready, first); ready <= last; ++ready) spread(dout, ready);
+            for (T* row = dx + h * W; row < dx + (h + rows) * W; row += W) add_up(row, first, last);
         });
     }
 
 private:
-    struct Shares {
-        const T* dout;
-        int64_t OW;
-        typename Divisors<T>::View divisors;
-
-        // The shares of the windows j, j + 1, ... of the rows first to last.
-        Vec<T> sum(int64_t first, int64_t last, int64_t j) const {
-            Vec<T> sum = fc::zero<T>();
-            if (j >= OW) return sum;
-            for (int64_t i = first; i <= last; ++i)
-                sum += divisors.divide(fc::load_between(dout + i * OW + j, 0, OW - j), i, j);
+    // The sum of the rows first to last, spread. The last vector overlaps the one before it, where that is possible.
+    void add_up(T* row, int64_t first, int64_t last) const {
+        const int64_t W = p_.W;
+        if (first > last) return void(std::fill_n(row, W, T(0)));
+        const auto sum = [&, from = spread_.row(first)](int64_t w) {
+            Vec<T> sum = fc::load(from + w);
+            for (int64_t i = first + 1; i <= last; ++i) sum += fc::load(spread_.row(i) + w);
             return sum;
-        }
-    };
+        };
+        if (W < L) return fc::store_n(row, sum(0), W);
+        for (int64_t w = 0; w + L <= W; w += L) fc::store(row + w, sum(w));
+        fc::store(row + W - L, sum(W - L));
+    }
 
+    // What the windows of row i give to each column, in whole vectors.
+    void spread(const T* dout, int64_t i) const {
+        const int64_t W = p_.W, OW = p_.OW;
+        const auto inverses = inverses_.view();
+        const auto share = [=](int64_t j) {
+            return j < OW ? fc::load_n(dout + i * OW + j, OW - j) * inverses.product(i, j) : fc::zero<T>();
+        };
+        T* const to = spread_.row(i);
+        Stride2Cover<T, K, Pad> row(share(0));
+        for (int64_t w = 0; w < W; w += 2 * L) {
+            Vec<T> even, odd;
+            row.columns(share, w / 2, even, odd);
+            fc::store(to + w, fc::interleave_lo(even, odd));
+            fc::store(to + w + L, fc::interleave_hi(even, odd));
+        }
+    }
+
+    const Window& p_;
+    const Divisors<T> inverses_;
     const Covering covering_;
-    const int64_t W_, OW_;
-    const Divisors<T> divisors_;
+    const Ring<T> spread_;
 };
 
 // The same for 2 x 2 windows that lie in x: a quarter of each dout, four times.

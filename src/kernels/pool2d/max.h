@@ -37,36 +37,38 @@ struct Best {
     // Stores the first n lanes; `origin` is added to the indices.
     void put(T* values, int64_t* indices, int64_t origin, int64_t n) const {
         constexpr int64_t L64 = lanes<int64_t>;
-        fc::store_n(values, value, n);
+        const auto some = [n](auto* to, auto v, int64_t from) {
+            if (n >= lanes<T>) fc::store(to + from, v);
+            else if (n > from) fc::store_n(to + from, v, n - from);
+        };
+        some(values, value, 0);
         if constexpr (sizeof(T) == 8) {
-            fc::store_n(indices, index + fc::set1(origin), n);
+            some(indices, index + fc::set1(origin), 0);
         } else {
-            fc::store_n(indices, fc::widen_lo(index) + fc::set1(origin), n);
-            if (n > L64) fc::store_n(indices + L64, fc::widen_hi(index) + fc::set1(origin), n - L64);
+            some(indices, fc::widen_lo(index) + fc::set1(origin), 0);
+            some(indices, fc::widen_hi(index) + fc::set1(origin), L64);
         }
     }
 };
 
-// Any window, one at a time. -inf and -1 where no tap is inside of x.
+// The windows [j_begin, j_end) of row i of a plane, one at a time. -inf and -1 where no tap is inside of x.
 template <class T>
-void max_windows(T* out, int64_t* indices, const T* x, const Window& p, const Part& part) {
-    for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
-        for (int64_t i = part.row_begin; i < part.row_end; ++i)
-            for (int64_t j = 0; j < p.OW; ++j) {
-                const int64_t top = i * p.stride_h - p.pad_top, left = j * p.stride_w - p.pad_left;
-                const Taps rows(top, p.H, p.FH, p.dilation_h), columns(left, p.W, p.FW, p.dilation_w);
-                T best = kMinusInfinity<T>;
-                int64_t index = -1;
-                for (int64_t u = rows.begin; u < rows.end; ++u)
-                    for (int64_t v = columns.begin; v < columns.end; ++v) {
-                        const int64_t position = (top + u * p.dilation_h) * p.W + left + v * p.dilation_w;
-                        const T value = x[plane * p.H * p.W + position];
-                        if (value > best || value != value || index < 0) best = value, index = position;
-                    }
-                const int64_t at = (plane * p.OH + i) * p.OW + j;
-                out[at] = best;
-                indices[at] = index;
+__attribute__((noinline)) void max_windows(T* out, int64_t* indices, const T* x, const Window& p, int64_t i,
+                                           int64_t j_begin, int64_t j_end) {
+    for (int64_t j = j_begin; j < j_end; ++j) {
+        const int64_t top = i * p.stride_h - p.pad_top, left = j * p.stride_w - p.pad_left;
+        const Taps rows(top, p.H, p.FH, p.dilation_h), columns(left, p.W, p.FW, p.dilation_w);
+        T best = kMinusInfinity<T>;
+        int64_t index = -1;
+        for (int64_t u = rows.begin; u < rows.end; ++u)
+            for (int64_t v = columns.begin; v < columns.end; ++v) {
+                const int64_t position = (top + u * p.dilation_h) * p.W + left + v * p.dilation_w;
+                const T value = x[position];
+                if (value > best || value != value || index < 0) best = value, index = position;
             }
+        out[i * p.OW + j] = best;
+        indices[i * p.OW + j] = index;
+    }
 }
 
 // Whether some window misses x altogether: dilated taps may step over it.
@@ -147,59 +149,70 @@ private:
     Ring<Int<T>> columns_;
 };
 
-// The same for K x K windows with stride 2 along the rows and Pad columns before them, straight from x.
+// The same for K x K windows with stride 2 along the rows and Pad columns before them, straight from x: a row's maxima
+// first, then those of the rows. Where rows of windows share a row of x, two of them are made together.
 template <class T, int K, int Pad>
 class MaxStride2 {
+    using I = Int<T>;
+
 public:
-    explicit MaxStride2(const Window& p) : p_(p) {}
+    explicit MaxStride2(const Window& p) : p_(p), columns_(p, kMinusInfinity<T>) {}
 
     void plane(T* out, int64_t* indices, const T* x, int64_t begin, int64_t end) const {
-        const int64_t H = p_.H, W = p_.W, OW = p_.OW, stride_h = p_.stride_h, pad_top = p_.pad_top;
+        const bool shared = K == 3 && p_.stride_h == 2 && p_.N * p_.C * p_.H * p_.W * int64_t(sizeof(T)) <= kCached;
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t top = i * stride_h - pad_top;
-            row(out + i * OW, indices + i * OW, x, top, std::max(int64_t(0), -top), std::min(int64_t(K), H - top), W, OW);
+            const int64_t top = i * p_.stride_h - p_.pad_top;
+            if (shared && top >= 0 && top + 5 <= p_.H && i + 1 < end) windows<5, 2>(out, indices, x, i++, top);
+            else windows<K, 1>(out, indices, x, i, top);
         }
     }
 
 private:
-    // One row of windows, whose rows first to last - 1 are inside of x.
-    static void row(T* out, int64_t* indices, const T* x, int64_t top, int64_t first, int64_t last, int64_t W, int64_t OW) {
-        using I = Int<T>;
-        Stride2<T, K, Pad> rows[K];
-        for (Stride2<T, K, Pad>& row : rows) row.begin(kMinusInfinity<T>);
-        for (int64_t j = 0; j < OW; j += lanes<T>) {
-            const Vec<I> column = fc::iota<I>() * 2 + fc::set1(I(2 * j - Pad));
-            // Before its first column a window begins with its second.
-            Best<T> best{fc::set1(kMinusInfinity<T>), fc::max(column, fc::zero<I>()) + fc::set1(I(first * W))};
-            if (first == 0 && last == K) {
-                Vec<T> tap[K][K], total = fc::zero<T>();
-                FC_UNROLL for (int u = 0; u < K; ++u) {
-                    rows[u].taps(x + (top + u) * W, 2 * j, W, kMinusInfinity<T>, tap[u]);
-                    FC_UNROLL for (int v = 0; v < K; ++v) total += tap[u][v];
-                }
-                best = windows(tap, best, column, W, fc::any_nan(total));
-            } else {
-                for (int64_t u = first; u < last; ++u) {
-                    Vec<T> tap[K];
-                    rows[u].taps(x + (top + u) * W, 2 * j, W, kMinusInfinity<T>, tap);
-                    FC_UNROLL for (int v = 0; v < K; ++v) best.take(tap[v], column + fc::set1(I(u * W + v)));
-                }
-            }
-            best.put(out + j, indices + j, top * W, OW - j);
-        }
-    }
+    static constexpr int64_t kCached = 16 << 20;  // bytes of x up to which two rows are faster; from memory 1.2 times slower
 
-    // All taps of the windows. Sums that are NaN, of NaN or of infinities, tell when to take care.
-    FC_INLINE Best<T> windows(const Vec<T> (&tap)[K][K], Best<T> best, Vec<Int<T>> column, int64_t W, bool careful) {
-        FC_UNROLL for (int u = 0; u < K; ++u)
-            FC_UNROLL for (int v = 0; v < K; ++v) {
-                const Vec<Int<T>> position = column + fc::set1(Int<T>(u * W + v));
-                careful ? best.take(tap[u][v], position) : best.take_number(tap[u][v], position);
+    // The windows of row i, or of two rows, which begin at row `top`. Instead of rows outside of x the last one is taken
+    // again: it wins nothing.
+    template <int Rows, int Outputs>
+    void windows(T* out, int64_t* indices, const T* x, int64_t i, int64_t top) const {
+        const int64_t W = p_.W, OW = p_.OW, first = std::max(top, int64_t(0)), last = std::min(top + Rows, p_.H) - 1;
+        const T* rows[Rows];
+        FC_UNROLL for (int r = 0; r < Rows; ++r) rows[r] = x + std::min(first + r, last) * W;
+        Vec<I> number[K];
+        FC_UNROLL for (int v = 0; v < K; ++v) number[v] = fc::set1(I(v)), fc::keep(number[v]);
+        columns_.each([&](int64_t j, auto n, auto taps) __attribute__((always_inline)) {
+            // Where each window begins: with its second column where the first is not in x.
+            const Vec<I> column = fc::iota<I>() * 2 + fc::set1(I(2 * j - Pad));
+            Vec<I> begin = fc::max(fc::zero<I>() - column, fc::zero<I>());
+            fc::keep(begin);
+            Best<T> best[Outputs];
+            Vec<T> total = fc::zero<T>();
+            FC_UNROLL for (int r = 0; r < Rows; ++r) {
+                Vec<T> tap[K];
+                taps([row = rows[r]](auto get) __attribute__((always_inline)) { return get(row); }, tap);
+                Best<T> of_row{tap[0], begin};
+                FC_UNROLL for (int v = 1; v < K; ++v) of_row.take_number(tap[v], number[v]);
+                Vec<T> sum = tap[0];
+                FC_UNROLL for (int v = 1; v < K; ++v) sum += tap[v];
+                total += sum;
+                if (r) of_row.index += fc::set1(I(r * W));
+                FC_UNROLL for (int o = 0; o < Outputs; ++o) {
+                    if (r == 2 * o) best[o] = of_row;
+                    else if (r > 2 * o && r < 2 * o + K) best[o].take_number(of_row.value, of_row.index);
+                }
             }
-        return best;
+            FC_UNROLL for (int o = 0; o < Outputs; ++o) {
+                const int64_t at = (i + o) * OW + j;
+                best[o].index += column;
+                best[o].put(out + at, indices + at, first * W, n);
+            }
+            // A sum that is NaN, of NaN or of infinities, tells when to take care.
+            if (__builtin_expect(fc::any_nan(total), 0))
+                for (int o = 0; o < Outputs; ++o) max_windows(out, indices, x, p_, i + o, j, j + n);
+        });
     }
 
     const Window& p_;
+    const Stride2Columns<T, K, Pad, true> columns_;
 };
 
 // 2 x 2 windows with stride 2 that lie in x: the maxima of the two pairs, then theirs.
@@ -250,6 +263,15 @@ private:
 };
 
 template <class T>
+struct MaxOneByOne {
+    const Window& p;
+
+    void plane(T* out, int64_t* indices, const T* x, int64_t begin, int64_t end) const {
+        for (int64_t i = begin; i < end; ++i) max_windows(out, indices, x, p, i, 0, p.OW);
+    }
+};
+
+template <class T>
 void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
     const Window p = simplified(*window);
     const bool one_by_one = p.reach_h() * p.W >= std::numeric_limits<Int<T>>::max() || misses(p);
@@ -260,7 +282,7 @@ void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
                 kernel.plane(out + plane * p.OH * p.OW, indices + plane * p.OH * p.OW, x + plane * p.H * p.W,
                              part.row_begin, part.row_end);
         };
-        if (one_by_one) return max_windows(out, indices, x, p, part);
+        if (one_by_one) return run(MaxOneByOne<T>{p});
         if (is_2x2(p)) return run(Max2x2<T>(p));
         if (is_stride2(p, 2, 0)) return run(MaxStride2<T, 2, 0>(p));
         if (is_stride2(p, 3, 0)) return run(MaxStride2<T, 3, 0>(p));

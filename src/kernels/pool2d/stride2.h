@@ -1,5 +1,5 @@
 // Windows of K columns with stride 2, the common ones, in registers: two vectors of a row give its even and its odd
-// columns, and a window's third column is the neighbouring lane of one of them.
+// columns, and a window's third column is the neighbouring lane of one of them, the last one a number beside the vectors.
 #pragma once
 #include "planes.h"
 
@@ -14,14 +14,6 @@ inline bool is_2x2(const Window& p) {
     return is_stride2(p, 2, 0) && p.stride_h == 2 && p.pad_top == 0 && 2 * p.OH <= p.H && 2 * p.OW <= p.W;
 }
 
-// The first n lanes from memory, the others `fill`; all when n >= lanes<T>, none when n <= 0.
-template <class T>
-Vec<T> load_or(const T* p, int64_t n, T fill) {
-    if (n >= lanes<T>) return fc::load(p);
-    if (n <= 0) return fc::set1(fill);
-    return fc::select(fc::iota<Int<T>>() < fc::set1(Int<T>(n)), fc::load_n(p, n), fc::set1(fill));
-}
-
 // a's last lane, then b without its last; and a without its first lane, then b's first.
 template <class V, int L = lanes<fc::Element<V>>>
 V last_lane_first(V a, V b) {
@@ -32,36 +24,69 @@ V first_lane_last(V a, V b) {
     return fc::detail::shuffle<fc::detail::From<1>>(a, b);
 }
 
-// One row of x; its vectors are asked for from left to right.
-template <class T, int K, int Pad>
-class Stride2 {
+// The columns of a plane, for K x K windows whose rows begin with Pad columns of padding. Outside of x is `fill`; or, for
+// maxima, where it costs less, an element again that the window has anyway (Repeat).
+template <class T, int K, int Pad, bool Repeat>
+class Stride2Columns {
     static_assert((K == 2 && Pad == 0) || K == 3);
+    static constexpr int64_t L = lanes<T>;
+    using I = Int<T>;
 
 public:
-    void begin(T fill) { previous_odd_ = fc::set1(fill); }
-
-    // tap[v]: tap v of the windows whose tap Pad is in the columns w, w + 2, ... ; `fill` outside of the row.
-    void taps(const T* row, int64_t w, int64_t W, T fill, Vec<T>* tap) {
-        constexpr int64_t L = lanes<T>;
-        taps([=](int64_t i) { return load_or(row + w + i * L, W - w - i * L, fill); }, tap);
+    Stride2Columns(const Window& p, T fill) : W_(p.W), OW_(p.OW) {
+        const int64_t left = p.W - 2 * std::max(OW_ - L, int64_t(0));
+        for (int half = 0; half < 2; ++half) {
+            some_[half] = fc::LaneRange<T>(0, left - half * L);
+            const auto there = fc::iota<I>() < fc::set1(I(std::clamp<int64_t>(left - half * L, 0, L)));
+            others_[half] = fc::select(there, fc::zero<I>(), fc::bits<I>(fc::set1(fill)));
+        }
     }
 
-    // The same from vector(0), vector(1) and, if there is a third column without padding, vector(2).
-    template <class Vector>
-    void taps(Vector&& vector, Vec<T>* tap) {
-        const Vec<T> a = vector(0), b = vector(1), even = fc::even(a, b), odd = fc::odd(a, b);
-        if constexpr (K == 2) {
-            tap[0] = even, tap[1] = odd;
-        } else if constexpr (Pad == 1) {
-            tap[0] = last_lane_first(previous_odd_, odd), tap[1] = even, tap[2] = odd;
-            previous_odd_ = odd;
-        } else {
-            tap[0] = even, tap[1] = odd, tap[2] = first_lane_last(even, vector(2));
+    // body(j, n, taps) for the windows j to j + n - 1, all of a row in turn; n is `lanes`, a constant, or less.
+    // taps(value, tap) makes vectors of their taps; value(get) has one vector of x from get(row), or a sum of such.
+    // The last vector overlaps the one before it, where that is possible.
+    template <class Body>
+    __attribute__((always_inline)) void each(Body body) const {
+        const int64_t W = W_, OW = OW_;
+        constexpr int64_t third = K == 3 && Pad == 0;  // a column beyond two vectors
+        for (int64_t from = 0; from < OW; from += L) {
+            const int64_t j = std::max(std::min(from, OW - L), int64_t(0)), w = 2 * j;
+            const int64_t next_to = Pad ? std::max(w - 1, int64_t(0)) : std::min(w + 2 * L, W - 1);
+            const auto beside = [=](const T* row) { return fc::set1(row[next_to]); };
+            if (OW >= L && w + 2 * L + third <= W) {
+                body(j, std::integral_constant<int64_t, L>{}, [=](auto value, Vec<T>* tap) __attribute__((always_inline)) {
+                    taps(value([=](const T* row) { return fc::load(row + w); }),
+                         value([=](const T* row) { return fc::load(row + w + L); }),
+                         Repeat || !Pad || w ? value(beside) : fc::zero<T>(), tap);
+                });
+            } else {
+                const auto half = [&](int k) {
+                    return [&, k](const T* row) {
+                        return fc::bits<T>(fc::bits<I>(some_[k].load(row + w + k * L)) | others_[k]);
+                    };
+                };
+                body(j, std::min(OW, L), [&](auto value, Vec<T>* tap) __attribute__((always_inline)) {
+                    const bool there = Pad ? w > 0 : w + 2 * L < W;
+                    taps(value(half(0)), value(half(1)), Repeat || there ? value(beside) : fc::zero<T>(), tap);
+                });
+            }
         }
     }
 
 private:
-    Vec<T> previous_odd_;
+    // tap[v]: tap v of the windows whose tap Pad is in the columns of a and b; beside has the column before or behind.
+    FC_INLINE void taps(Vec<T> a, Vec<T> b, Vec<T> beside, Vec<T>* tap) {
+        fc::keep(a);
+        fc::keep(b);
+        const Vec<T> even = fc::even(a, b), odd = fc::odd(a, b);
+        tap[Pad] = even, tap[Pad + 1] = odd;
+        if constexpr (K == 3 && Pad == 0) tap[2] = first_lane_last(even, beside);
+        if constexpr (K == 3 && Pad == 1) tap[0] = last_lane_first(beside, odd);
+    }
+
+    const int64_t W_, OW_;
+    fc::LaneRange<T> some_[2];  // the last windows' columns that are there
+    Vec<I> others_[2];          // the bits of `fill` in the others
 };
 
 // Backwards: what one row of windows gives to the columns of x, from left to right.
