@@ -81,6 +81,14 @@ def test_stride_2_at_every_width(fast, kernel, padding, ceil_mode, dtype):
             assert_close(dx, truth, tolerance(dtype, 25))
 
 
+@pytest.mark.parametrize("width", [912, 911])
+def test_max_of_more_than_the_caches_hold(fast, width):
+    x = with_ties((5, 1, 1000, width), np.float32)
+    (y, indices), (expected, positions) = both(fast, fc.max_pool2d, x, 3, 2, 1)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(indices, positions)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernel, padding", [(2, 0), (3, 1)])
 def test_max_backward_adds_at_any_index(fast, kernel, padding, dtype):

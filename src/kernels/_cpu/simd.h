@@ -2,14 +2,14 @@
 //
 //   fc::Vec<T>          a vector of T as wide as the instruction set's registers; + - * / & | ^ < == ... work lane by lane
 //   fc::lanes<T>        its number of lanes: float 16, 8, 4 (AVX-512, AVX2, SSE2 and NEON); double half of these
-//   load store          unaligned; load_n store_n LaneRange touch some lanes only, and no memory beyond them
+//   load store          unaligned; load_half; load_n store_n LaneRange touch some lanes only, and no memory beyond them
 //   set1 zero iota      constants
 //   fma max min abs sqrt isnan any_nan select     arithmetic; a comparison gives a vector of integers, all ones or zero
 //   sum max_lane        over the lanes, in a fixed order
 //   bits convert widen_lo widen_hi narrow                   between element types
-//   interleave_lo interleave_hi even odd                    between two vectors
+//   interleave_lo interleave_hi even odd twice              between two vectors, and from half of one
 //   transpose load_transposed store_transposed              between rows and columns: simd_transpose.h
-//   prefetch prefetch_to_l2 prefetch_for_write barrier keep
+//   prefetch prefetch_to_l2 prefetch_for_write store_past_caches barrier keep
 //
 // max(a, b) and min(a, b) are x86's: the second operand where either is NaN. So max(constant, x) lets NaN pass.
 // A 64-byte vector compiled for AVX2 is taken apart badly (40 times slower), hence one width per instruction set.
@@ -205,6 +205,26 @@ FC_INLINE void store_n(T* p, V v, int64_t n) {
             from += count;
             p += count;
         }
+}
+
+// To memory, where no cache keeps it: for what is read much later. The address is a multiple of the vector's size. Other
+// threads may read it after the writer's fence.
+template <class V>
+FC_INLINE void store_past_caches(Element<V>* p, V v) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif defined(__AVX2__)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#elif defined(__x86_64__)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#else
+    store(p, v);
+#endif
+}
+FC_INLINE void fence_past_caches() {
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
 }
 
 // Fetch the cache line of an address that will be read, or written: then no read-for-ownership stalls the store.
