@@ -149,7 +149,8 @@ def winograd_backward(p: Any) -> str:
     tiles, of_weights = (p.N * -(-rows // 4) * -(-cols // 4) for rows, cols in ((p.H, p.W), (p.OH, p.OW)))
     if tiles > of_weights:
         return f"cuts x into {tiles} tiles, more than the {of_weights} of dout"
-    if p.C * p.FN > max(64 * 64, 32 * tiles):
+    pairs = p.C * p.FN
+    if pairs > max(64 * 64, 32 * tiles):
         return f"pays from more pixels than {tiles} tiles for C={p.C}, FN={p.FN}"
     return ""
 

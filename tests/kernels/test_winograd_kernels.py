@@ -293,7 +293,7 @@ def test_the_table_takes_all_gradients_at_once_where_it_pays():
     assert "1600 tiles, more than the 900" in winograd_backward(problem(100, 32, 14, 64))
     assert "padding" in winograd_backward(problem(100, 16, 14, 16, padding=3))
     assert "2 x 2" in winograd_backward(problem(100, 64, 4, 64))
-    assert "3 x 3" in winograd_backward(problem(100, 16, 28, 16, stride=2))
+    assert "stride 1" in winograd_backward(problem(100, 16, 28, 16, stride=2))
 
 
 @pytest.mark.parametrize("needs", [(True, True, True), (True, True, False), (True, False, True)])
