@@ -28,7 +28,7 @@ public:
     virtual void run(void* dw, void* db, const void* dout, const void* x, int64_t images) const = 0;
 };
 
-// These and the input's gradient, by one kernel.
+// The gradients of filters, bias and input, by one kernel.
 class BackwardStep {
 public:
     virtual ~BackwardStep() = default;

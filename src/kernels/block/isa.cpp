@@ -112,15 +112,13 @@ void add(T* sum, const T* term, int64_t count) {
     for (int64_t i = 0; i < count; ++i) sum[i] += term[i];
 }
 
-// All gradients of filters and biases in one block of memory: f(convolution, where its dw is, where its db is).
-template <class T, class F>
-int64_t over_gradients(const Row<T>& row, T* block, F f) {
-    int64_t size = 0;
-    for (const auto* c = row.begin; c != row.end; ++c) {
-        f(*c, block + size, c->db ? block + size + c->dw_size : nullptr);
-        size = round_up(size + c->dw_size + c->db_size, fc::lanes<T>);
-    }
-    return size;
+// Where in one block of memory each convolution's gradients begin, the filters' and then the bias's; last, its size.
+template <class T>
+std::vector<int64_t> gradient_places(const Row<T>& row) {
+    std::vector<int64_t> places{0};
+    for (const auto* c = row.begin; c != row.end; ++c)
+        places.push_back(round_up(places.back() + c->dw_size + c->db_size, fc::lanes<T>));
+    return places;
 }
 
 // False if an index was outside of its plane; its dout is left out. dx may be null.
@@ -128,7 +126,8 @@ template <class T>
 int backward(T* dx, const T* dout, const int64_t* indices, const T* y, const Row<T>* row, MaxBackward<T> max_backward,
              ReluBackward<T> relu_backward) {
     const int64_t N = row->images(), pooled = row->pooled(), widest = row->widest();
-    const int64_t size = over_gradients(*row, static_cast<T*>(nullptr), [](const auto&, T*, T*) {});
+    const std::vector<int64_t> places = gradient_places(*row);
+    const int64_t size = places.back();
     const int nthreads = fc::threads_for(2 * row->nanoseconds());
     const int64_t most = std::max<int64_t>(kPartialBytes / (size * int64_t(sizeof(T))), kTasks * nthreads);
     const int64_t tasks = std::min({round_up(row->pieces(N), nthreads), most, N});
@@ -149,14 +148,12 @@ int backward(T* dx, const T* dout, const int64_t* indices, const T* y, const Row
             for (const auto* c = row->end; c-- != row->begin;) {
                 const T* x = c->x + piece.begin * c->in;
                 T* sum = index ? term.get() : sums + task * size;
+                T *const dw = sum + places[size_t(c - row->begin)], *const db = c->db ? dw + c->dw_size : nullptr;
                 T* const target = c != row->begin ? next : dx ? dx + piece.begin * c->in : nullptr;
-                over_gradients(*row, sum, [&](const Convolution<T>& other, T* dw, T* db) {
-                    if (&other != c) return;
-                    if (c->both)
-                        c->both->run(target, dw, db, gradient, x, count);
-                    else
-                        c->weights->run(dw, db, gradient, x, count);
-                });
+                if (c->both)
+                    c->both->run(target, dw, db, gradient, x, count);
+                else
+                    c->weights->run(dw, db, gradient, x, count);
                 if (!target) break;
                 if (c->data) c->data->run(target, gradient, count);
                 if (c != row->begin) relu_backward(target, target, x, count * c->in, 0);
@@ -166,10 +163,11 @@ int backward(T* dx, const T* dout, const int64_t* indices, const T* y, const Row
         }
     });
     for (int64_t task = 1; task < tasks; ++task) add(sums.get(), sums + task * size, size);
-    over_gradients(*row, sums.get(), [](const Convolution<T>& c, const T* dw, const T* db) {
-        std::copy_n(dw, c.dw_size, c.dw);
-        if (db) std::copy_n(db, c.db_size, c.db);
-    });
+    for (const auto* c = row->begin; c != row->end; ++c) {
+        const T* dw = sums + places[size_t(c - row->begin)];
+        std::copy_n(dw, c->dw_size, c->dw);
+        if (c->db) std::copy_n(dw + c->dw_size, c->db_size, c->db);
+    }
     return inside;
 }
 

@@ -55,7 +55,7 @@ cdef WeightsStep prepared_weights(CWeightsStep* step):
 
 
 cdef class BackwardStep:
-    """These and the input's gradient, by one kernel."""
+    """The gradients of filters, bias and input, by one kernel."""
 
     def __dealloc__(self):
         del self.step
