@@ -103,10 +103,11 @@ def _winograd(p: Any, rows: int, cols: int, source: int, result: int, filters_st
     else:
         tile, products, transforms, filters = (2, 16, 120, 80) if max(rows, cols) <= 2 else (4, 36, 250, 150)
     tiles = p.N * -(-rows // tile) * -(-cols // tile)
-    into, out_of = -(-result // 8) * 8, -(-source // 8) * 8  # part of a vector costs as much as all of it
+    # Part of a vector costs as much as all of it; direct sums have half vectors.
+    into, out_of, whole = -(-result // 8) * 8, -(-source // 8) * 8, -(-result // 16) * 16
     direct = source * (into if result > 4 else result) * (1.9 if max(p.OH, p.OW) <= 2 else 1)
     direct *= p.N * _taps_inside(p.OH, p.H, p.pad_top, p.stride_h) * _taps_inside(p.OW, p.W, p.pad_left, p.stride_w)
-    if direct < tiles * (products * source * into + transforms * (out_of + into)) + filters * source * into:
+    if direct < tiles * (products * source * whole + transforms * (out_of + into)) + filters * source * into:
         return f"pays from more channels or pixels than C={p.C}, FN={p.FN} and {p.N} x {rows} x {cols}"
     return anything(p)
 

@@ -20,8 +20,15 @@ namespace fc::conv {
 
 constexpr int64_t kWeightBytes = 256 << 10;  // of a panel, for the input channels of one pass
 constexpr int64_t kChunkPixels = 112;
-constexpr bool kHalfVectors = has_halves<float>(1, 1, 1, 0, 0);
 constexpr int64_t kTerms = 1024;  // of a sum, before it is added to the sum of such sums: rounding grows with length
+
+// Whether half vectors pay: there are kernels for the filter, and rows are wide enough.
+template <class T>
+bool has_halves(const Correlation<T>& c) {
+    const Axis& w = c.columns.front();
+    const int64_t left = std::max<int64_t>(-w.start, 0), right = std::max<int64_t>(w.source_end(w.out) - c.SW, 0);
+    return w.out >= kHalfVectorPixels && has_halves<T>(1, w.stride, w.dilation == 1 ? w.taps : 0, left, right);
+}
 
 // The result's channels by twos of vectors, of which the last panel may be one, or by one and a half, which are two panels.
 template <class T>
@@ -32,13 +39,12 @@ public:
 
         int vectors() const { return channels > lanes<T> ? 2 : 1; }
         int64_t width() const { return vectors() * lanes<T>; }
-        bool half() const { return kHalfVectors && sizeof(T) == 4 && channels <= lanes<T> / 2; }
+        bool half() const { return channels <= lanes<T> / 2; }
     };
 
-    // columns: of the result. In rows that are too narrow for half vectors, one and a half are two.
-    Panels(int64_t channels, int64_t columns) : channels(channels) {
+    explicit Panels(const Correlation<T>& c) : channels(c.Cout), halves(has_halves(c)) {
         const int64_t rest = channels % kWidest;
-        const bool splits = columns >= kHalfVectorPixels && rest > lanes<T> && Panel{0, rest - lanes<T>}.half();
+        const bool splits = halves && rest > lanes<T> && Panel{0, rest - lanes<T>}.half();
         count = channels / kWidest + (rest > 0) + splits;
         split = splits ? count - 2 : count;
     }
@@ -48,21 +54,24 @@ public:
         return {first, std::min(index < split ? kWidest : lanes<T>, channels - first)};
     }
     // Lanes of all, whole vectors; and as many as the multiplications take the time of.
-    int64_t width() const { return (*this)[count - 1].first + (*this)[count - 1].width(); }
-    double lanes_multiplied() const { return double(width()) - ((*this)[count - 1].half() ? lanes<T> / 2 : 0); }
+    int64_t width() const { return last().first + last().width(); }
+    double lanes_multiplied() const { return double(width()) - (halves && last().half() ? lanes<T> / 2 : 0); }
 
     int64_t count;
 
 private:
     static constexpr int64_t kWidest = 2 * lanes<T>;
     int64_t channels, split;  // from panel `split` on, one vector each
+    bool halves;
+
+    Panel last() const { return (*this)[count - 1]; }
 };
 
 template <class T>
 class Direct {
 public:
     explicit Direct(const Correlation<T>& correlation)
-        : c(correlation), order(c), panels(c.Cout, c.out_columns()), vectors(panels[0].vectors()),
+        : c(correlation), order(c), panels(c), vectors(panels[0].vectors()),
           unfolds(needs_unfolding()), blocks(c, copies_per_column()) {}
 
     // Of the packed filters. Their layout must not depend on the number of images: they may be packed once for any.

@@ -20,25 +20,26 @@
 namespace fc::conv {
 
 // Whether vectors over pixels beat vectors over channels: cycles a pixel of the result. Both spend multiplications: direct
-// on all lanes of its last vector (or half vector), and on waiting where a row has too few pixels to hide their latency; pixels on padding,
-// on the lanes of a small plane's last vector, and about a tenth more. Besides, pixels take 8 cycles for each row of the
-// unfolded copy and 3 for each vector, and direct 5 to transpose a vector of results.
+// on all lanes of its last vector or half vector, and on waiting where a row has too few pixels to hide their latency;
+// pixels on padding, on the lanes of a small plane's last vector, and about a tenth more. Besides, pixels take 8 cycles for
+// each row of the unfolded copy and 3 for each vector (18 and 9 where it leaves numbers out), and direct 5 to transpose a
+// vector of results.
 template <class T>
 bool few_channels(const Correlation<T>& c) {
     constexpr double kLatency = 4;
     const double plane = double(c.DH * c.DW), vectors = double(c.Cout) / lanes<T>;
     const double taps = c.multiplications() / (double(c.N * c.groups * c.Cout) * plane);
     const double inside = c.rows.back().inside(c.SH) * c.columns.back().inside(c.SW);
-    const Panels<T> panels(c.Cout, c.out_columns());
-    const int64_t columns = std::min<int64_t>(c.out_columns(), 14);
-    const double lanes_multiplied = columns < kHalfVectorPixels ? double(panels.width()) : panels.lanes_multiplied();
-    const double waiting = std::max(kLatency / double(columns * panels[0].vectors()), 1.0);
-    const double direct = (lanes_multiplied * taps * inside * waiting + 5.0 * double(panels.width())) / lanes<T>;
+    const Panels<T> panels(c);
+    const double sums = double(std::min<int64_t>(c.out_columns(), 14) * panels[0].vectors());
+    const double waiting = std::max(kLatency / sums, 1.0);
+    const double direct = (panels.lanes_multiplied() * taps * inside * waiting + 5.0 * double(panels.width())) / lanes<T>;
 
     const Rectangle all{0, c.out_rows(), 0, c.out_columns()};
     const auto whole = [](int64_t columns) { return double((columns + lanes<T> - 1) / lanes<T>); };
     double copies = 0;
-    for (const Axis& w : c.columns) copies += double(w.taps) * (8 + 3 * whole(w.out));
+    for (const Axis& w : c.columns)
+        copies += double(w.taps) * (w.stride == 1 ? 8 + 3 * whole(w.out) : 18 + 9 * whole(w.out));
     copies *= double(c.Cin * source_rectangle(c, all).rows()) / plane;
     const double lanes_used = double(all.rows() * all.cols()) / lanes<T>;
     const double pixels = vectors * (1.1 * taps + 1) * std::ceil(lanes_used) / lanes_used + copies;

@@ -132,7 +132,7 @@ struct TileTable {
 
 // Only for the vectors of which a part is worth while, and the commonest filters.
 template <class T>
-constexpr bool has_halves(int vectors, int step, int width, int left, int right) {
+constexpr bool has_halves(int vectors, int64_t step, int64_t width, int64_t left, int64_t right) {
     return FC_VECTOR_BYTES >= 64 && sizeof(T) == 4 && vectors == 1 && width <= (step == 1 ? 5 : 3) && left <= width / 2 &&
            right <= width / 2;
 }
