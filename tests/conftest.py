@@ -4,6 +4,7 @@ A test says that it compares a kernel with PyTorch by the marker `against_torch`
 `fastconv.testing.Kernel`) and `dtype` say which. Only tests that passed count.
 """
 
+import signal
 from collections import defaultdict
 
 import numpy as np
@@ -27,6 +28,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; the programs tested inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)  # its threads spin after every small call, on the cores that ours are tested on
     config.addinivalue_line("markers", "against_torch: compares the kernel of its parameters with PyTorch")
 
