@@ -66,7 +66,7 @@ def conv2d(
     -----
     float32 with ``set_float32_conv_precision("high")``, the default, may use Winograd's minimal filtering F(4x4, 3x3)
     (A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016) for filters of 3 x 3. The root mean
-    square of its error, relative to the result's, is 4e-7 to 1.1e-6, that of direct sums 2e-7 to 6e-7. Results of at
+    square of its error, relative to the result's, is 3e-7 to 1e-6, that of direct sums 2e-7 to 6e-7. Results of at
     most 2 x 2 have F(2x2, 3x3), with 1e-7 to 5e-7; stride 2 has F(4x4, 2x2) of every second row and column, with 2e-7
     to 7e-7. A NaN or an infinity in x or dout can make NaN the whole tiles of 4 x 4 results that read it, not only the
     windows that hold it. "highest" never uses it.

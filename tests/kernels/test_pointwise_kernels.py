@@ -7,9 +7,10 @@ from fastconv.kernels.conv2d import ref
 import fastconv as fc
 from fastconv import _check, _dispatch
 from fastconv._table import TABLE, pointwise, pointwise_backward_data
-from fastconv.testing import DTYPES, kernels, whole
+from fastconv.testing import DTYPES, whole
 
 affine = pytest.importorskip("fastconv.kernels.affine.cy")
+Chain = pytest.importorskip("fastconv.kernels.chain.cy").Chain
 
 CHANNELS = [(1, 1), (1, 9), (4, 64), (7, 3), (9, 29), (33, 17), (16, 100), (70, 130), (400, 30)]
 IMAGES = [(0, 3, 3), (1, 1, 1), (1, 5, 7), (2, 8, 8), (3, 9, 9), (5, 4, 4), (1, 40, 31)]
@@ -66,8 +67,26 @@ def test_what_it_takes():
     assert "pays" in pointwise(problem(H=7))
 
 
-def test_steps_are_the_kernels():
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_prepared_steps(dtype, threads):
+    for p, x, w, b in problems(dtype):
+        if p.N == 0:
+            continue  # a chain is prepared from some images
+        dout = whole(p.out_shape, dtype, 3)
+        out, dx = np.empty(p.out_shape, dtype), np.empty(p.x_shape, dtype)
+        ref.forward(out, x, w, b, p)
+        ref.backward_data(dx, dout, w, p)
+        forward, data = affine.prepare_pointwise(w, b, p), affine.prepare_pointwise_data(w, p)
+        np.testing.assert_array_equal(Chain([forward], x, p.out_shape)(x), out, str(p))
+        np.testing.assert_array_equal(Chain([data], dout, p.x_shape)(dout), dx, str(p))
+
+
+def test_the_table_names_them():
     rows = [row for op in TABLE for row in TABLE[op] if "pointwise" in row.kernel]
     assert [row.prepare for row in rows] == ["affine.cy:prepare_pointwise", "affine.cy:prepare_pointwise_data"]
-    assert all(callable(_dispatch.load(row.prepare)) for row in rows)
-    assert any("pointwise" in str(k) for k in kernels("conv2d_forward"))
+    p = problem()
+    assert _dispatch.kernel("conv2d_forward", p) is affine.pointwise_forward
+    assert _dispatch.prepare("conv2d_forward", p) is affine.prepare_pointwise
+    p = problem(C=256, FN=64)
+    assert _dispatch.kernel("conv2d_backward_data", p) is affine.pointwise_backward_data
+    assert _dispatch.prepare("conv2d_backward_data", p) is affine.prepare_pointwise_data
