@@ -56,6 +56,15 @@ def fast(request):
     return request.param
 
 
+@pytest.fixture(params=[1, 2, 5])
+def threads(request):
+    """Numbers of threads, one after the other."""
+    before = fc.get_num_threads()
+    fc.set_num_threads(request.param)
+    yield request.param
+    fc.set_num_threads(before)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

@@ -1,18 +1,28 @@
 """Winograd with stride 2 against PyTorch in float64: edges of tiles and vectors, every plan, errors, what is not finite."""
 
+from functools import partial
+
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from fastconv.kernels.chain.cy import Chain
 from fastconv.kernels.winograd import cy
+from winograd_checks import (
+    assert_bias_and_relu,
+    assert_repeatable,
+    assert_same_bits,
+    exact,
+    flat,
+    rms,
+    run,
+    winograd_case,
+)
 
 import fastconv as fc
 from fastconv import _check
 from fastconv._dispatch import load
 from fastconv._table import TABLE, winograd, winograd_backward_data, winograd_backward_weights
-from fastconv.testing import normal
 
+case = partial(winograd_case, 2)
 RMS_ERROR = 1.0e-6  # relative to the result's root mean square; measured: 0.1e-6 to 0.7e-6
 
 # N, C, H, W, FN, padding. Each line is there for one way through the kernels.
@@ -37,50 +47,6 @@ PROBLEMS = {
 }
 
 
-def flat(problems):
-    return [
-        pytest.param(*case, id=f"{name}-{'-'.join(map(str, case))}")
-        for name, cases in problems.items()
-        for case in cases
-    ]
-
-
-def case(N, C, H, W, FN, padding, activation=None):
-    """(Problem, x, w, b, dout) of normal numbers, float32."""
-    x, w, b = normal((N, C, H, W), np.float32), normal((FN, C, 3, 3), np.float32, 1), normal(FN, np.float32, 2)
-    p, x, w, b = _check.conv2d(x, w, b, 2, padding, 1, 1, activation)
-    return p, x, w, b, normal(p.out_shape, np.float32, 3)
-
-
-def exact(p, x, w, b, dout):
-    """(y, dx, dw, db) in float64."""
-    x, w, b = (torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (x, w, b))
-    y = F.conv2d(F.pad(x, (p.pad_left, p.pad_right, p.pad_top, p.pad_bottom)), w, b, 2)
-    y.backward(torch.tensor(dout, dtype=torch.float64))
-    return tuple(a.detach().numpy() for a in (y, x.grad, w.grad, b.grad))
-
-
-def run(p, x, w, b, dout):
-    """(y, dx, dw, db) by the kernels, in arrays that held NaN."""
-    y, dx, dw, db = (np.full(s, np.nan, np.float32) for s in (p.out_shape, p.x_shape, p.w_shape, p.FN))
-    cy.forward(y, x, w, b, p)
-    cy.backward_data(dx, dout, w, p)
-    cy.backward_weights(dw, db, dout, x, p)
-    return y, dx, dw, db
-
-
-def rms(a):
-    return float(np.sqrt(np.mean(np.square(a, dtype=np.float64))))
-
-
-@pytest.fixture(params=[1, 2, 5])
-def threads(request):
-    before = fc.get_num_threads()
-    fc.set_num_threads(request.param)
-    yield request.param
-    fc.set_num_threads(before)
-
-
 @pytest.mark.parametrize("N, C, H, W, FN, padding", flat(PROBLEMS))
 def test_against_float64(N, C, H, W, FN, padding):
     p, *arrays = case(N, C, H, W, FN, padding)
@@ -93,37 +59,15 @@ def test_against_float64(N, C, H, W, FN, padding):
     [(2, 64, 60, 60, 64), (1, 200, 30, 30, 200), (3, 32, 14, 18, 48), (1, 64, 56, 56, 64), (1, 192, 40, 40, 128)],
 )
 def test_every_number_of_threads(threads, N, C, H, W, FN):
-    p, *arrays = case(N, C, H, W, FN, 1)
-    results = run(p, *arrays)
-    for got, expected in zip(results, exact(p, *arrays), strict=True):
-        assert rms(got - expected) <= RMS_ERROR * rms(expected)
-    for _ in range(3):
-        for again, first in zip(run(p, *arrays), results, strict=True):
-            np.testing.assert_array_equal(again, first)
+    assert_repeatable(*case(N, C, H, W, FN, 1), error=RMS_ERROR)
 
 
 def test_forward_has_the_same_bits_for_any_number_of_threads():
-    p, x, w, b, _ = case(2, 100, 40, 40, 80, 1)
-    results = []
-    before = fc.get_num_threads()
-    for n in (1, 2, 3):
-        fc.set_num_threads(n)
-        results.append(np.empty(p.out_shape, np.float32))
-        cy.forward(results[-1], x, w, b, p)
-    fc.set_num_threads(before)
-    np.testing.assert_array_equal(results[1], results[0])
-    np.testing.assert_array_equal(results[2], results[0])
+    assert_same_bits(*case(2, 100, 40, 40, 80, 1))
 
 
 def test_bias_and_relu():
-    p, x, w, b, dout = case(2, 20, 18, 20, 35, 1, "relu")
-    y, without = np.full(p.out_shape, np.nan, np.float32), np.full(p.out_shape, np.nan, np.float32)
-    cy.forward(y, x, w, b, p)
-    cy.forward(without, x, w, None, p)
-    linear = exact(p, x, w, b, dout)[0]
-    assert rms(y - np.maximum(linear, 0)) <= RMS_ERROR * rms(linear)
-    assert rms(without - np.maximum(linear - b[:, None, None], 0)) <= RMS_ERROR * rms(linear)
-    assert (y >= 0).all() and (y == 0).any()
+    assert_bias_and_relu(*case(2, 20, 18, 20, 35, 1, "relu"), error=RMS_ERROR)
 
 
 @pytest.mark.parametrize("C, FN", [(20, 35), (330, 330)])  # filters kept transformed, and not
