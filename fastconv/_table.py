@@ -39,6 +39,7 @@ import numpy as np
 
 from ._problem import Problem
 from ._settings import settings
+from ._threads import vector_registers
 
 
 def anything(p: Problem) -> str:
@@ -161,23 +162,28 @@ def _pointwise(p: Any, source: int, result: int) -> str:
 
     The former write results as they lie in memory, the latter transpose them, but ask for their source long before they
     read it. So pixels win where few channels become many, or where an image stays in the caches. Timed for 58 shapes of
-    4 to 1024 channels and 1 to 12544 pixels, of which those accepted were 0.95 to 2.4 times as fast (bench/NOTES.md).
+    4 to 1024 channels and 1 to 12544 pixels, of which those accepted were 0.95 to 2.4 times as fast. With 16 registers
+    tiles over channels are small and asking costs more: 0.9 to 3.6 times from 36 pixels on, as strides (bench/NOTES.md).
     """
-    if (p.FH, p.FW, p.stride_h, p.stride_w, p.groups) != (1, 1, 1, 1, 1):
-        return "computes filters of 1 x 1 with stride 1 and one group"
+    if (p.FH, p.FW, p.groups) != (1, 1, 1):
+        return "computes filters of 1 x 1 with one group"
     if max(p.pad_top, p.pad_bottom, p.pad_left, p.pad_right) > 0:
         return "computes images without padding"
-    pixels = p.OH * p.OW
-    if pixels < 64 or (result < 2 * source and source * pixels > 16384):
+    pixels, few_registers = p.OH * p.OW, vector_registers() == 16
+    if pixels < 36 or (not few_registers and (pixels < 64 or (result < 2 * source and source * pixels > 16384))):
         return f"pays from more pixels or fewer source channels than {pixels} pixels, {source} to {result} channels"
     return floats(p)
 
 
 def pointwise(p: Any) -> str:
+    if vector_registers() > 16 and (p.stride_h, p.stride_w) != (1, 1):
+        return "pays for strides with 16 vector registers"
     return _pointwise(p, p.C, p.FN)
 
 
 def pointwise_backward_data(p: Any) -> str:
+    if (p.stride_h, p.stride_w) != (1, 1):
+        return "computes stride 1"
     return _pointwise(p, p.FN, p.C)
 
 

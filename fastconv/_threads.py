@@ -1,4 +1,6 @@
-"""How many threads kernels may use: one number for the whole process."""
+"""What kernels may use: threads, one number for the whole process, and the processor's instructions."""
+
+import os
 
 from ._check import arguments as arg
 from .kernels._cpu import thread_count
@@ -36,3 +38,8 @@ def set_num_threads(n: int) -> None:
 def isa() -> str:
     """The instruction set that the compiled kernels use."""
     return engine.isa() if engine else "none"
+
+
+def vector_registers() -> int:
+    """How many registers for vectors that instruction set has."""
+    return 32 if isa() == "avx512" or os.uname().machine in ("aarch64", "arm64") else 16

@@ -7,6 +7,7 @@ from fastconv.kernels.conv2d import ref
 import fastconv as fc
 from fastconv import _check, _dispatch
 from fastconv._table import TABLE, pointwise, pointwise_backward_data
+from fastconv._threads import vector_registers
 from fastconv.testing import DTYPES, whole
 
 affine = pytest.importorskip("fastconv.kernels.affine.cy")
@@ -57,14 +58,37 @@ def problem(C=64, FN=256, H=14, **options):
     return _check.conv2d(x, w, None, **{"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **options})[0]
 
 
-def test_what_it_takes():
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forward_with_strides(dtype, threads):
+    for stride in (2, (1, 2), (3, 1), (2, 5), 40):
+        for (C, FN), (N, H, W) in ((c, i) for c in CHANNELS[:6] for i in IMAGES):
+            x, w = whole((N, C, H, W), dtype), whole((FN, C, 1, 1), dtype, 1)
+            p, x, w, b = _check.conv2d(x, w, whole(FN, dtype, 2), stride, 0, 1, 1, None)
+            ours, expected = np.full(p.out_shape, np.nan, dtype), np.empty(p.out_shape, dtype)
+            affine.pointwise_forward(ours, x, w, b, p)
+            ref.forward(expected, x, w, b, p)
+            np.testing.assert_array_equal(ours, expected, str(p))
+
+
+@pytest.mark.parametrize("registers", [16, 32])
+def test_what_it_takes(registers, monkeypatch):
+    monkeypatch.setattr("fastconv._table.vector_registers", lambda: registers)
     assert pointwise(problem()) == ""
     assert pointwise_backward_data(problem(C=256, FN=64)) == ""
-    for p in (problem(K=3), problem(stride=2), problem(groups=2)):
+    for p in (problem(K=3), problem(groups=2)):
         assert "1 x 1" in pointwise(p)
     assert "padding" in pointwise(problem(padding=1))
-    assert "pays" in pointwise(problem(C=256, FN=64, H=56))
-    assert "pays" in pointwise(problem(H=7))
+    assert "pays" in pointwise(problem(H=5))
+    assert "stride" in pointwise_backward_data(problem(stride=2))
+    for p in (problem(C=256, FN=64, H=56), problem(H=7), problem(stride=2, H=15)):
+        assert ("pays" in pointwise(p)) == (registers == 32)
+
+
+def test_registers(monkeypatch):
+    for isa, machine, registers in (("avx512", "x86_64", 32), ("avx2", "x86_64", 16), ("baseline", "aarch64", 32)):
+        monkeypatch.setattr("fastconv._threads.isa", lambda isa=isa: isa)
+        monkeypatch.setattr("os.uname", lambda machine=machine: type("uname", (), {"machine": machine}))
+        assert vector_registers() == registers
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -9,6 +9,7 @@ from libcpp cimport bool
 
 from fastconv.kernels._cpu.convolution cimport Convolution, convolution
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels._cpu.window cimport Window
 from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
@@ -18,7 +19,7 @@ ctypedef struct Sizes:
     bool transposed, relu
 
 ctypedef struct Pointwise:
-    int64_t N, Cin, Cout, pixels
+    int64_t N, Cin, Cout, H, W, OH, OW, stride_h, stride_w
     bool upside_down, relu
 
 ctypedef void (*Forward)(void* out, const void* x, const void* w, const void* b, const Sizes& sizes) except + nogil
@@ -84,10 +85,10 @@ def prepare(cnp.ndarray w, cnp.ndarray b, p, double scale=1):
 
 cdef Pointwise _pixels(p, bint backward) except *:
     cdef Convolution c = convolution(p)
-    cdef int64_t pixels = c.window.OH * c.window.OW
+    cdef Window w = c.window
     if backward:
-        return Pointwise(c.window.N, c.FN, c.window.C, pixels, True, False)
-    return Pointwise(c.window.N, c.window.C, c.FN, pixels, False, c.relu)
+        return Pointwise(w.N, c.FN, w.C, w.OH, w.OW, w.H, w.W, 1, 1, True, False)
+    return Pointwise(w.N, w.C, c.FN, w.H, w.W, w.OH, w.OW, w.stride_h, w.stride_w, False, c.relu)
 
 
 def pointwise_forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -108,7 +109,7 @@ def pointwise_backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
 
 cdef _prepared_pointwise(cnp.ndarray w, cnp.ndarray b, Pointwise sizes):
     cdef CStep* step = _prepare_pointwise[precision(w)](_data(w), _data(b), sizes)
-    return prepared(step, (w, b), sizes.Cin * sizes.pixels, sizes.Cout * sizes.pixels)
+    return prepared(step, (w, b), sizes.Cin * sizes.H * sizes.W, sizes.Cout * sizes.OH * sizes.OW)
 
 
 def prepare_pointwise(cnp.ndarray w, cnp.ndarray b, p):

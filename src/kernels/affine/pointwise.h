@@ -4,7 +4,8 @@
 //   backward_data   dx[n]  (C, pixels)   =  w^T . dout[n]
 //
 // Vectors run over pixels, so that results are written as they lie in memory. conv2d's direct kernel has them over
-// channels and transposes its results: that is better where many channels become few.
+// channels and transposes its results: that is better where many channels become few, if there are registers for large
+// tiles. Forward also takes strides: the pixels that are met are copied first.
 #pragma once
 #include "gemm.h"
 #include "step.h"
@@ -12,30 +13,67 @@
 namespace fc {
 
 struct Pointwise {
-    int64_t N, Cin, Cout, pixels;
-    bool upside_down;  // w is (Cin, Cout): backward_data
+    int64_t N, Cin, Cout;
+    int64_t H, W, OH, OW, stride_h, stride_w;  // of the source; pixel (i, j) of the result meets (i*stride_h, j*stride_w)
+    bool upside_down;                          // w is (Cin, Cout): backward_data
     bool relu;
 
+    int64_t pixels() const { return OH * OW; }
+    bool meets_all() const { return stride_h == 1 && stride_w == 1; }
     double nanoseconds(int lanes, int64_t images) const {
-        return double(images) * double(pixels) * double(Cin) * double(Cout) / (3.0 * lanes);
+        return double(images) * double(pixels()) * double(Cin) * double(Cout) / (3.0 * lanes);
     }
 };
+
+// dst[j] = src[j * step] for j < count.
+template <class T>
+void copy_every(T* dst, const T* src, int64_t step, int64_t count) {
+    constexpr int64_t L = lanes<T>;
+    int64_t j = 0;
+    if (step == 2)
+        for (; j + L < count; j += L)  // reads one number past the last used
+            store(dst + j, even(load(src + 2 * j), load(src + 2 * j + L)));
+    for (; j < count; ++j) dst[j] = src[j * step];
+}
+
+// What `count` pixels of the result from `first` on meet, in all channels of an image: [Cin][count]. Hardware does not
+// foresee steps from plane to plane.
+template <class T>
+void copy_met(T* dst, const T* image, const Pointwise& s, int64_t first, int64_t count) {
+    constexpr int64_t kChannelsAhead = 4, kLine = 64 / sizeof(T);
+    const int64_t plane = s.H * s.W;
+    for (int64_t channel = 0; channel < s.Cin; ++channel, image += plane)
+        for (int64_t p = first, n; p < first + count; p += n, dst += n) {
+            const int64_t i = p / s.OW, j = p % s.OW;
+            n = std::min(s.OW - j, first + count - p);
+            const T* row = image + i * s.stride_h * s.W + j * s.stride_w;
+            for (int64_t k = 0; k < n * s.stride_w; k += kLine) prefetch(row + kChannelsAhead * plane + k);
+            copy_every(dst, row, s.stride_w, n);
+        }
+}
 
 // Images, or parts of their pixels where there are too few of them for the threads.
 template <class T>
 void pointwise(T* out, const T* x, const T* w, const T* b, const Pointwise& s) {
     constexpr int64_t kTasksPerThread = 4, kFewPixels = 16 * lanes<T>;
     const int nthreads = threads_for(s.nanoseconds(lanes<T>, s.N));
+    const int64_t pixels = s.pixels();
     const int64_t wanted = nthreads > 1 ? detail::ceil_div(kTasksPerThread * nthreads, std::max<int64_t>(s.N, 1)) : 1;
-    const int64_t most = std::max<int64_t>(s.pixels / kFewPixels, 1);
-    const int64_t part = detail::equal_parts(s.pixels, detail::ceil_div(s.pixels, std::min(wanted, most)), 2 * lanes<T>);
-    const int64_t parts = detail::ceil_div(s.pixels, part);
+    const int64_t most = std::max<int64_t>(pixels / kFewPixels, 1);
+    const int64_t part = detail::equal_parts(pixels, detail::ceil_div(pixels, std::min(wanted, most)), 2 * lanes<T>);
+    const int64_t parts = detail::ceil_div(pixels, part);
     parallel(s.N * parts, nthreads, [&](int64_t task, int) {
-        const int64_t image = task / parts, first = task % parts * part;
-        Product<T> p{s.Cout, s.pixels, s.Cin, {w, s.Cin, 1}, {x + image * s.Cin * s.pixels, s.pixels, 1},
-                     out + image * s.Cout * s.pixels, s.pixels, {b, 1, 0}, s.relu};
+        const int64_t image = task / parts, first = task % parts * part, count = std::min(part, pixels - first);
+        const T* source = x + image * s.Cin * s.H * s.W;
+        const Scratch<T> met(s.meets_all() ? 0 : s.Cin * count);
+        Product<T> p{s.Cout, count, s.Cin, {w, s.Cin, 1}, {source + first, pixels, 1},
+                     out + image * s.Cout * pixels + first, pixels, {b, 1, 0}, s.relu};
         if (s.upside_down) p.A = {w, 1, s.Cout};
-        gemm_on_this_thread(p.part(0, s.Cout, first, std::min(part, s.pixels - first)));
+        if (!s.meets_all()) {
+            copy_met(met.get(), source, s, first, count);
+            p.B = {met, count, 1};
+        }
+        gemm_on_this_thread(p);
     });
 }
 
