@@ -163,7 +163,7 @@ def _pointwise(p: Any, source: int, result: int) -> str:
     The former write results as they lie in memory, the latter transpose them, but ask for their source long before they
     read it. So pixels win where few channels become many, or where an image stays in the caches. Timed for 58 shapes of
     4 to 1024 channels and 1 to 12544 pixels, of which those accepted were 0.95 to 2.4 times as fast. With 16 registers
-    tiles over channels are small and asking costs more: 0.9 to 3.6 times from 36 pixels on, as strides (bench/NOTES.md).
+    tiles over channels are small and asking costs more: 0.9 to 3.6 times from 36 pixels on (bench/NOTES.md).
     """
     if (p.FH, p.FW, p.groups) != (1, 1, 1):
         return "computes filters of 1 x 1 with one group"
