@@ -38,20 +38,28 @@ template <class T, int K, int S>
 class Columns {
 public:
     Columns() = default;
-    Columns(const Windows& p, int64_t j) : start_(j * S - p.left) {
-        if (start_ >= 0 && start_ + S * lanes<T> + K - 1 <= p.W && j + lanes<T> <= p.OW) return;
+    Columns(const Windows& p, int64_t j)
+        : start_(j * S - p.left), whole_(start_ >= 0 && start_ + S * lanes<T> + K - 1 <= p.W && j + lanes<T> <= p.OW) {
+        if (whole_) return;
         FC_UNROLL for (int k = 0; k < kLoads; ++k) {
             const int64_t lane = k % S * lanes<T>, column = start_ + first_tap(k) + lane;
             range_[k] = LaneRange<T>(-column, std::min(p.W - column, (p.OW - j) * S - lane));
         }
     }
 
+    bool whole() const { return whole_; }
+
+    // Whole: if whole() is known, which spares the masks.
+    template <bool Whole = false>
     __attribute__((always_inline)) void load(const T* row, Vec<T>* taps) const {
         FC_UNROLL for (int k = 0; k < kLoads; k += S) {
             const int v = first_tap(k);
-            taps[v] = range_[k].load(row + start_ + v);
+            const auto get = [&](int n, const T* from) __attribute__((always_inline)) {
+                return Whole ? fc::load(from) : range_[n].load(from);
+            };
+            taps[v] = get(k, row + start_ + v);
             if constexpr (S == 2) {
-                const Vec<T> next = range_[k + 1].load(row + start_ + v + lanes<T>);
+                const Vec<T> next = get(k + 1, row + start_ + v + lanes<T>);
                 if (v + 1 < K) taps[v + 1] = fc::odd(taps[v], next);
                 taps[v] = fc::even(taps[v], next);
             }
@@ -64,6 +72,7 @@ private:
     static constexpr int first_tap(int k) { return S == 1 ? k : k / 2 * 2; }
 
     int64_t start_;
+    bool whole_;
     LaneRange<T> range_[kLoads];
 };
 
