@@ -39,7 +39,7 @@ import numpy as np
 
 from ._problem import Problem
 from ._settings import settings
-from ._threads import vector_registers
+from ._threads import vector_lanes, vector_registers
 
 
 def anything(p: Problem) -> str:
@@ -107,27 +107,77 @@ def _winograd(p: Any, rows: int, cols: int, source: int, result: int, filters_st
     # Part of a vector costs as much as all of it; direct sums have half vectors.
     into, out_of, whole = -(-result // 8) * 8, -(-source // 8) * 8, -(-result // 16) * 16
     direct = source * (into if result > 4 else result) * (1.9 if max(p.OH, p.OW) <= 2 else 1)
-    direct *= p.N * _taps_inside(p.OH, p.H, p.pad_top, p.stride_h) * _taps_inside(p.OW, p.W, p.pad_left, p.stride_w)
+    direct *= p.N * _taps_inside(p)
     if direct < tiles * (products * source * whole + transforms * (out_of + into)) + filters * source * into:
         return f"pays from more channels or pixels than C={p.C}, FN={p.FN} and {p.N} x {rows} x {cols}"
     return anything(p)
 
 
-def _taps_inside(outputs: int, extent: int, pad: int, stride: int) -> int:
-    """How many taps of all windows of 3 along one axis do not lie in the padding."""
-    return sum(max(0, min(outputs, -((u - pad - extent) // stride)) - max(0, -((u - pad) // stride))) for u in range(3))
+def _taps_inside(p: Any) -> int:
+    """How many taps of all windows of an image do not lie in the padding, in one channel."""
+
+    def along(outputs: int, extent: int, pad: int, stride: int, taps: int) -> int:
+        return sum(
+            max(0, min(outputs, -((u - pad - extent) // stride)) - max(0, -((u - pad) // stride))) for u in range(taps)
+        )
+
+    return along(p.OH, p.H, p.pad_top, p.stride_h, p.FH) * along(p.OW, p.W, p.pad_left, p.stride_w, p.FW)
+
+
+def _winograd_rows(p: Any, direction: str) -> str:
+    """Filters of 5 to 7 rows that are cheaper by tiles of rows.
+
+    In multiplications of vectors: besides its products, a tile's row of vectors takes about 35 for each result channel,
+    and 60 for each source channel; a filter's column, 50. The filters' gradient takes 45 and, for each of its sums, as
+    much as 3 multiplications once an image and 30 at the end; direct sums transpose dout, 12 a vector. Fitted to 16 shapes
+    of 1 to 32 channels with AVX2, of which those accepted were 1.1 to 2.3 times as fast as direct sums (bench/NOTES.md).
+    With AVX-512 they were not timed: only what should be half as fast again.
+    """
+    if p.precision != "high":
+        return f"is less precise than float32_conv_precision {p.precision!r} asks for"
+    if p.dtype != np.float32:
+        return f"computes in float32, not {p.dtype}"
+    if not 5 <= p.FH <= 7 or max(p.stride_h, p.stride_w) > 2 or (p.dilation_h, p.dilation_w, p.groups) != (1, 1, 1):
+        return "computes filters of 3 or of 5 to 7 rows with stride 1 or 2, dilation 1 and one group"
+    if max(p.pad_top, p.pad_bottom) >= p.FH or max(p.pad_left, p.pad_right) >= p.FW:
+        return "takes padding of less than a filter"
+    phases, taps, rows, cols, source, result = p.stride_h, -(-p.FH // p.stride_h), p.OH, p.OW, p.C, p.FN
+    terms = phases * source * p.FW
+    if direction == "data":
+        if p.stride_h != p.stride_w:
+            return "computes dx with the same stride for rows and columns"
+        s = p.stride_h  # phases of dx are channels of their own, of a correlation with half of the filter
+        phases, rows, cols, source, result = 1, -(-p.H // s), -(-p.W // s), p.FN, p.C * s * s
+        terms = source * (p.FW if s == 1 else p.FW // 2 + 1)
+    products, tile = {3: (6, 4), 4: (7, 4), 5: (8, 4)}.get(taps, (8, 2))
+    lanes = vector_lanes()
+    vectors = p.N * -(-rows // tile) * -(-cols // lanes)
+    direct = p.N * _taps_inside(p) / lanes * p.C * p.FN
+    if direction == "weights":
+        sums = products * terms * result
+        if 4 * sums * lanes > 1 << 20:
+            return f"keeps up to 1 MB of sums, not {4 * sums * lanes >> 10} KB"
+        cost = vectors * (result * (1.3 * products * terms + 45) + 60 * phases * source) + (3 * p.N + 60) * sums
+        direct = (direct + 12 * p.N * rows * cols * p.FN / lanes) * (-(-p.FN // 8) * 8 / p.FN)
+    else:
+        cost = vectors * (result * (products * terms + 35) + 60 * phases * source) + 50 * terms * result
+    if direct < (1.2 if vector_registers() == 16 else 1.5) * cost:
+        return f"pays from more channels or pixels than C={p.C}, FN={p.FN} and {p.N} x {rows} x {cols}"
+    return anything(p)
 
 
 def winograd(p: Any) -> str:
-    return _winograd(p, p.OH, p.OW, p.C, p.FN)
+    return _winograd_rows(p, "forward") if p.FH > 3 else _winograd(p, p.OH, p.OW, p.C, p.FN)
 
 
 def winograd_backward_weights(p: Any) -> str:
-    return _winograd(p, p.OH, p.OW, p.C, p.FN, filters_stride2=400)
+    return _winograd_rows(p, "weights") if p.FH > 3 else _winograd(p, p.OH, p.OW, p.C, p.FN, filters_stride2=400)
 
 
 def winograd_backward_data(p: Any) -> str:
     """With stride 2 every second row and column of dx; the first are -1 or 0, as the padding is even or odd."""
+    if p.FH > 3:
+        return _winograd_rows(p, "data")
     if p.stride_h == 1:
         return _winograd(p, p.H, p.W, p.FN, p.C)
     return _winograd(p, (p.H + 2 - p.pad_top % 2) // 2, (p.W + 2 - p.pad_left % 2) // 2, p.FN, p.C)
@@ -139,8 +189,8 @@ def winograd_backward(p: Any) -> str:
     The filters' gradient alone is cut into tiles of dout, of which there can be fewer than of x. Timed against both
     kernels, one after the other, on 45 shapes of 4 to 6272 tiles with one and two threads (bench/NOTES.md).
     """
-    if p.stride_h != 1:
-        return "computes stride 1 alone"
+    if p.FH > 3 or p.stride_h != 1:
+        return "computes filters of 3 x 3 with stride 1 alone"
     refused = winograd(p) or winograd_backward_data(p)
     if refused:
         return refused

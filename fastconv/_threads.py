@@ -43,3 +43,8 @@ def isa() -> str:
 def vector_registers() -> int:
     """How many registers for vectors that instruction set has."""
     return 32 if isa() == "avx512" or os.uname().machine in ("aarch64", "arm64") else 16
+
+
+def vector_lanes() -> int:
+    """How many numbers of 32 bits such a register holds."""
+    return {"avx512": 16, "avx2": 8}.get(isa(), 4)

@@ -1,4 +1,4 @@
-"""What the tests of Winograd's kernels share, for either stride: problems, what is exact, and three properties."""
+"""What the tests of Winograd's kernels share: problems, what is exact, and four properties."""
 
 import numpy as np
 import pytest
@@ -19,9 +19,9 @@ def flat(problems):
     ]
 
 
-def winograd_case(stride, N, C, H, W, FN, padding, activation=None):
+def winograd_case(stride, N, C, H, W, FN, padding, activation=None, filter_size=(3, 3)):
     """(Problem, x, w, b, dout) of normal numbers, float32."""
-    x, w, b = normal((N, C, H, W), np.float32), normal((FN, C, 3, 3), np.float32, 1), normal(FN, np.float32, 2)
+    x, w, b = normal((N, C, H, W), np.float32), normal((FN, C, *filter_size), np.float32, 1), normal(FN, np.float32, 2)
     p, x, w, b = _check.conv2d(x, w, b, stride, padding, 1, 1, activation)
     return p, x, w, b, normal(p.out_shape, np.float32, 3)
 

@@ -1,4 +1,4 @@
-"""Winograd's convolution of 3 x 3 filters, float32: forward and both gradients, compiled."""
+"""Winograd's convolution, float32: forward and both gradients, compiled."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Winograd's convolution, forward and both gradients, float32: see isa.cpp, and that of winograd_stride2."""
+"""Winograd's convolution, forward and both gradients, float32.
+
+See isa.cpp for 3 x 3 filters with stride 1, winograd_stride2's for stride 2, winograd_rows' for filters of more rows.
+"""
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t
@@ -27,13 +30,13 @@ ctypedef CStep* (*PrepareData)(const void* w, const Window* p, int64_t FN) excep
 ctypedef CWeightsStep* (*PrepareWeights)(const Window* p, int64_t FN) except + nogil
 ctypedef CBackwardStep* (*PrepareBackward)(const void* w, const Window* p, int64_t FN) except + nogil
 
-# By stride.
-cdef Forward[2] _forward
-cdef BackwardData[2] _backward_data
-cdef BackwardWeights[2] _backward_weights
-cdef Prepare[2] _prepare
-cdef PrepareData[2] _prepare_data
-cdef PrepareWeights[2] _prepare_weights
+# By method().
+cdef Forward[3] _forward
+cdef BackwardData[3] _backward_data
+cdef BackwardWeights[3] _backward_weights
+cdef Prepare[3] _prepare
+cdef PrepareData[3] _prepare_data
+cdef PrepareWeights[3] _prepare_weights
 # With stride 1.
 cdef Backward _backward = <Backward>lookup("winograd", "backward")
 cdef PrepareBackward _prepare_backward = <PrepareBackward>lookup("winograd", "prepare_backward")
@@ -51,6 +54,11 @@ cdef int find(int i, const char* folder) except -1:
 
 find(0, "winograd")
 find(1, "winograd_stride2")
+find(2, "winograd_rows")
+
+
+cdef inline int method(const Convolution& c) noexcept nogil:
+    return 2 if c.window.FH > 3 else <int>c.window.stride_h - 1
 
 
 def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -60,7 +68,7 @@ def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
-        _forward[c.window.stride_h - 1](out_data, x_data, w_data, b_data, &c.window, c.FN, c.relu)
+        _forward[method(c)](out_data, x_data, w_data, b_data, &c.window, c.FN, c.relu)
 
 
 def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
@@ -69,7 +77,7 @@ def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* w_data = cnp.PyArray_DATA(w)
     with nogil:
-        _backward_data[c.window.stride_h - 1](dx_data, dout_data, w_data, &c.window, c.FN)
+        _backward_data[method(c)](dx_data, dout_data, w_data, &c.window, c.FN)
 
 
 def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, p):
@@ -79,7 +87,7 @@ def backward_weights(cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarr
     cdef void* dout_data = cnp.PyArray_DATA(dout)
     cdef void* x_data = cnp.PyArray_DATA(x)
     with nogil:
-        _backward_weights[c.window.stride_h - 1](dw_data, db_data, dout_data, x_data, &c.window, c.FN)
+        _backward_weights[method(c)](dw_data, db_data, dout_data, x_data, &c.window, c.FN)
 
 
 def backward(cnp.ndarray dx, cnp.ndarray dw, cnp.ndarray db, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray w, p):
@@ -102,7 +110,7 @@ def prepare(cnp.ndarray w, cnp.ndarray b, p):
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     cdef CStep* step
     with nogil:
-        step = _prepare[c.window.stride_h - 1](w_data, b_data, &c.window, c.FN, c.relu)
+        step = _prepare[method(c)](w_data, b_data, &c.window, c.FN, c.relu)
     return prepared(step, (w, b), c.window.C * c.window.H * c.window.W, c.FN * c.window.OH * c.window.OW)
 
 
@@ -112,14 +120,14 @@ def prepare_data(cnp.ndarray w, p):
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef CStep* step
     with nogil:
-        step = _prepare_data[c.window.stride_h - 1](w_data, &c.window, c.FN)
+        step = _prepare_data[method(c)](w_data, &c.window, c.FN)
     return prepared(step, (w,), c.FN * c.window.OH * c.window.OW, c.window.C * c.window.H * c.window.W)
 
 
 def prepare_weights(p):
     """The gradients of filters and bias."""
     cdef Convolution c = convolution(p)
-    return prepared_weights(_prepare_weights[c.window.stride_h - 1](&c.window, c.FN))
+    return prepared_weights(_prepare_weights[method(c)](&c.window, c.FN))
 
 
 def prepare_backward(cnp.ndarray w, p):
