@@ -129,9 +129,9 @@ def _winograd_rows(p: Any, direction: str) -> str:
 
     In multiplications of vectors: besides its products, a tile's row of vectors takes about 35 for each result channel,
     and 60 for each source channel; a filter's column, 50. The filters' gradient takes 45 and, for each of its sums, as
-    much as 3 multiplications once an image and 30 at the end; direct sums transpose dout, 12 a vector. Fitted to 16 shapes
-    of 1 to 32 channels with AVX2, of which those accepted were 1.1 to 2.3 times as fast as direct sums (bench/NOTES.md).
-    With AVX-512 they were not timed: only what should be half as fast again.
+    much as 3 multiplications once an image and 30 at the end; direct sums transpose dout, 12 a vector. Fitted to 16
+    shapes of 1 to 32 channels with AVX2, of which those accepted were 1.1 to 2.3 times as fast as direct sums
+    (bench/NOTES.md). With AVX-512 they were not timed: only what should be half as fast again.
     """
     if p.precision != "high":
         return f"is less precise than float32_conv_precision {p.precision!r} asks for"

@@ -68,9 +68,9 @@ def conv2d(
     (A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016) for filters of 3 x 3. The root mean
     square of its error, relative to the result's, is 3e-7 to 1e-6, that of direct sums 2e-7 to 6e-7. Results of at
     most 2 x 2 have F(2x2, 3x3), with 1e-7 to 5e-7; stride 2 has F(4x4, 2x2) of every second row and column, with 2e-7
-    to 7e-7. Filters of 5 to 7 rows have F(4, 5), F(4, 4), F(4, 3) or F(2, 7) along the rows alone, with 2e-7 to 1.1e-6.
-    A NaN or an infinity in x or dout can make NaN the whole tiles of 4 x 4 results that read it (of 4 rows of one column,
-    where rows alone are transformed), not only the windows that hold it. "highest" never uses it.
+    to 7e-7. Filters of 5 to 7 rows have F(4, 5), F(4, 4), F(4, 3) or F(2, 7) along the rows alone, with 2e-7 to
+    1.1e-6. A NaN or an infinity in x or dout can make NaN the whole tiles of 4 x 4 results that read it (of 4 rows of
+    one column, where rows alone are transformed), not only the windows that hold it. "highest" never uses it.
 
     Examples
     --------
