@@ -6,7 +6,7 @@ cy.pyx    the Cython entry points, once: fastconv.kernels.<op>.cy
 isa.cpp   the C++ kernels, once per instruction set: fastconv.kernels.<op>.isa_baseline, .isa_avx2, .isa_avx512;
           the engine (fastconv.kernels._cpu.engine) loads the best one that the processor supports.
 
-FASTCONV_BUILD_ONLY=conv2d,pool2d builds only these ops and the engine.
+FASTCONV_BUILD_ONLY=conv2d,pool2d builds only these ops and the engine; FASTCONV_SYMBOLS=1 keeps their symbols.
 """
 
 import copy
@@ -34,7 +34,9 @@ FLAGS = [
     "-std=c++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
     "-fvisibility=hidden", "-fno-semantic-interposition",
 ]  # fmt: skip
-LINK_FLAGS = ["-Wl,--as-needed"] if sys.platform == "linux" else []
+# Without symbols (a twentieth of the wheel) unless FASTCONV_SYMBOLS=1 keeps them, for profilers.
+STRIPPED = [] if os.environ.get("FASTCONV_SYMBOLS") == "1" else ["-Wl,-s"]
+LINK_FLAGS = ["-Wl,--as-needed", *STRIPPED] if sys.platform == "linux" else []
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")]
 HEADERS = sorted(map(str, CPU.glob("*.h")))
 BORROWED = {"winograd_stride2": "winograd"}  # ops that include another one's headers

@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
     add("--backend", default="", help="run our side with FASTCONV_BACKEND set to this")
     add("--json", type=Path, metavar="FILE", help="write the raw outcome")
     add("--markdown", action="store_true", help="print the tables in Markdown (progress goes to standard error)")
-    add("--results", action="store_true", help="write both to bench/results/<processor>-<threads>t")
+    add("--results", action="store_true", help="write both to bench/results/<processor>-<instruction set>-<threads>t")
     options = parser.parse_args()
     if options.quick:
         options.turns, options.seconds = 2, 0.03
@@ -63,7 +63,10 @@ def arguments() -> argparse.Namespace:
 def machine(settings: Settings) -> dict[str, Any]:
     """What the figures depend on; `load` is what others took of the machine before the run."""
     found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.M)
-    code = "import json; from fastconv import diagnostics; print(json.dumps(diagnostics.config(), default=str))"
+    code = (
+        "import json; from fastconv import diagnostics; from fastconv.kernels._cpu.engine import supported_isas; "
+        "print(json.dumps({**diagnostics.config(), 'best isa': supported_isas()[0]}, default=str))"
+    )
     ours = json.loads(_python(settings, "-c", code))
     if settings.backend and ours["forced backend"] != settings.backend:
         raise SystemExit(f"--backend {settings.backend}: fastconv runs with {ours['forced backend']}")
@@ -72,6 +75,7 @@ def machine(settings: Settings) -> dict[str, Any]:
     about = {
         "processor": processor,
         "isa": ours["isa"],
+        "best isa": ours["best isa"],
         "threads": settings.threads,
         "load": os.getloadavg()[0],
         **versions,
@@ -194,7 +198,8 @@ def main() -> None:
     text = report.markdown(outcome)
     print(text if options.markdown else report.summary(outcome))
     about = outcome["machine"]
-    name = re.sub(r"[^a-z0-9]+", "-", str(about["processor"]).lower()).strip("-") + f"-{about['threads']}t"
+    name = re.sub(r"[^a-z0-9]+", "-", str(about["processor"]).lower()).strip("-")
+    name += f"-{about['best isa']}-{about['threads']}t"
     name += "".join(f"-{extra}" for extra in (options.isa, options.backend) if extra)
     files = {options.json: json.dumps(outcome, indent=1)} if options.json else {}
     if options.results:
