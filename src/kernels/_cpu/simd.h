@@ -302,7 +302,7 @@ struct EverySecondBlock {
 
 namespace detail {
 
-// The lanes from Start on as U, which is twice as wide. GCC 12 converts the halves of a 64-byte vector one by one.
+// The lanes from Start on as U, which is twice as wide. GCC 12 converts the halves one by one.
 template <class U, int Start, class V>
 FC_INLINE Vec<U> widen(V v) {
     const auto half = shuffle<From<Start>>(v, v, std::make_index_sequence<lanes<U>>());
@@ -310,6 +310,10 @@ FC_INLINE Vec<U> widen(V v) {
     if constexpr (std::is_same_v<U, double>) return (Vec<U>)_mm512_maskz_cvtps_pd(0xff, (__m256)half);
     if constexpr (std::is_same_v<U, int64_t> && sizeof(Element<V>) == 4)
         return (Vec<U>)_mm512_maskz_cvtepi32_epi64(0xff, (__m256i)half);
+#elif defined(__AVX2__)
+    if constexpr (std::is_same_v<U, double>) return (Vec<U>)_mm256_cvtps_pd((__m128)half);
+    if constexpr (std::is_same_v<U, int64_t> && sizeof(Element<V>) == 4)
+        return (Vec<U>)_mm256_cvtepi32_epi64((__m128i)half);
 #endif
     return __builtin_convertvector(half, Vec<U>);
 }
@@ -468,14 +472,28 @@ FC_INLINE V twice(H a) {
     return detail::shuffle<detail::Interleave<L / 2, 0>>(a, a, std::make_index_sequence<L>());
 }
 
+namespace detail {
+
+// GCC makes two permutations across the halves and a blend of it, where one inside of them and one of pairs do.
+template <int Start, class V>
+FC_INLINE V every_second(V a, V b) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    if constexpr (sizeof(Element<V>) == 4)
+        return (V)_mm256_permute4x64_pd((__m256d)_mm256_shuffle_ps((__m256)a, (__m256)b, Start ? 0xdd : 0x88), 0xd8);
+#endif
+    return shuffle<EverySecond<Start>>(a, b);
+}
+
+}  // namespace detail
+
 // a0 a2 ... b0 b2 ... and a1 a3 ... b1 b3 ... : the inverse.
 template <class V>
 FC_INLINE V even(V a, V b) {
-    return detail::shuffle<detail::EverySecond<0>>(a, b);
+    return detail::every_second<0>(a, b);
 }
 template <class V>
 FC_INLINE V odd(V a, V b) {
-    return detail::shuffle<detail::EverySecond<1>>(a, b);
+    return detail::every_second<1>(a, b);
 }
 
 }  // namespace fc
