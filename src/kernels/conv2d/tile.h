@@ -52,6 +52,10 @@ FC_INLINE V load_as(const T* p) {
     return *reinterpret_cast<const typename VectorType<T, sizeof(V)>::unaligned*>(p);
 }
 
+// With 16 registers a tile is so small that a channel is done before the next one's rows come from L2: they are asked for
+// this many channels early (3x3 of 64 to 256 channels 1.1 to 1.2 times as fast).
+constexpr int64_t kChannelsLater = 2;
+
 // One tap of the pixels BEGIN .. END - 1.
 template <int BEGIN, int END, int STEP, class T, class V, int NV, int PIXELS>
 FC_INLINE void multiply_tap(V (&acc)[PIXELS][NV], const T* x, const T* weights) {
@@ -100,8 +104,11 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
             for (int64_t k = 0; k < s.taps; ++k, w += kLanes) multiply_tap<0, PIXELS, STEP>(acc, x + s.offsets[k], w);
         } else {
             const T* row = x;
-            for (int64_t u = 0; u < s.rows; ++u, row += s.row_stride, w += FW * kLanes)
+            const int64_t later = c + kChannelsLater < s.channels ? kChannelsLater * s.channel_stride : 0;
+            for (int64_t u = 0; u < s.rows; ++u, row += s.row_stride, w += FW * kLanes) {
+                if constexpr (kRegisters == 16) prefetch(row + later);
                 multiply_row<LEFT, RIGHT, STEP>(acc, row, s.tap_stride, w, std::make_integer_sequence<int, FW>());
+            }
         }
     }
 
