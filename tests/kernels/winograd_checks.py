@@ -1,4 +1,4 @@
-"""What the tests of Winograd's kernels share: problems, what is exact, and four properties."""
+"""What the tests of Winograd's kernels share: problems, what is exact, and their properties."""
 
 import numpy as np
 import pytest
@@ -82,3 +82,19 @@ def assert_bias_and_relu(p, x, w, b, dout, error):
     assert rms(y - np.maximum(linear, 0)) <= error * rms(linear)
     assert rms(without - np.maximum(linear - b[:, None, None], 0)) <= error * rms(linear)
     assert (y >= 0).all() and (y == 0).any()
+
+
+def assert_error_statistics(p, *arrays):
+    """What the documentation promises: the error's root mean square, and no far outliers."""
+    for got, expected in zip(run(p, *arrays)[:3], exact(p, *arrays)[:3], strict=True):
+        error = (got - expected) / rms(expected)
+        assert rms(error) < 1.2e-6
+        assert abs(error).max() < 20e-6
+        assert abs(error.mean()) < 2e-7
+
+
+def assert_inputs_stay(p, *arrays):
+    before = [a.copy() for a in arrays]
+    run(p, *arrays)
+    for a, b in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(a, b)

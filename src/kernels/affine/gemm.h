@@ -90,7 +90,8 @@ constexpr int64_t kFewRows = 8;               // of A: the time goes into readin
 constexpr int64_t kDepthBytes = 1536;         // of a row of A in a block: 14 of them stay in L1
 constexpr int64_t kBlockBBytes = 512 * 1024;  // of B in a block: it stays in L2
 constexpr int64_t kRowsBytes = 16 * 1024;     // of A in scalar products: half of L1
-constexpr int64_t kStride = 2048;             // rows a multiple of this apart fall into few cache sets
+constexpr int64_t kStride = 2048;             // rows a multiple of this apart fall into few cache sets,
+constexpr int64_t kWays = 8;                  // each of which holds so many lines: a tile of 6 rows needs no copy
 
 // f(i, rows) for the rows of a product of few rows, in groups that a kernel takes at once.
 template <class F>
@@ -146,7 +147,7 @@ template <class T>
 bool copies_a(const Product<T>& p) {
     const bool by_rows = p.A.column == 1;
     const bool same_sets = (by_rows ? p.A.row : p.A.column) * int64_t(sizeof(T)) % kStride == 0;
-    if (by_rows) return p.M > 8 && (same_sets || p.N >= 32 * lanes<T>);
+    if (by_rows) return p.M > 8 && ((same_sets && kTallRows > kWays) || p.N >= 32 * lanes<T>);
     return p.K > 128 && same_sets && p.N >= 8 * lanes<T>;
 }
 

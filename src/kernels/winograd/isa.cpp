@@ -16,7 +16,7 @@
 #include "backward.h"
 #include "fused.h"
 #include "gradient.h"
-#include "step.h"
+#include "weights_step.h"
 
 namespace fc::winograd {
 
@@ -92,23 +92,7 @@ Step* prepare_data(const float* w, const Window* p, int64_t FN) {
     return prepared(backward_correlation(nullptr, nullptr, w, *p, FN));
 }
 
-class PreparedWeights final : public WeightsStep {
-public:
-    PreparedWeights(const Window& window, int64_t filters) : p(window), FN(filters) {}
-
-    void run(void* dw, void* db, const void* dout, const void* x, int64_t images) const override {
-        Window now = p;
-        now.N = images;
-        backward_weights(static_cast<float*>(dw), static_cast<float*>(db), static_cast<const float*>(dout),
-                         static_cast<const float*>(x), &now, FN);
-    }
-
-private:
-    const Window p;
-    const int64_t FN;
-};
-
-WeightsStep* prepare_weights(const Window* p, int64_t FN) { return new PreparedWeights(*p, FN); }
+WeightsStep* prepare_weights(const Window* p, int64_t FN) { return new PreparedWeights<backward_weights>(*p, FN); }
 
 class PreparedBackward final : public BackwardStep {
 public:

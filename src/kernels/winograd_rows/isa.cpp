@@ -13,7 +13,7 @@
 // 2) rows of a tile that read it, in the columns whose windows hold it. conv2d/ref.py is the truth.
 #include "forward.h"
 #include "gradient.h"
-#include "step.h"
+#include "weights_step.h"
 
 namespace fc::winograd_rows {
 
@@ -104,23 +104,7 @@ Step* prepare_data(const float* w, const Window* p, int64_t FN) {
     return step;
 }
 
-class PreparedWeights final : public WeightsStep {
-public:
-    PreparedWeights(const Window& window, int64_t filters) : p(window), FN(filters) {}
-
-    void run(void* dw, void* db, const void* dout, const void* x, int64_t images) const override {
-        Window now = p;
-        now.N = images;
-        backward_weights(static_cast<float*>(dw), static_cast<float*>(db), static_cast<const float*>(dout),
-                         static_cast<const float*>(x), &now, FN);
-    }
-
-private:
-    const Window p;
-    const int64_t FN;
-};
-
-WeightsStep* prepare_weights(const Window* p, int64_t FN) { return new PreparedWeights(*p, FN); }
+WeightsStep* prepare_weights(const Window* p, int64_t FN) { return new PreparedWeights<backward_weights>(*p, FN); }
 
 }  // namespace fc::winograd_rows
 
