@@ -139,7 +139,12 @@ def test_not_finite_spreads_over_rows_of_tiles_and_no_further(bad, row, col, siz
 
 
 def test_error_statistics():
-    for shape in ((50, 1, 28, 28, 30, 5, 1, 0), (2, 3, 224, 224, 64, 7, 2, 3), (2, 32, 28, 28, 32, 5, 1, 2)):
+    for shape in (
+        (50, 1, 28, 28, 30, 5, 1, 0),
+        (1500, 1, 20, 20, 6, 5, 1, 0),  # long sums
+        (2, 3, 224, 224, 64, 7, 2, 3),
+        (2, 32, 28, 28, 32, 5, 1, 2),
+    ):
         assert_error_statistics(*case(*shape))
 
 

@@ -8,6 +8,8 @@
 // transposed, which is what a first layer's gradient spends its time with otherwise. Each part of the images has sums of
 // its own, which are added in their order.
 #pragma once
+#include <cmath>
+
 #include "source.h"
 
 namespace fc::winograd_rows {
@@ -15,6 +17,8 @@ namespace fc::winograd_rows {
 constexpr int kMostFilters = 4;
 constexpr int kMostTerms = fc::kVectorRegisters == 32 ? 6 : 3;
 constexpr int64_t kGradientBandBytes = 192 << 10;  // of x; dout of a few filters is as large again
+
+constexpr int64_t kLongestSum = 128;              // of vectors, before it is added to the others: rounding grows with length
 
 // The operands of one position: a tile's columns and filters.
 struct Operands {
@@ -69,27 +73,20 @@ public:
         : c(forward_correlation(nullptr, x, nullptr, nullptr, p, FN, false)), dw(dw), db(db), dout(dout), band(c),
           terms(int64_t(band.offsets().size())), groups(divide_up(FN, kMostFilters)), columns(band.vectors * L),
           nthreads(threads_for(nanoseconds())) {
-        const int64_t fitting = std::max<int64_t>(kGradientBandBytes / int64_t(sizeof(float)) / band.size(1), 1);
+        const int64_t in_cache = kGradientBandBytes / int64_t(sizeof(float)) / band.size(1);
+        const int64_t fitting = std::max<int64_t>(std::min(in_cache, kLongestSum / band.vectors), 1);
         bands = divide_up(band.tiles, fitting);
         if (c.N * bands < nthreads) bands = std::min(band.tiles, divide_up(nthreads, std::max<int64_t>(c.N, 1)));
         parts = std::clamp<int64_t>(c.N * bands, 1, nthreads);
     }
 
     void run() const {
-        const int64_t size = c.Cout * F::kInputs * terms * L;
-        const Scratch<float> sums(parts * size), bias(parts * c.Cout * L);
-        parallel(parts, nthreads, [&](int64_t part, int) {
-            std::fill_n(sums + part * size, size, 0.f);
-            std::fill_n(bias + part * c.Cout * L, c.Cout * L, 0.f);
-            accumulate(part, sums + part * size, bias + part * c.Cout * L);
-        });
+        const int64_t size = products_size() + c.Cout * L;  // dw's, and db's
+        const Scratch<float> sums(parts * size);
+        parallel(parts, nthreads, [&](int64_t part, int) { accumulate(part, sums + part * size, size); });
         parallel(groups, threads_for(double(parts * size) * 0.3), [&](int64_t g, int) { finish(g, sums, size); });
         if (!db) return;
-        for (int64_t f = 0; f < c.Cout; ++f) {
-            Vector total = load(bias + f * L);
-            for (int64_t part = 1; part < parts; ++part) total += load(bias + (part * c.Cout + f) * L);
-            db[f] = fc::sum(total);
-        }
+        for (int64_t f = 0; f < c.Cout; ++f) db[f] = fc::sum(total(sums + products_size() + f * L, size));
     }
 
 private:
@@ -107,14 +104,27 @@ private:
     }
 
     int64_t first_of(int64_t group) const { return c.Cout * group / groups; }
+    int64_t products_size() const { return c.Cout * F::kInputs * terms * L; }
 
-    // One part of the bands of all images.
-    void accumulate(int64_t part, float* sums, float* bias) const {
+    // A vector of sums of all parts.
+    Vector total(const float* sums, int64_t size) const {
+        Vector total = load(sums);
+        for (int64_t part = 1; part < parts; ++part) total += load(sums + part * size);
+        return total;
+    }
+
+    // One part of the bands of all images: sums of some of them, then of these sums, as many of each.
+    void accumulate(int64_t part, float* sums, int64_t size) const {
         const int64_t most = divide_up(band.tiles, bands), all = c.N * bands;
+        const int64_t begin = all * part / parts, end = all * (part + 1) / parts;
+        const int64_t together = std::max<int64_t>(int64_t(std::sqrt(double(end - begin))), 8);
         const Scratch<float> source(band.size(most) + L), transformed(F::kInputs * kMostFilters * most * columns);
+        const Scratch<float> recent(size);
         std::fill_n(source.get(), band.size(most) + L, 0.f);
+        std::fill_n(sums, size, 0.f);
+        std::fill_n(recent.get(), size, 0.f);
         int64_t before = most;
-        for (int64_t item = all * part / parts; item < all * (part + 1) / parts; ++item) {
+        for (int64_t item = begin; item < end; ++item) {
             const int64_t image = item / bands, index = item % bands;
             const int64_t first = band.tiles * index / bands, count = band.tiles * (index + 1) / bands - first;
             if (count != before) std::fill_n(source.get(), band.size(count), 0.f);  // the padding is elsewhere then
@@ -124,9 +134,14 @@ private:
                 const int64_t f = first_of(g), filters = first_of(g + 1) - f;
                 for (int64_t m = 0; m < filters; ++m)
                     transform_dout(image, f + m, first, count, transformed + m * count * columns, filters * count * columns,
-                                   bias + (f + m) * L);
-                add(source, count, transformed, filters, sums + f * F::kInputs * terms * L);
+                                   recent + products_size() + (f + m) * L);
+                add(source, count, transformed, filters, recent + f * F::kInputs * terms * L);
             }
+            if ((item - begin + 1) % together == 0 || item + 1 == end)
+                for (int64_t i = 0; i < size; i += L) {
+                    store(sums + i, load(sums + i) + load(recent + i));
+                    store(recent + i, Vector{});
+                }
         }
     }
 
@@ -175,11 +190,7 @@ private:
         const int64_t f = first_of(g), filters = first_of(g + 1) - f, count = F::kInputs * terms * filters;
         const Scratch<float> totals(count);
         const float* first = sums + f * F::kInputs * terms * L;
-        for (int64_t i = 0; i < count; ++i) {
-            Vector total = load(first + i * L);
-            for (int64_t part = 1; part < parts; ++part) total += load(first + part * size + i * L);
-            totals[i] = fc::sum(total);
-        }
+        for (int64_t i = 0; i < count; ++i) totals[i] = fc::sum(total(first + i * L, size));
         for (int64_t m = 0; m < filters; ++m)
             for (int64_t k = 0; k < terms; ++k) {
                 const int64_t v = k % c.FW, channel = k / c.FW % c.Cin, phase = k / c.FW / c.Cin;
