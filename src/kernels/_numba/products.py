@@ -16,8 +16,9 @@ from .simd import VECTOR_BYTES, WIDE, add_stored, step_inner, step_outer, store,
 CHUNK = 512
 
 # Rows of a tile to its widths in vectors: the widest, with its operands, fills the 32 registers of AVX-512, or the 16
-# of others; the ends of lines take the narrowest that covers them.
-TILES = {8: (3, 2, 1), 4: (6, 2), 2: (6,), 1: (4,)} if WIDE else {4: (3, 2, 1), 2: (4,), 1: (4,)}
+# of others; the ends of lines take the narrowest that covers them. Widths of several rows divide SLACK_BYTES, the rows'
+# distance in an affine map: a tile must not reach into the next row.
+TILES = {8: (3, 2, 1), 4: (6, 2), 2: (6,), 1: (4,)} if WIDE else {4: (3, 2, 1), 2: (3,), 1: (4,)}
 MOST_ROWS = max(TILES)
 
 # The tiles of `correlate`, rows and columns: for many rows, and for a single one.
