@@ -298,10 +298,6 @@ struct EverySecondBlock {
     static constexpr int at(int i) { return EverySecond<Start>::at(i / Block) * Block + i % Block; }
 };
 
-}  // namespace detail
-
-namespace detail {
-
 // The lanes from Start on as U, which is twice as wide. GCC 12 converts the halves one by one.
 template <class U, int Start, class V>
 FC_INLINE Vec<U> widen(V v) {

@@ -232,12 +232,9 @@ private:
     const Stride2Columns<T, K, Pad, true> columns_;
 };
 
-// 2 x 2 windows with stride 2 that lie in x: the maxima of the two pairs, then theirs. A row's last vector overlaps the
-// one before it where a store of some lanes takes long, without AVX-512.
+// 2 x 2 windows with stride 2 that lie in x: the maxima of the two pairs, then theirs.
 template <class T>
 class Max2x2 {
-    static constexpr bool kOverlaps = FC_VECTOR_BYTES < 64;
-
 public:
     explicit Max2x2(const Window& p)
         : W_(p.W), OW_(p.OW), last_{LaneRange<T>(0, 2 * (OW_ % lanes<T>)), LaneRange<T>(0, 2 * (OW_ % lanes<T>) - lanes<T>)} {}
@@ -250,11 +247,8 @@ public:
             const auto windows = [&](auto load) __attribute__((always_inline)) {
                 best(x, 2 * i * W + 2 * j, W, load).put(out + i * OW + j, indices + i * OW + j, 2 * i * W + 2 * j, OW - j);
             };
-            const auto whole = [](const T* p, int half) { return fc::load(p + half * lanes<T>); };
-            for (; j + lanes<T> <= OW; j += lanes<T>) windows(whole);
-            if (j == OW) continue;
-            if (kOverlaps && OW >= lanes<T>) j = OW - lanes<T>, windows(whole);
-            else windows([&](const T* p, int half) { return last[half].load(p + half * lanes<T>); });
+            for (; j + lanes<T> <= OW; j += lanes<T>) windows([](const T* p, int half) { return fc::load(p + half * lanes<T>); });
+            if (j < OW) windows([&](const T* p, int half) { return last[half].load(p + half * lanes<T>); });
         }
     }
 

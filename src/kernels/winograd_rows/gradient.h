@@ -17,8 +17,7 @@ namespace fc::winograd_rows {
 constexpr int kMostFilters = 4;
 constexpr int kMostTerms = fc::kVectorRegisters == 32 ? 6 : 3;
 constexpr int64_t kGradientBandBytes = 192 << 10;  // of x; dout of a few filters is as large again
-
-constexpr int64_t kLongestSum = 128;              // of vectors, before it is added to the others: rounding grows with length
+constexpr int64_t kLongestSum = 128;               // of vectors, before it is added to the others: rounding grows with length
 
 // The operands of one position: a tile's columns and filters.
 struct Operands {
