@@ -82,6 +82,21 @@ def test_cross_entropy(compiled, shape, dtype, threads):
         np.testing.assert_allclose(dx, dexpected, rtol=8 * eps, atol=4 * eps * C / N)
 
 
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("rows", [1, 5, 8, 16, 21])
+def test_rows_are_written_alone_and_do_not_depend_on_others(compiled, rows, n):
+    x = normal((rows, n), np.float32)
+    memory = np.full(rows * n + 2 * 64, 7, np.float32)
+    y = memory[64:-64].reshape(rows, n)
+    compiled.forward(y, x, softmax_problem((rows, n, 1), np.float32))
+    assert (memory[:64] == 7).all()
+    assert (memory[-64:] == 7).all()
+    for row in range(rows):
+        alone = nans(x[row])
+        compiled.forward(alone, x[row], softmax_problem((1, n, 1), np.float32))
+        np.testing.assert_array_equal(y[row], alone)
+
+
 def test_no_rows(compiled):
     empty, labels = np.empty((0, 5), np.float32), np.empty(0, np.int64)
     p = cross_entropy_problem((0, 5), np.float32, True)

@@ -2,7 +2,8 @@
 //
 // A kernel is written once for a group of lines, of which there are two kinds: one line whose neighbours are neighbours
 // in memory (inner = 1), where vectors run along the line and reductions end across their lanes; and up to kStrip
-// vectors of neighbouring lines (inner > 1), where every lane is a line of its own.
+// vectors of neighbouring lines (inner > 1), where every lane is a line of its own. Short lines with inner = 1 are
+// transposed to one vector of the second kind (ShortRows).
 //
 //   group.each(f)     f(offset, lanes, w, k) for every vector: w says which of the group's results it belongs to,
 //                     k which of several chains may take it
@@ -52,10 +53,28 @@ struct Lines {
     }
 };
 
+// As many lines as a vector has lanes, which lie one behind the other.
+template <class T>
+struct OneVector {
+    using Element = T;
+    static constexpr int strip = 1, chains = 1;
+
+    int64_t n;
+
+    template <class F>
+    __attribute__((always_inline)) void each(F f) const {
+        for (int64_t i = 0; i < n; ++i) f(i * lanes<T>, AllLanes{}, 0, 0);
+    }
+    template <class Fold>
+    static Vec<T> whole(Vec<T> v, Fold) {
+        return v;
+    }
+};
+
 template <class Group>
 using Results = std::array<Vec<typename Group::Element>, Group::strip>;
 
-// Reduces f(offset, lanes, w), `start` where there is no element. combine(a, b) takes two vectors, fold the lanes of one.
+// Reduces f(offset, lanes, w), `start` where there is no element. combine(a, b) takes two vectors, fold one's lanes.
 template <class Group, class F, class Combine, class Fold, class T = typename Group::Element>
 FC_INLINE Results<Group> reduce(const Group& group, T start, F f, Combine combine, Fold fold) {
     Vec<T> chain[Group::strip][Group::chains];
@@ -135,8 +154,8 @@ Scale<Line<T>> softmax_in_registers(const Line<T>& line, T* out, const T* x) {
     return {{most}, {total}};
 }
 
-template <class T>
-Scale<Lines<T>> softmax(const Lines<T>& lines, T* out, const T* x) {
+template <class Group, class T = typename Group::Element>
+Scale<Group> softmax(const Group& lines, T* out, const T* x) {
     return softmax_in_passes(lines, out, x);
 }
 
@@ -151,5 +170,50 @@ Scale<Line<T>> softmax(const Line<T>& line, T* out, const T* x) {
         default: return softmax_in_passes(line, out, x);
     }
 }
+
+// Up to lanes<T> short rows, transposed: every lane is a row. One by one they would take reductions across the lanes
+// and masks each, for vectors that are hardly full (rows of ten 2 times, rows of three 3 times as long).
+template <class T>
+class ShortRows {
+    static constexpr int L = lanes<T>;
+
+public:
+    // Whether this is faster than rows one by one.
+    static bool pays(int64_t n) { return n < longest && n % L != 0; }
+
+    ShortRows(const T* x, int64_t rows, int64_t n) : n(n), rows(rows) {
+        constexpr int B = detail::block_lanes<T>;
+        for (int64_t i = n; i % L > 0; ++i) columns[i] = zero<T>();
+        if (rows == L && n >= B) {
+            for (int64_t i = 0; i < n; i += B) {
+                const int64_t first = std::min(i, n - B);  // the last columns may be some of those before them again
+                load_transposed(x + first, n, columns + first);
+            }
+            return;
+        }
+        for (int64_t i = 0; i < n; ++i)
+            for (int row = 0; row < L; ++row) columns[i][row] = row < rows ? x[row * n + i] : T(0);
+    }
+
+    OneVector<T> group() const { return {n}; }
+    T* data() { return reinterpret_cast<T*>(columns); }
+
+    // Whole vectors: what does not belong to a row is stored before what does, and nothing beyond the last row.
+    void store(T* out) const {
+        for (int64_t i = (n - 1) / L * L; i >= 0; i -= L) {
+            Vec<T> block[L];
+            FC_UNROLL for (int k = 0; k < L; ++k) block[k] = columns[i + k];
+            transpose<T>(block);
+            FC_UNROLL for (int row = 0; row < L; ++row)
+                if (row < rows) store_n(out + row * n + i, block[row], (rows - row) * n - i);
+        }
+    }
+
+private:
+    static constexpr int64_t longest = 4 * L;
+
+    const int64_t n, rows;
+    Vec<T> columns[longest];
+};
 
 }  // namespace fc
