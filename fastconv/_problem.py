@@ -13,10 +13,13 @@ import numpy.typing as npt
 from ._device import given_back
 
 
+_SUMS = {np.dtype(np.float16): np.dtype(np.float32)}
+
+
 def arithmetic(dtype: npt.DTypeLike) -> np.dtype:
     """What numbers of a dtype are added up in: float32 for float16, else the dtype itself."""
     dtype = np.dtype(dtype)
-    return np.dtype(np.float32) if dtype == np.float16 else dtype
+    return _SUMS.get(dtype, dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,12 +76,14 @@ def batch_norm(
     given = running_mean, running_var
     p, x, gamma, beta, *running = check.batch_norm(x, gamma, beta, *given, training, momentum, eps)
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
-    y = memory.empty[p.device](x.shape, p.dtype)
+    empty = memory.empty[p.device]
+    y = empty(x.shape, p.dtype)
     if training:
         copies = running[0] is not running_mean or running[1] is not running_var
         if copies:
             running = [r if r is None or r.flags.writeable else r.copy() for r in running]
-        mean, inv_std = memory.empty[p.device]((p.C,), p.arithmetic), memory.empty[p.device]((p.C,), p.arithmetic)
+        per_channel = (p.C,), p.arithmetic
+        mean, inv_std = empty(*per_channel), empty(*per_channel)
         if x.size:
             kernel("batch_norm_training", p)(y, mean, inv_std, x, scale, shift, *running, p)
             if copies:
@@ -119,8 +121,8 @@ def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray
     """
     p = cache.problem
     (dout,) = check.batch_norm_backward(dout, cache.x)
-    dx = memory.empty[p.device](cache.x.shape, p.dtype)
-    dgamma, dbeta = memory.empty[p.device]((p.C,), p.arithmetic), memory.empty[p.device]((p.C,), p.arithmetic)
+    empty, per_channel = memory.empty[p.device], ((p.C,), p.arithmetic)
+    dx, dgamma, dbeta = empty(cache.x.shape, p.dtype), empty(*per_channel), empty(*per_channel)
     scale = _or_filled(cache.gamma, 1, p)
     kernel("batch_norm_backward", p)(dx, dgamma, dbeta, dout, cache.x, scale, cache.mean, cache.inv_std, p)
     return (
