@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from ._device import given_back
 
-
-_SUMS = {np.dtype(np.float16): np.dtype(np.float32)}
+_SUMS: dict[np.dtype, np.dtype] = {np.dtype(np.float16): np.dtype(np.float32)}
 
 
 def arithmetic(dtype: npt.DTypeLike) -> np.dtype:

@@ -80,7 +80,9 @@ def depthwise_on_device(p: Any) -> str:
     return _is_depthwise(p) or on_device(p)
 
 
-def _winograd(p: Any, rows: int, cols: int, source: int, result: int, filters_stride2: int = 60) -> str:
+def _winograd(
+    p: Any, rows: int, cols: int, source: int, result: int, filters: tuple[int, int] = (150, 60), direct: float = 1
+) -> str:
     """3 x 3 convolutions from `source` to `result` channels of rows x cols that are cheaper by tiles.
 
     A tile of 4 x 4 takes 36 products for each pair of channels, and its transforms about as long as 250 for each
@@ -91,6 +93,9 @@ def _winograd(p: Any, rows: int, cols: int, source: int, result: int, filters_st
     With stride 2 a tile of 4 x 4 takes 81 products, and its transforms as long as 320; a filter, as 60, but 400 for its
     gradient, whose 81 sums pass through the caches. Fitted to 21 shapes, of which those accepted were .9 to 1.8 times
     as fast on one thread.
+
+    filters: of stride 1 and 2, where they are not that cheap. direct: how many times as long as usual direct sums take.
+    Both are AVX2's, from 35 shapes of which those accepted were .97 to 2.9 times as fast on one thread or two.
     """
     if p.precision != "high":
         return f"is less precise than float32_conv_precision {p.precision!r} asks for"
@@ -100,15 +105,17 @@ def _winograd(p: Any, rows: int, cols: int, source: int, result: int, filters_st
     if (p.FH, p.FW, p.dilation_h, p.dilation_w, p.groups) != (3, 3, 1, 1, 1) or strides not in ((1, 1), (2, 2)):
         return "computes filters of 3 x 3 with stride 1 or 2, dilation 1 and one group"
     if p.stride_h == 2:
-        tile, products, transforms, filters = 4, 81, 320, filters_stride2
+        tile, products, transforms, filter_cost = 4, 81, 320, filters[1]
     else:
-        tile, products, transforms, filters = (2, 16, 120, 80) if max(rows, cols) <= 2 else (4, 36, 250, 150)
+        small = max(rows, cols) <= 2
+        tile, products, transforms, filter_cost = (2, 16, 120, 80) if small else (4, 36, 250, filters[0])
     tiles = p.N * -(-rows // tile) * -(-cols // tile)
     # Part of a vector costs as much as all of it; direct sums have half vectors.
-    into, out_of, whole = -(-result // 8) * 8, -(-source // 8) * 8, -(-result // 16) * 16
-    direct = source * (into if result > 4 else result) * (1.9 if max(p.OH, p.OW) <= 2 else 1)
+    lanes = vector_lanes()
+    into, out_of, whole = -(-result // 8) * 8, -(-source // 8) * 8, -(-result // lanes) * lanes
+    direct *= source * (into if result > 4 else result) * (1.9 if max(p.OH, p.OW) <= 2 else 1)
     direct *= p.N * _taps_inside(p)
-    if direct < tiles * (products * source * whole + transforms * (out_of + into)) + filters * source * into:
+    if direct < tiles * (products * source * whole + transforms * (out_of + into)) + filter_cost * source * into:
         return f"pays from more channels or pixels than C={p.C}, FN={p.FN} and {p.N} x {rows} x {cols}"
     return anything(p)
 
@@ -171,7 +178,9 @@ def winograd(p: Any) -> str:
 
 
 def winograd_backward_weights(p: Any) -> str:
-    return _winograd_rows(p, "weights") if p.FH > 3 else _winograd(p, p.OH, p.OW, p.C, p.FN, filters_stride2=400)
+    if p.FH > 3:
+        return _winograd_rows(p, "weights")
+    return _winograd(p, p.OH, p.OW, p.C, p.FN, filters=(280 if vector_registers() == 16 else 150, 400))
 
 
 def winograd_backward_data(p: Any) -> str:
@@ -180,7 +189,8 @@ def winograd_backward_data(p: Any) -> str:
         return _winograd_rows(p, "data")
     if p.stride_h == 1:
         return _winograd(p, p.H, p.W, p.FN, p.C)
-    return _winograd(p, (p.H + 2 - p.pad_top % 2) // 2, (p.W + 2 - p.pad_left % 2) // 2, p.FN, p.C)
+    rows, cols = (p.H + 2 - p.pad_top % 2) // 2, (p.W + 2 - p.pad_left % 2) // 2
+    return _winograd(p, rows, cols, p.FN, p.C, direct=1.3 if vector_registers() == 16 else 1)
 
 
 def winograd_backward(p: Any) -> str:
