@@ -172,7 +172,8 @@ Scale<Line<T>> softmax(const Line<T>& line, T* out, const T* x) {
 }
 
 // Up to lanes<T> short rows, transposed: every lane is a row. One by one they would take reductions across the lanes
-// and masks each, for vectors that are hardly full (rows of ten 2 times, rows of three 3 times as long).
+// and masks each, for vectors that are hardly full: rows of ten 2 times, rows of three 3 times as long. Not inlined, as
+// ten copies are 0.1 MB.
 template <class T>
 class ShortRows {
     static constexpr int L = lanes<T>;
@@ -181,7 +182,7 @@ public:
     // Whether this is faster than rows one by one.
     static bool pays(int64_t n) { return n < longest && n % L != 0; }
 
-    ShortRows(const T* x, int64_t rows, int64_t n) : n(n), rows(rows) {
+    __attribute__((noinline)) ShortRows(const T* x, int64_t rows, int64_t n) : n(n), rows(rows) {
         constexpr int B = detail::block_lanes<T>;
         for (int64_t i = n; i % L > 0; ++i) columns[i] = zero<T>();
         if (rows == L && n >= B) {
@@ -199,7 +200,7 @@ public:
     T* data() { return reinterpret_cast<T*>(columns); }
 
     // Whole vectors: what does not belong to a row is stored before what does, and nothing beyond the last row.
-    void store(T* out) const {
+    __attribute__((noinline)) void store(T* out) const {
         for (int64_t i = (n - 1) / L * L; i >= 0; i -= L) {
             Vec<T> block[L];
             FC_UNROLL for (int k = 0; k < L; ++k) block[k] = columns[i + k];
