@@ -1,6 +1,7 @@
 """Time fastconv against PyTorch (and ONNX Runtime, torch.compile, the book's NumPy) and print the ratios.
 
     python bench/compare.py [--only conv2d,pool] [--threads 2] [--quick] [--markdown] [--json FILE] [--results]
+    python bench/compare.py --results --earlier bench/results/X.json    # on a machine that others share: more turns
 
 Every side runs in a process of its own, in turns, the idle ones asleep on a pipe. Within a turn a call is repeated for about
 a tenth of a second. Reported are the best and the median over the turns; on a machine that others share, the best is the
@@ -52,6 +53,7 @@ def arguments() -> argparse.Namespace:
     add("--backend", default="", help="run our side with FASTCONV_BACKEND set to this")
     add("--json", type=Path, metavar="FILE", help="write the raw outcome")
     add("--markdown", action="store_true", help="print the tables in Markdown (progress goes to standard error)")
+    add("--earlier", type=Path, metavar="FILE", help="count the turns of an earlier run's --json of the same as well")
     add("--results", action="store_true", help="write both to bench/results/<processor>-<instruction set>-<threads>t")
     options = parser.parse_args()
     if options.quick:
@@ -186,6 +188,21 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     return outcome
 
 
+def count_earlier(outcome: dict[str, Any], earlier: dict[str, Any]) -> None:
+    """Add an earlier run's turns: the best of both, and the median of their medians, for every side alike."""
+    here, there = ({k: v for k, v in o["machine"].items() if k not in ("load", "runs")} for o in (outcome, earlier))
+    if here != there:
+        raise SystemExit(f"--earlier: expected a run of {here}, got one of {there}")
+    before = {line["id"]: line["times"] for line in earlier["works"]}
+    for line in outcome["works"]:
+        for side, times in line["times"].items():
+            others = before.get(line["id"], {}).get(side, {})
+            if "best" in times and "best" in others:
+                times["best"] = min(times["best"], others["best"])
+                times["median"] = statistics.median((times["median"], others["median"]))
+    outcome["machine"]["runs"] = sum(run["machine"].get("runs", 1) for run in (outcome, earlier))
+
+
 def main() -> None:
     options = arguments()
     load = os.getloadavg()[0]
@@ -195,6 +212,8 @@ def main() -> None:
             file=sys.stderr,
         )
     outcome = compare(options)
+    if options.earlier:
+        count_earlier(outcome, json.loads(options.earlier.read_text()))
     text = report.markdown(outcome)
     print(text if options.markdown else report.summary(outcome))
     about = outcome["machine"]

@@ -206,6 +206,25 @@ def _outcome():
     }
 
 
+def test_an_earlier_run_counts_for_every_side():
+    def run(ours, torch, processor="one"):
+        times = {"fastconv": dict(zip(("best", "median"), ours, strict=True)), "torch": torch}
+        return {"machine": {"processor": processor, "load": ours[0]}, "works": [{"id": "a", "times": times}]}
+
+    outcome = run((3.0, 4.0), {"best": 5.0, "median": 8.0})
+    compare.count_earlier(outcome, run((2.0, 6.0), {"best": 6.0, "median": 6.0}))
+    assert outcome["works"][0]["times"] == {
+        "fastconv": {"best": 2.0, "median": 5.0},
+        "torch": {"best": 5.0, "median": 7.0},
+    }
+    assert outcome["machine"]["runs"] == 2
+    compare.count_earlier(outcome, run((1.0, 5.0), {"error": "not run"}))
+    assert outcome["works"][0]["times"]["torch"] == {"best": 5.0, "median": 7.0}
+    assert outcome["machine"]["runs"] == 3
+    with pytest.raises(SystemExit, match="earlier"):
+        compare.count_earlier(outcome, run((1.0, 1.0), {}, processor="other"))
+
+
 def test_table_of_targets():
     every, threads = report.table(_outcome())
     assert every.ratios == {"conv/one": pytest.approx(2.0), "conv/two": pytest.approx(1.25)}
