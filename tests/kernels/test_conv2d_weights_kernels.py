@@ -34,6 +34,7 @@ CASES = [
     # units of channels and of filters, groups, parts
     ConvCase(1, 130, 14, 14, 140, padding=1),
     ConvCase(1, 40, 13, 13, 300, (1, 1)),
+    ConvCase(1, 20, 28, 28, 40, (1, 1)),
     ConvCase(2, 24, 20, 20, 48, padding=1, groups=4),
     ConvCase(8, 4, 28, 28, 16, padding=1),
     ConvCase(2, 12, 33, 32, 40, (3, 3), (2, 3), ((2, 1), (0, 1)), (1, 2), 2),

@@ -13,7 +13,7 @@ from fastconv.testing import DTYPES, whole
 affine = pytest.importorskip("fastconv.kernels.affine.cy")
 Chain = pytest.importorskip("fastconv.kernels.chain.cy").Chain
 
-CHANNELS = [(1, 1), (1, 9), (4, 64), (7, 3), (9, 29), (33, 17), (16, 100), (70, 130), (400, 30)]
+CHANNELS = [(1, 1), (1, 9), (4, 64), (7, 3), (9, 29), (33, 17), (16, 100), (70, 130), (130, 40), (400, 30), (300, 400)]
 IMAGES = [(0, 3, 3), (1, 1, 1), (1, 5, 7), (2, 8, 8), (3, 9, 9), (5, 4, 4), (1, 40, 31)]
 
 

@@ -50,6 +50,21 @@ void copy_panels(T* dst, const T* src, int64_t k_stride, int64_t depth, int64_t 
         }
 }
 
+// Tiles of `rows` columns each: dst[t * pitch + k * rows + i] = src[k * k_stride + t * rows + i], the last tile padded with
+// zeros. Row by row for all of them, as a tile is narrower than a cache line and the next row is a page away. A pitch has
+// room for a vector more.
+template <class T>
+void copy_tiles(T* dst, int64_t pitch, int64_t rows, const T* src, int64_t k_stride, int64_t depth, int64_t columns) {
+    constexpr int64_t L = lanes<T>, kRowsAhead = 8, kLine = 64 / sizeof(T);
+    for (int64_t k = 0; k < depth; ++k, src += k_stride, dst += rows) {
+        if (k + kRowsAhead < depth)
+            for (int64_t j = 0; j < columns; j += kLine) prefetch(src + kRowsAhead * k_stride + j);
+        for (int64_t j = 0, t = 0; j < columns; j += rows, ++t)
+            for (int64_t i = 0; i < rows; i += L)  // what is too much, the next row overwrites
+                store(dst + t * pitch + i, load_n(src + j + i, std::max<int64_t>(columns - j - i, 0)));
+    }
+}
+
 // dst[i * dst_row + k] = src[i * src_row + k] for i < rows, k < depth.
 template <class T>
 void copy_rows(T* dst, int64_t dst_row, const T* src, int64_t src_row, int64_t depth, int64_t rows) {

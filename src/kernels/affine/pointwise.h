@@ -52,29 +52,35 @@ void copy_met(T* dst, const T* image, const Pointwise& s, int64_t first, int64_t
         }
 }
 
-// Images, or parts of their pixels where there are too few of them for the threads.
+// Threads take images, or parts of their pixels where there are too few of them, or channels where these are too few too.
 template <class T>
 void pointwise(T* out, const T* x, const T* w, const T* b, const Pointwise& s) {
-    constexpr int64_t kTasksPerThread = 4, kFewPixels = 16 * lanes<T>;
+    constexpr int64_t kTasksPerThread = 4, kFewPixels = 16 * lanes<T>, kNearBytes = 4 << 20;
     const int nthreads = threads_for(s.nanoseconds(lanes<T>, s.N));
     const int64_t pixels = s.pixels();
     const int64_t wanted = nthreads > 1 ? detail::ceil_div(kTasksPerThread * nthreads, std::max<int64_t>(s.N, 1)) : 1;
     const int64_t most = std::max<int64_t>(pixels / kFewPixels, 1);
     const int64_t part = detail::equal_parts(pixels, detail::ceil_div(pixels, std::min(wanted, most)), 2 * lanes<T>);
     const int64_t parts = detail::ceil_div(pixels, part);
-    parallel(s.N * parts, nthreads, [&](int64_t task, int) {
+    const bool share_channels = s.N * parts < nthreads;
+    const auto compute = [&](int64_t task, int) {
         const int64_t image = task / parts, first = task % parts * part, count = std::min(part, pixels - first);
         const T* source = x + image * s.Cin * s.H * s.W;
         const Scratch<T> met(s.meets_all() ? 0 : s.Cin * count);
         Product<T> p{s.Cout, count, s.Cin, {w, s.Cin, 1}, {source + first, pixels, 1},
                      out + image * s.Cout * pixels + first, pixels, {b, 1, 0}, s.relu};
         if (s.upside_down) p.A = {w, 1, s.Cout};
+        p.B_is_near = !s.meets_all() || s.N * s.Cin * pixels <= kNearBytes / int64_t(sizeof(T));
         if (!s.meets_all()) {
             copy_met(met.get(), source, s, first, count);
             p.B = {met, count, 1};
         }
-        gemm_on_this_thread(p);
-    });
+        share_channels ? gemm(p) : gemm_on_this_thread(p);
+    };
+    if (share_channels)
+        for (int64_t task = 0; task < s.N * parts; ++task) compute(task, 0);
+    else
+        parallel(s.N * parts, nthreads, compute);
 }
 
 // Weights and bias are read in place.

@@ -21,7 +21,8 @@ constexpr int64_t kPartBytes = 512 << 10;    // of sums, at most, where every th
 constexpr int64_t kPaddedBytes = 192 << 10;  // of x, padded
 constexpr int64_t kUnitFilters = 128;        // at most
 constexpr int64_t kUnitChannels = 8;         // at least: fewer would transpose dout too often
-constexpr int64_t kPixelsPerPart = 512;      // at least: fewer do not pay for adding the sums up
+constexpr int64_t kPixelsPerPart = 512;      // at least: fewer do not pay for adding the sums up,
+constexpr int64_t kPixelsPerPart1x1 = 192;   // unless channel ranges would transpose dout again for a single tap each
 constexpr int64_t kLongRow = 96;             // pixels
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -84,8 +85,9 @@ inline Plan make_plan(const Conv& p, int64_t lanes, int64_t panel, int64_t size)
     const auto units = [&] { return p.groups * plan.filter_ranges * plan.channel_ranges; };
     const auto enough = [&] { return units() % plan.nthreads == 0 || units() >= 4 * plan.nthreads; };
     if (!enough()) {
+        const int64_t enough_pixels = plan.nthreads * (p.taps() == 1 ? kPixelsPerPart1x1 : kPixelsPerPart);
         const int64_t wanted = 4 * plan.nthreads, sums = p.groups * filters * channels * p.taps() * size;
-        if (sums <= kPartBytes && pixels >= kPixelsPerPart * plan.nthreads) {
+        if (sums <= kPartBytes && pixels >= enough_pixels) {
             plan.filter_ranges = plan.channel_ranges = 1;
             plan.parts = plan.nthreads;
         } else {
