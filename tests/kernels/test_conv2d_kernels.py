@@ -30,6 +30,12 @@ PROBLEMS = {
         for s in [(1, 3), (3, 1), (4, 2), (5, 7)]
         for d in [(1, 1), (2, 3), (4, 2)]
     ],
+    "large strides": [(2, c, 40, 61, f, (k, k), {"stride": s, "padding": k // 2})
+                      for c, f in ((5, 33), (4, 64), (40, 3)) for k in (1, 2, 3, 7) for s in (3, 4)],
+    "few channels of the image with steps": [
+        (1, c, 21, 37, 6, (k, 3), {"stride": s, "dilation": d, "padding": d})
+        for c in (1, 2, 3) for k in (1, 2, 5) for s in (1, 2, 3, 4) for d in (1, 2, 3)
+    ],
     "stride over size": [(1, 2, 3, 2, 18, (2, 2), {"stride": 6})],
     "one tap": [(2, 5, 7, 9, 33, (1, 1), {"stride": s, "padding": p}) for s in (1, 2, 3) for p in (0, 1)],
     "few channels": [(2, 4, 11, 13, f, (3, 5), {"padding": 1}) for f in range(1, 14)],

@@ -8,8 +8,7 @@
 // The source is read in place. Filter rows beyond the image are left out, and so are the taps of a row's first and last
 // pixels: no time goes into zeros (at 7x7 that is a sixth of all). Where there is no instance of the micro-kernel for
 // the padding, the block is copied with the zeros of its columns; where there is none for the filter's width, or for so
-// few columns, a table tells where the taps are. Only strides above 2 read an unfolded copy (source.h), in which tiles
-// cross rows: to unfold planes of some rows of some columns takes up to ten times as long as to multiply them.
+// few columns, a table tells where the taps are. Nothing is unfolded: that takes up to ten times as long as to multiply.
 #pragma once
 #include "source.h"
 #include "store.h"
@@ -71,8 +70,7 @@ template <class T>
 class Direct {
 public:
     explicit Direct(const Correlation<T>& correlation)
-        : c(correlation), order(c), panels(c), vectors(panels[0].vectors()),
-          unfolds(needs_unfolding()), blocks(c, copies_per_column()) {}
+        : c(correlation), order(c), panels(c), vectors(panels[0].vectors()), blocks(c, copies_per_column()) {}
 
     // Of the packed filters. Their layout must not depend on the number of images: they may be packed once for any.
     int64_t packed_size() const { return c.groups * group_size(); }
@@ -89,19 +87,16 @@ public:
 
     void run(const T* packed) {
         const int nthreads = threads_for(nanoseconds());
-        blocks.split_for(nthreads, panels.count, unfolds || needs_copy(c.out_columns()));
+        blocks.split_for(nthreads, panels.count, needs_copy(c.out_columns()));
         const Rectangle largest = blocks.largest();
         chunk_cols = divide_up(largest.cols(), divide_up(largest.cols(), 2 * kChunkPixels));
         chunk_rows = std::min(largest.rows(), std::max<int64_t>(kChunkPixels / chunk_cols, 1));
         strip_size = (chunk_rows * chunk_cols + lanes<T>) * vectors * lanes<T>;
-        copies = !unfolds && needs_copy(chunk_cols);
-        for (const Axis& w : c.columns)
-            if (!unfolds) tiles.push_back({tiles_for(w, 1), tiles_for(w, 2)});
+        copies = needs_copy(chunk_cols);
+        for (const Axis& w : c.columns) tiles.push_back({tiles_for(w, 1), tiles_for(w, 2)});
 
         const int64_t strips_size = strip_size * int64_t(c.columns.size());
-        const int64_t source_size = unfolds  ? UnfoldedBlock<T>::size(c, largest)
-                                    : copies ? Band<T>::size(c, source_rectangle(c, largest))
-                                             : 0;
+        const int64_t source_size = copies ? Band<T>::size(c, source_rectangle(c, largest)) : 0;
         const Scratch<T> scratch(nthreads * (strips_size + source_size));
         blocks.for_each(nthreads, [&](const Place& place, const Place* next, int64_t part, int tid) {
             T* strips = scratch + tid * (strips_size + source_size);
@@ -116,10 +111,9 @@ private:
 
     struct Block {
         Place place;
-        Band<T> band;                    // in place or copied
-        std::vector<const T*> unfolded;  // or one for each class of columns
-        std::vector<int64_t> offsets;    // of all taps, of all classes of rows and columns as `order` has them
-        T* strips;                       // one for each class of columns
+        Band<T> band;                  // in place or copied
+        std::vector<int64_t> offsets;  // of all taps, of all classes of rows and columns as `order` has them
+        T* strips;                     // one for each class of columns
         Ahead<T> ahead;
     };
 
@@ -127,7 +121,6 @@ private:
     const TapOrder order;
     const Panels<T> panels;
     const int vectors;  // of the widest panel
-    const bool unfolds;
     Blocks<T> blocks;
     bool copies;
     std::vector<std::array<RowTiles<T>, 2>> tiles;  // for each class of columns, for one vector and for two
@@ -148,13 +141,9 @@ private:
         return tiles(vectors).can(n) && tiles(panels[panels.count - 1].vectors()).can(n);
     }
 
-    bool needs_unfolding() const {
-        return std::any_of(c.columns.begin(), c.columns.end(), [](const Axis& w) { return w.taps > 0 && w.stride > 2; });
-    }
-
     int64_t copies_per_column() const {
         int64_t copies = 0;
-        for (const Axis& w : c.columns) copies += unfolds ? w.taps : w.stride;
+        for (const Axis& w : c.columns) copies += w.stride;
         return copies;
     }
 
@@ -188,15 +177,13 @@ private:
 
     Block load(const Place& p, T* strips, T* buffer) const {
         const Lines<T> nothing(strips);
-        Block b{p, {}, {}, {}, strips, {nothing, nothing, 0, 0}};
+        Block b{p, {}, {}, strips, {nothing, nothing, 0, 0}};
         const T* plane = c.source_plane(p.n, p.group);
-        if (unfolds)
-            b.unfolded = UnfoldedBlock<T>(c, p, buffer).data;
-        else if (copies)
+        if (copies)
             b.band = Band<T>::copy(c, plane, inner_rows(source_rectangle(c, p.out)), buffer);
         else
             b.band = {plane, c.SH * c.SW, c.SW, 0, 0};
-        if (!unfolds) add_offsets(b);
+        add_offsets(b);
         return b;
     }
 
@@ -239,7 +226,12 @@ private:
 
     void compute_panel(Block& b, const Panel& panel, const T* packed) const {
         const Rectangle& out = b.place.out;
-        for (size_t r = 0; r < c.rows.size(); ++r)
+        for (size_t r = 0; r < c.rows.size(); ++r) {
+            if (c.rows[r].taps == 0) {
+                const Rectangle rows{out.row, std::min(out.row_end, c.rows[r].out), out.col, out.col_end};
+                store_zeros(c, Destination<T>(c, b.place, rows, c.rows[r], panel.first), rows, panel.channels);
+                continue;
+            }
             for (int64_t i = out.row; i < std::min(out.row_end, c.rows[r].out); i += chunk_rows)
                 for (int64_t j = out.col; j < out.col_end; j += chunk_cols) {
                     const Rectangle chunk{i, std::min({i + chunk_rows, out.row_end, c.rows[r].out}), j,
@@ -248,6 +240,7 @@ private:
                     for (size_t s = 0; s < c.columns.size(); ++s) compute_chunk(b, chunk, r, s, panel, packed);
                     store_chunk(b, chunk, c.rows[r], panel);
                 }
+        }
     }
 
     int64_t columns_of(const Rectangle& chunk, size_t s) const {
@@ -269,32 +262,11 @@ private:
             sum.channels = std::min(pass, c.Cin - channel);
             sum.weights = weights + channel * sum.weights_stride;
             sum.accumulate = channel > 0;
-            if (unfolds)
-                sum_unfolded(b, chunk, r, s, panel, sum, channel);
-            else
-                sum_in_place(b, chunk, r, s, panel, sum, channel);
+            sum_channels(b, chunk, r, s, panel, sum, channel);
         }
     }
 
-    void sum_unfolded(Block& b, const Rectangle& chunk, size_t r, size_t s, const Panel& panel, Reduction<T> sum,
-                      int64_t channel) const {
-        const Axis &h = c.rows[r], &w = c.columns[s];
-        const Rectangle& out = b.place.out;
-        const Unfolded<T> layout = UnfoldedBlock<T>::layout(c, w, out);
-        const std::vector<int64_t> offsets = layout.offsets(h, w, out);
-        const bool single = offsets.size() == 1;
-        sum.channel_stride = layout.channel_stride;
-        sum.rows = 1;
-        sum.taps = int64_t(offsets.size());
-        sum.offsets = offsets.data();
-        const T* x = b.unfolded[s] + channel * sum.channel_stride + single * offsets[0] +
-                     (chunk.row - out.row) * layout.cols + chunk.col - out.col;
-        const RowTiles<T> row_tiles(panel.vectors(), single, 1);
-        row_tiles.compute(sum, x, b.strips + int64_t(s) * strip_size, chunk.rows() * columns_of(chunk, s), panel.half(),
-                          b.ahead);
-    }
-
-    void sum_in_place(Block& b, const Rectangle& chunk, size_t r, size_t s, const Panel& panel, Reduction<T> sum,
+    void sum_channels(Block& b, const Rectangle& chunk, size_t r, size_t s, const Panel& panel, Reduction<T> sum,
                       int64_t channel) const {
         const Axis &h = c.rows[r], &w = c.columns[s];
         const RowTiles<T>& row_tiles = tiles[s][size_t(panel.vectors() - 1)];
@@ -304,6 +276,7 @@ private:
         sum.channel_stride = b.band.channel_stride;
         sum.row_stride = h.dilation * b.band.pitch;
         sum.tap_stride = w.dilation;
+        sum.step = w.stride;
         sum.offsets = b.offsets.data() + order.phases[r * c.columns.size() + s] / c.Cin;
         for (int64_t i = chunk.row; i < chunk.row_end; ++i, strip += cols * panel.width()) {
             const int64_t row = h.source_begin(i);
@@ -329,6 +302,9 @@ private:
         const Destination<T> d(c, b.place, chunk, h, first);
         if (d.dense)
             return store_strip(b.strips, panel_width, chunk.rows() * chunk.cols(), channels, epilogue, d.start, d.plane);
+        const auto is_zero = [](const Axis& w) { return w.taps == 0; };
+        const bool alternate = d.step == 2 && c.columns.size() == 2;
+        if (!alternate && std::any_of(c.columns.begin(), c.columns.end(), is_zero)) store_zeros(c, d, chunk, channels);
         for (int64_t i = 0; i < chunk.rows(); ++i) {
             T* result = d.start + i * d.row_step;
             const auto row_of = [&](size_t s) {
@@ -336,12 +312,12 @@ private:
             };
             if (d.step == 1) {
                 store_strip(row_of(0), panel_width, chunk.cols(), channels, epilogue, result, d.plane);
-            } else if (d.step == 2 && c.columns.size() == 2) {
+            } else if (alternate) {
                 store_alternating(row_of(0), row_of(1), panel_width, columns_of(chunk, 0) + columns_of(chunk, 1),
                                   channels, epilogue, result, d.plane);
             } else {
                 for (size_t s = 0; s < c.columns.size(); ++s)
-                    store_scattered(row_of(s), panel_width, columns_of(chunk, s), channels, epilogue,
+                    if (!is_zero(c.columns[s])) store_scattered(row_of(s), panel_width, columns_of(chunk, s), channels, epilogue,
                                     result + c.columns[s].dst, d.plane, d.step);
             }
         }

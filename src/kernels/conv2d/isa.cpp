@@ -2,7 +2,7 @@
 //
 // geometry.h   both directions as correlations of a source with re-ordered filters
 // weights.h    filters packed into panels
-// source.h     the source in place, padded, or unfolded
+// source.h     the source in place, padded, or unfolded (for pixels.h)
 // tile.h       the micro-kernel, vectors over output channels
 // store.h      the transposed way out, with bias and ReLU
 // ahead.h      asking for memory before it is used

@@ -157,6 +157,7 @@ private:
         if (out.rows() <= 0) return;
         const int64_t first = first_of(panel), channels = first_of(panel + 1) - first;
         const Destination<T> d(c, place, out, h, first);
+        if (h.taps == 0) return store_zeros(c, d, out, channels);
         for (size_t s = 0; s < c.columns.size(); ++s) {
             const Axis& w = c.columns[s];
             const Unfolded<T> layout = UnfoldedBlock<T>::layout(c, w, place.out);

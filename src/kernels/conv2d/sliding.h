@@ -97,10 +97,10 @@ public:
 
     static bool can(const Correlation<T>& c) {
         for (const Axis& h : c.rows)
-            if (h.stride != 1 || h.dilation != 1 || !find_sliding_kernels<T>(h.taps, 1)) return false;
+            if (h.stride != 1 || (h.taps > 0 && !find_sliding_kernels<T>(h.taps, 1))) return false;
         for (const Axis& w : c.columns)
-            if (w.stride != 1 || w.taps == 0) return false;
-        return c.Cout <= kSlidingChannels && c.columns.size() <= 2;
+            if (w.stride != 1) return false;
+        return c.Cout <= kSlidingChannels;
     }
 
     // Of the packed filters; as in direct.h, whatever the number of images.
@@ -159,18 +159,27 @@ private:
         out.row_end = std::min(out.row_end, h.out);
         if (out.rows() <= 0) return;
         const Destination<T> d(c, place, out, h, 0);
+        if (h.taps == 0) return store_zeros(c, d, out, c.Cout);
         for (size_t s = 0; s < c.columns.size(); ++s) {
             const Axis& w = c.columns[s];
             const int64_t columns = std::min(w.out, out.col_end) - out.col;
             if (columns <= 0) continue;
-            const SlidingSum<T> sum{c.Cin, band.channel_stride, band.pitch, w.taps, w.dilation,
+            T* strip = strips + int64_t(s) * c.Cout * strip_plane;
+            if (w.taps == 0) {
+                fill_zero(strip, c.Cout * strip_plane);
+                continue;
+            }
+            // Dilated rows are those of as many smaller images.
+            const SlidingSum<T> sum{c.Cin, band.channel_stride, h.dilation * band.pitch, w.taps, w.dilation,
                                     packed + filter_size(r, s) * c.Cout,
                                     c.bias ? c.bias + place.group * c.Cout : nullptr, c.relu};
-            const SlidingResult<T> result = d.step == 1
-                ? SlidingResult<T>{d.start, d.plane, d.row_step, columns}
-                : SlidingResult<T>{strips + int64_t(s) * c.Cout * strip_plane, strip_plane, columns, columns};
-            slide(sum, find_sliding_kernels<T>(h.taps, c.Cout), sliding_rows(int(h.taps), int(c.Cout)),
-                  band.at(h.source_begin(out.row), w.source_begin(out.col)), out.rows(), result);
+            const SlidingResult<T> result = d.step == 1 ? SlidingResult<T>{d.start, d.plane, d.row_step, columns}
+                                                        : SlidingResult<T>{strip, strip_plane, columns, columns};
+            for (int64_t i = 0; i < std::min(h.dilation, out.rows()); ++i)
+                slide(sum, find_sliding_kernels<T>(h.taps, c.Cout), sliding_rows(int(h.taps), int(c.Cout)),
+                      band.at(h.source_begin(out.row + i), w.source_begin(out.col)),
+                      divide_up(out.rows() - i, h.dilation),
+                      {result.start + i * result.row_step, result.plane, h.dilation * result.row_step, columns});
         }
         if (d.step > 1) merge_columns(c, d, out, c.Cout, strips, c.Cout * strip_plane, strip_plane);
     }

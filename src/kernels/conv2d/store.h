@@ -2,6 +2,7 @@
 #pragma once
 #include "ahead.h"
 #include "blocks.h"
+#include "source.h"
 
 namespace fc::conv {
 
@@ -97,16 +98,38 @@ FC_INLINE void alternate(T* result, const T* even, const T* odd, int64_t count) 
     }
 }
 
-// result[c*plane + p*step]: for the steps that no network has.
+// result[c*plane + p*step]
 template <class T>
 void store_scattered(const T* strip, int64_t width, int64_t pixels, int64_t channels, const Epilogue<T>& epilogue,
                      T* result, int64_t plane, int64_t step) {
-    for (int64_t p = 0; p < pixels; p += lanes<T>)
+    constexpr int L = lanes<T>;
+    for (int64_t p = 0; p < pixels; p += L)
         for_each_column(strip + p * width, width, channels, [&](int64_t c, Vec<T> v) {
             v = epilogue(v, c);
             T* dst = result + c * plane + p * step;
-            for (int i = 0; i < int(std::min<int64_t>(lanes<T>, pixels - p)); ++i) dst[i * step] = v[i];
+            if (p + L <= pixels)
+                FC_UNROLL for (int i = 0; i < L; ++i) dst[i * step] = v[i];
+            else
+                for (int i = 0; i < int(pixels - p); ++i) dst[i * step] = v[i];
         });
+}
+
+// Rows of the result, of all classes of columns, that meet no source. Only backward-data has some, and no bias.
+template <class T>
+void store_zeros(const Correlation<T>& c, const Destination<T>& d, const Rectangle& out, int64_t channels) {
+    int64_t columns = 0;
+    for (const Axis& w : c.columns) columns += std::max<int64_t>(std::min(w.out, out.col_end) - out.col, 0);
+    for (int64_t m = 0; m < channels; ++m)
+        for (int64_t i = 0; i < out.rows(); ++i) fill_zero(d.start + m * d.plane + i * d.row_step, columns);
+}
+
+// result[j*STEP + k] = rows[k][j]: `count` numbers.
+template <int STEP, class T>
+void interleave(T* __restrict result, const T* const (&rows)[STEP], int64_t count) {
+    int64_t i = 0, j = 0;
+    for (; i + STEP <= count; i += STEP, ++j)
+        FC_UNROLL for (int k = 0; k < STEP; ++k) result[i + k] = rows[k][j];
+    for (int k = 0; i + k < count; ++k) result[i + k] = rows[k][j];
 }
 
 // The rows of all classes of columns into the result's: strips[class*strip + m*plane + row*columns + column].
@@ -122,6 +145,9 @@ void merge_columns(const Correlation<T>& c, const Destination<T>& d, const Recta
                 copy(result, row_of(0), out.cols());
             else if (d.step == 2 && c.columns.size() == 2)
                 alternate(result, row_of(0), row_of(1), columns_of(0) + columns_of(1));
+            else if (d.step == 3 && c.columns.size() == 3)
+                interleave<3, T>(result, {row_of(0), row_of(1), row_of(2)},
+                                 columns_of(0) + columns_of(1) + columns_of(2));
             else
                 for (size_t s = 0; s < c.columns.size(); ++s)
                     for (int64_t j = 0; j < columns_of(s); ++j) result[c.columns[s].dst + j * d.step] = row_of(s)[j];

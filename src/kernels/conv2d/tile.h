@@ -38,6 +38,7 @@ struct Reduction {
     int64_t rows, row_stride;          // filter rows
     int64_t tap_stride;                // within a row
     const int64_t* offsets;            // general case: `taps` distances in x, and no rows
+    int64_t step;                      // for kernels of any step
     int64_t taps;
     const T* weights;
     int64_t weights_stride;  // between channels
@@ -56,14 +57,19 @@ FC_INLINE V load_as(const T* p) {
 // this many channels early (3x3 of 64 to 256 channels 1.1 to 1.2 times as fast).
 constexpr int64_t kChannelsLater = 2;
 
+// A step that is known when the kernel runs: for those above 2, which are rare.
+constexpr int kAnyStep = 0;
+
 // One tap of the pixels BEGIN .. END - 1.
 template <int BEGIN, int END, int STEP, class T, class V, int NV, int PIXELS>
-FC_INLINE void multiply_tap(V (&acc)[PIXELS][NV], const T* x, const T* weights) {
+FC_INLINE void multiply_tap(V (&acc)[PIXELS][NV], const T* x, const T* weights, int64_t any_step = 0) {
+    constexpr int kGroup = 4;  // pixels that share a pointer: x86 adds a step once or twice to a base
     if constexpr (BEGIN < END) {
         V w[NV];
         FC_UNROLL for (int v = 0; v < NV; ++v) w[v] = load_as<V>(weights + v * lanes<T>);
         FC_UNROLL for (int j = BEGIN; j < END; ++j) {
-            const V pixel = x[j * STEP] - V{};
+            if (STEP == kAnyStep && j > BEGIN && j % kGroup == 0) x += kGroup * any_step;
+            const V pixel = x[STEP == kAnyStep ? j % kGroup * any_step : j * STEP] - V{};
             FC_UNROLL for (int v = 0; v < NV; ++v) acc[j][v] = fma(pixel, w[v], acc[j][v]);
         }
         barrier();
@@ -101,7 +107,7 @@ void tile(const Reduction<T>& sum, const T* x, T* strip, Ahead<T>& ahead) {
             prefetch_for_write(next_result + asked * result_stride);
         const T* w = weights;
         if constexpr (FW == 0) {
-            for (int64_t k = 0; k < s.taps; ++k, w += kLanes) multiply_tap<0, PIXELS, STEP>(acc, x + s.offsets[k], w);
+            for (int64_t k = 0; k < s.taps; ++k, w += kLanes) multiply_tap<0, PIXELS, STEP>(acc, x + s.offsets[k], w, s.step);
         } else {
             const T* row = x;
             const int64_t later = c + kChannelsLater < s.channels ? kChannelsLater * s.channel_stride : 0;
@@ -168,17 +174,19 @@ TileTable<T> tile_table() {
 // The kernels for filters of a width, or none. Width 0: by offsets.
 //
 // Every kernel costs compilation, so there are only the commonest, and most not for the narrow rows that no division
-// into near-equal tiles gives. What has none is read from a padded copy, by offsets, or unfolded.
+// into near-equal tiles gives. What has none is read from a padded copy or by offsets.
 template <class T, int NV>
 TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
     constexpr int kHalf = kRegisters == 32 ? 6 : max_pixels(NV) / 2;
     if (left > 9 || right > 9) return {};
+    if (step > 2) step = kAnyStep;
     const int64_t edges = left * 10 + right;
 #define FC_TILES(FW, STEP, LEFT, RIGHT, FEWEST) \
     if (width == FW && step == STEP && edges == LEFT * 10 + RIGHT) \
         return tile_table<T, NV, STEP, FW, LEFT, RIGHT, FEWEST>();
     FC_TILES(0, 1, 0, 0, 1)
     FC_TILES(0, 2, 0, 0, 1)
+    FC_TILES(0, kAnyStep, 0, 0, 1)
     FC_TILES(1, 1, 0, 0, 1)
     FC_TILES(1, 2, 0, 0, 1)
     FC_TILES(3, 1, 0, 0, 1)
