@@ -226,11 +226,14 @@ def _pointwise(p: Any, source: int, result: int) -> str:
     4 to 1024 channels and 1 to 12544 pixels, of which those accepted were 0.95 to 2.4 times as fast. With 16 registers
     tiles over channels are small and asking costs more: 0.9 to 3.6 times from 36 pixels on (bench/NOTES.md).
     """
-    if (p.FH, p.FW, p.groups) != (1, 1, 1):
-        return "computes filters of 1 x 1 with one group"
+    if (p.FH, p.FW) != (1, 1):
+        return "computes filters of 1 x 1"
     if max(p.pad_top, p.pad_bottom, p.pad_left, p.pad_right) > 0:
         return "computes images without padding"
     pixels, few_registers = p.OH * p.OW, vector_registers() == 16
+    if p.groups > 1 and not few_registers:
+        return "pays for groups with 16 vector registers"
+    source, result = source // p.groups, result // p.groups
     if pixels < 36 or (not few_registers and (pixels < 64 or (result < 2 * source and source * pixels > 16384))):
         return f"pays from more pixels or fewer source channels than {pixels} pixels, {source} to {result} channels"
     return floats(p)

@@ -13,6 +13,7 @@ from fastconv.testing import DTYPES, whole
 affine = pytest.importorskip("fastconv.kernels.affine.cy")
 Chain = pytest.importorskip("fastconv.kernels.chain.cy").Chain
 
+# (C, FN) of a group
 CHANNELS = [(1, 1), (1, 9), (4, 64), (7, 3), (9, 29), (33, 17), (16, 100), (70, 130), (130, 40), (400, 30), (300, 400)]
 IMAGES = [(0, 3, 3), (1, 1, 1), (1, 5, 7), (2, 8, 8), (3, 9, 9), (5, 4, 4), (1, 40, 31)]
 
@@ -20,8 +21,13 @@ IMAGES = [(0, 3, 3), (1, 1, 1), (1, 5, 7), (2, 8, 8), (3, 9, 9), (5, 4, 4), (1, 
 def problems(dtype):
     for index, (channels, image) in enumerate((c, i) for c in CHANNELS for i in IMAGES):
         (C, FN), (N, H, W) = channels, image
-        x, w, b = whole((N, C, H, W), dtype), whole((FN, C, 1, 1), dtype, 1), whole(FN, dtype, 2)
-        yield _check.conv2d(x, w, b if index % 3 else None, 1, 0, 1, 1, "relu" if index % 2 else None)
+        groups = 3 if index % 4 == 3 else 1
+        x, w, b = (
+            whole((N, groups * C, H, W), dtype),
+            whole((groups * FN, C, 1, 1), dtype, 1),
+            whole(groups * FN, dtype, 2),
+        )
+        yield _check.conv2d(x, w, b if index % 3 else None, 1, 0, 1, groups, "relu" if index % 2 else None)
 
 
 @pytest.fixture(params=[1, 3], ids="{}-threads".format)
@@ -75,8 +81,9 @@ def test_what_it_takes(registers, monkeypatch):
     monkeypatch.setattr("fastconv._table.vector_registers", lambda: registers)
     assert pointwise(problem()) == ""
     assert pointwise_backward_data(problem(C=256, FN=64)) == ""
-    for p in (problem(K=3), problem(groups=2)):
-        assert "1 x 1" in pointwise(p)
+    assert "1 x 1" in pointwise(problem(K=3))
+    for rule in (pointwise, pointwise_backward_data):
+        assert ("groups" in rule(problem(groups=2))) == (registers == 32)
     assert "padding" in pointwise(problem(padding=1))
     assert "pays" in pointwise(problem(H=5))
     assert "stride" in pointwise_backward_data(problem(stride=2))

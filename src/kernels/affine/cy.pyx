@@ -19,7 +19,7 @@ ctypedef struct Sizes:
     bool transposed, relu
 
 ctypedef struct Pointwise:
-    int64_t N, Cin, Cout, H, W, OH, OW, stride_h, stride_w
+    int64_t N, groups, Cin, Cout, H, W, OH, OW, stride_h, stride_w
     bool upside_down, relu
 
 ctypedef void (*Forward)(void* out, const void* x, const void* w, const void* b, const Sizes& sizes) except + nogil
@@ -87,8 +87,8 @@ cdef Pointwise _pixels(p, bint backward) except *:
     cdef Convolution c = convolution(p)
     cdef Window w = c.window
     if backward:
-        return Pointwise(w.N, c.FN, w.C, w.OH, w.OW, w.H, w.W, 1, 1, True, False)
-    return Pointwise(w.N, w.C, c.FN, w.H, w.W, w.OH, w.OW, w.stride_h, w.stride_w, False, c.relu)
+        return Pointwise(w.N, c.groups, c.FN // c.groups, w.C // c.groups, w.OH, w.OW, w.H, w.W, 1, 1, True, False)
+    return Pointwise(w.N, c.groups, w.C // c.groups, c.FN // c.groups, w.H, w.W, w.OH, w.OW, w.stride_h, w.stride_w, False, c.relu)
 
 
 def pointwise_forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
@@ -109,7 +109,8 @@ def pointwise_backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
 
 cdef _prepared_pointwise(cnp.ndarray w, cnp.ndarray b, Pointwise sizes):
     cdef CStep* step = _prepare_pointwise[precision(w)](_data(w), _data(b), sizes)
-    return prepared(step, (w, b), sizes.Cin * sizes.H * sizes.W, sizes.Cout * sizes.OH * sizes.OW)
+    cdef int64_t groups = sizes.groups
+    return prepared(step, (w, b), groups * sizes.Cin * sizes.H * sizes.W, groups * sizes.Cout * sizes.OH * sizes.OW)
 
 
 def prepare_pointwise(cnp.ndarray w, cnp.ndarray b, p):

@@ -13,7 +13,7 @@
 namespace fc {
 
 struct Pointwise {
-    int64_t N, Cin, Cout;
+    int64_t N, groups, Cin, Cout;              // channels: of a group
     int64_t H, W, OH, OW, stride_h, stride_w;  // of the source; pixel (i, j) of the result meets (i*stride_h, j*stride_w)
     bool upside_down;                          // w is (Cin, Cout): backward_data
     bool relu;
@@ -21,7 +21,7 @@ struct Pointwise {
     int64_t pixels() const { return OH * OW; }
     bool meets_all() const { return stride_h == 1 && stride_w == 1; }
     double nanoseconds(int lanes, int64_t images) const {
-        return double(images) * double(pixels()) * double(Cin) * double(Cout) / (3.0 * lanes);
+        return double(images * groups) * double(pixels()) * double(Cin) * double(Cout) / (3.0 * lanes);
     }
 };
 
@@ -57,20 +57,21 @@ template <class T>
 void pointwise(T* out, const T* x, const T* w, const T* b, const Pointwise& s) {
     constexpr int64_t kTasksPerThread = 4, kFewPixels = 16 * lanes<T>, kNearBytes = 4 << 20;
     const int nthreads = threads_for(s.nanoseconds(lanes<T>, s.N));
-    const int64_t pixels = s.pixels();
-    const int64_t wanted = nthreads > 1 ? detail::ceil_div(kTasksPerThread * nthreads, std::max<int64_t>(s.N, 1)) : 1;
+    const int64_t pixels = s.pixels(), images = s.N * s.groups;  // a group is an image with filters of its own
+    const int64_t wanted = nthreads > 1 ? detail::ceil_div(kTasksPerThread * nthreads, std::max<int64_t>(images, 1)) : 1;
     const int64_t most = std::max<int64_t>(pixels / kFewPixels, 1);
     const int64_t part = detail::equal_parts(pixels, detail::ceil_div(pixels, std::min(wanted, most)), 2 * lanes<T>);
     const int64_t parts = detail::ceil_div(pixels, part);
-    const bool share_channels = s.N * parts < nthreads;
+    const bool share_channels = images * parts < nthreads;
     const auto compute = [&](int64_t task, int) {
-        const int64_t image = task / parts, first = task % parts * part, count = std::min(part, pixels - first);
-        const T* source = x + image * s.Cin * s.H * s.W;
+        const int64_t image = task / parts, group = image % s.groups;
+        const int64_t first = task % parts * part, count = std::min(part, pixels - first);
+        const T *source = x + image * s.Cin * s.H * s.W, *filters = w + group * s.Cin * s.Cout;
         const Scratch<T> met(s.meets_all() ? 0 : s.Cin * count);
-        Product<T> p{s.Cout, count, s.Cin, {w, s.Cin, 1}, {source + first, pixels, 1},
-                     out + image * s.Cout * pixels + first, pixels, {b, 1, 0}, s.relu};
-        if (s.upside_down) p.A = {w, 1, s.Cout};
-        p.B_is_near = !s.meets_all() || s.N * s.Cin * pixels <= kNearBytes / int64_t(sizeof(T));
+        Product<T> p{s.Cout, count, s.Cin, {filters, s.Cin, 1}, {source + first, pixels, 1},
+                     out + image * s.Cout * pixels + first, pixels, {b ? b + group * s.Cout : nullptr, 1, 0}, s.relu};
+        if (s.upside_down) p.A = {filters, 1, s.Cout};
+        p.B_is_near = !s.meets_all() || images * s.Cin * pixels <= kNearBytes / int64_t(sizeof(T));
         if (!s.meets_all()) {
             copy_met(met.get(), source, s, first, count);
             p.B = {met, count, 1};
@@ -78,9 +79,9 @@ void pointwise(T* out, const T* x, const T* w, const T* b, const Pointwise& s) {
         share_channels ? gemm(p) : gemm_on_this_thread(p);
     };
     if (share_channels)
-        for (int64_t task = 0; task < s.N * parts; ++task) compute(task, 0);
+        for (int64_t task = 0; task < images * parts; ++task) compute(task, 0);
     else
-        parallel(s.N * parts, nthreads, compute);
+        parallel(images * parts, nthreads, compute);
 }
 
 // Weights and bias are read in place.
