@@ -21,12 +21,14 @@ def windows(most_dilation):
         yield (1, 1, 5, width), (3, 3), (1, 1), 1, 1, False
         yield (1, 1, 9, width), (3, 3), (3, 3), 1, 1, False
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for index in range(250):
+        planes = rng.integers(1, 3, 2) if index < 150 else (3, rng.integers(1, 12))  # then with a lane for each of some
         kernel, stride, dilation = (tuple(rng.integers(1, most + 1, 2).tolist()) for most in (5, 4, most_dilation))
         reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
         pads = tuple(tuple(rng.integers(0, r // 2 + 1, 2).tolist()) for r in reach)
-        size = [max(1, r - sum(pad)) + int(rng.integers(0, 40)) for r, pad in zip(reach, pads, strict=True)]
-        yield (*rng.integers(1, 3, 2).tolist(), *size), kernel, stride, pads, dilation, bool(rng.integers(2))
+        most = 40 if index < 150 else 14
+        size = [max(1, r - sum(pad)) + int(rng.integers(0, most)) for r, pad in zip(reach, pads, strict=True)]
+        yield (*map(int, planes), *size), kernel, stride, pads, dilation, bool(rng.integers(2))
 
 
 WINDOWS = list(windows(most_dilation=3))

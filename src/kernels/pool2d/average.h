@@ -1,6 +1,7 @@
 // Average pooling. Sums are separable: FH rows of x are added as they are, column by column, then FW columns of that
 // one row. The gradient is the same backwards: rows of shares are added, then each sum is spread over FW columns.
 #pragma once
+#include "across.h"
 #include "covering.h"
 #include "ring.h"
 #include "stride2.h"
@@ -292,13 +293,78 @@ private:
     const int64_t W_, OH_, OW_;
 };
 
+// Small planes, a lane for each: the means of the windows, and the shares of their gradients.
+template <class T>
+class AverageAcross {
+    static constexpr int64_t L = lanes<T>;
+
+public:
+    AverageAcross(const Window& p, const Divisor& rule)
+        : p_(p), divisors_(p, rule), rows_(Reach::rows(p)), columns_(Reach::columns(p)), x_(p.H * p.W * L) {}
+
+    void means(T* out, const T* x, int64_t count) const {
+        const int64_t inside = p_.H * p_.W, windows = p_.OH * p_.OW;
+        const auto divisors = divisors_.view();
+        transpose_planes(x_.get(), x, inside, inside, count);
+        for (int64_t at = 0; at < windows; at += L) {
+            const int64_t n = std::min(windows - at, L);
+            Vec<T> values[L] = {};
+            for_each_window(p_, at, n, [&](int64_t i, int64_t j, int64_t k) {
+                Vec<T> sum = fc::zero<T>();
+                each_tap(i, j, [&](const T* tap) { sum += fc::load(tap); });
+                values[k] = sum / fc::set1(divisors.down[i] * divisors.across[j]);
+            });
+            fc::transpose<T>(values);
+            for (int64_t plane = 0; plane < count; ++plane) fc::store_n(out + plane * windows + at, values[plane], n);
+        }
+    }
+
+    void shares(T* dx, const T* dout, int64_t count) const {
+        const int64_t inside = p_.H * p_.W, windows = p_.OH * p_.OW;
+        const auto divisors = divisors_.view();
+        const Scratch<T> sums(windows * L);
+        transpose_planes(sums.get(), dout, windows, windows, count);
+        std::fill_n(x_.get(), inside * L, T(0));
+        for_each_window(p_, 0, windows, [&](int64_t i, int64_t j, int64_t k) {
+            const Vec<T> share = fc::load(sums + k * L) / fc::set1(divisors.down[i] * divisors.across[j]);
+            each_tap(i, j, [=](T* tap) { fc::store(tap, fc::load(tap) + share); });
+        });
+        for (int64_t at = 0; at < inside; at += L) {
+            const int64_t n = std::min(inside - at, L);
+            Vec<T> values[L];
+            FC_UNROLL for (int64_t k = 0; k < L; ++k) values[k] = k < n ? fc::load(x_ + (at + k) * L) : fc::zero<T>();
+            fc::transpose<T>(values);
+            for (int64_t plane = 0; plane < count; ++plane) fc::store_n(dx + plane * inside + at, values[plane], n);
+        }
+    }
+
+private:
+    // body(where the planes' elements are) for the taps of window (i, j) that are in x.
+    template <class Body>
+    inline __attribute__((always_inline)) void each_tap(int64_t i, int64_t j, Body body) const {
+        const auto rows = rows_[i], columns = columns_[j];
+        T* x = x_ + (rows.first * p_.W + columns.first) * L;
+        for (int64_t u = 0; u < rows.count; ++u, x += p_.W * L)
+            for (int64_t v = 0; v < columns.count; ++v) body(x + v * L);
+    }
+
+    const Window& p_;
+    const Divisors<T> divisors_;
+    const Reach rows_, columns_;
+    const Scratch<T> x_;
+};
+
 template <class T>
 void avg_forward(T* out, const T* x, const Window* window, int64_t divisor, int64_t include_pad) {
     const Window p = simplified(*window);
     const double elements = double(p.N * p.C * p.OH) * double(p.W * std::min(p.FH, p.stride_h) + p.OW * p.FW);
     const bool quarters = is_2x2(p) && divisor == 0;
+    const Divisor rule{divisor, include_pad != 0};
+    if (pays_across<T>(p))
+        return over_bundles<AverageAcross<T>, T>(p, elements * 0.1, [&](const auto& kernel, int64_t first, int64_t count) {
+            kernel.means(out + first * p.OH * p.OW, x + first * p.H * p.W, count);
+        }, rule);
     over_planes(p.N * p.C, p.OH, elements * (quarters ? 0.05 : 0.1), [&](const Part& part) {
-        const Divisor rule{divisor, include_pad != 0};
         auto run = [&](auto&& kernel) {
             for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
                 kernel.plane(out + plane * p.OH * p.OW, x + plane * p.H * p.W, part.row_begin, part.row_end);
@@ -315,8 +381,13 @@ template <class T>
 void avg_backward(T* dx, const T* dout, const Window* window, int64_t divisor, int64_t include_pad) {
     const Window p = simplified(*window);
     const bool quarters = is_2x2(p) && divisor == 0;
-    over_planes(p.N * p.C, p.H, double(p.N * p.C * p.H * p.W) * (quarters ? 0.07 : 0.2), [&](const Part& part) {
-        const Divisor rule{divisor, include_pad != 0};
+    const double elements = double(p.N * p.C * p.H * p.W);
+    const Divisor rule{divisor, include_pad != 0};
+    if (pays_across<T>(p))
+        return over_bundles<AverageAcross<T>, T>(p, elements * 0.2, [&](const auto& kernel, int64_t first, int64_t count) {
+            kernel.shares(dx + first * p.H * p.W, dout + first * p.OH * p.OW, count);
+        }, rule);
+    over_planes(p.N * p.C, p.H, elements * (quarters ? 0.07 : 0.2), [&](const Part& part) {
         auto run = [&](auto&& kernel) {
             for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
                 kernel.plane(dx + plane * p.H * p.W, dout + plane * p.OH * p.OW, part.row_begin, part.row_end);

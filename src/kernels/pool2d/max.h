@@ -7,6 +7,7 @@
 #pragma once
 #include <limits>
 
+#include "across.h"
 #include "ring.h"
 #include "stride2.h"
 
@@ -279,6 +280,66 @@ private:
     const LaneRange<T> last_[2];
 };
 
+// Small planes, a lane for each.
+template <class T>
+class MaxAcross {
+    using I = Int<T>;
+    static constexpr int64_t L = lanes<T>;
+
+public:
+    explicit MaxAcross(const Window& p)
+        : p_(p), rows_(Reach::rows(p)), columns_(Reach::columns(p)), x_(p.H * p.W * L) {}
+
+    void planes(T* out, int64_t* indices, const T* x, int64_t count) const {
+        const int64_t inside = p_.H * p_.W, windows = p_.OH * p_.OW;
+        transpose_planes(x_.get(), x, inside, inside, count);
+        for (int64_t at = 0; at < windows; at += L) {
+            const int64_t n = std::min(windows - at, L);
+            Vec<T> values[L] = {}, positions[L] = {};
+            for_each_window(p_, at, n, [&](int64_t i, int64_t j, int64_t k) {
+                const Best<T> best = window(i, j);
+                values[k] = best.value, positions[k] = fc::bits<T>(best.index);
+            });
+            fc::transpose<T>(values);
+            fc::transpose<T>(positions);
+            for (int64_t plane = 0; plane < count; ++plane)
+                Best<T>{values[plane], fc::bits<I>(positions[plane])}.put(out + plane * windows + at,
+                                                                         indices + plane * windows + at, 0, n);
+        }
+    }
+
+private:
+    // A pass that minds NaN may go on from what the other one has found: the last NaN wins anyway.
+    Best<T> window(int64_t i, int64_t j) const {
+        const auto rows = rows_[i], columns = columns_[j];
+        const int64_t first = rows.first * p_.W + columns.first, below = p_.dilation_h * p_.W;
+        const auto each_tap = [&, step = p_.dilation_w](auto take) __attribute__((always_inline)) {
+            for (int64_t u = 0, start = first; u < rows.count; ++u, start += below) {
+                Vec<I> position = fc::set1(I(start));
+                const T* x = x_ + start * L;
+                for (int64_t v = 0; v < columns.count; ++v, x += step * L) {
+                    take(fc::load(x), position);
+                    position += fc::set1(I(step));
+                }
+            }
+        };
+        Best<T> best{fc::load(x_ + first * L), fc::set1(I(first))};
+        Vec<T> total = fc::zero<T>();
+        each_tap([&](Vec<T> candidate, Vec<I> position) __attribute__((always_inline)) {
+            best.take_number(candidate, position);
+            total += candidate;
+        });
+        // A sum that is NaN, of NaN or of infinities, tells when to take care.
+        if (__builtin_expect(fc::any_nan(total), 0))
+            each_tap([&](Vec<T> candidate, Vec<I> position) { best.take(candidate, position); });
+        return best;
+    }
+
+    const Window& p_;
+    const Reach rows_, columns_;
+    const Scratch<T> x_;
+};
+
 template <class T>
 struct MaxOneByOne {
     const Window& p;
@@ -292,8 +353,13 @@ template <class T>
 void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
     const Window p = simplified(*window);
     const bool one_by_one = p.reach_h() * p.W >= std::numeric_limits<Int<T>>::max() || misses(p);
-    const double taps = double(p.FH * p.FW);
-    over_planes(p.N * p.C, p.OH, double(p.N * p.C * p.OH * p.OW) * 0.1 * taps, [&](const Part& part) {
+    const double nanoseconds = double(p.N * p.C * p.OH * p.OW) * 0.1 * double(p.FH * p.FW);
+    if (!one_by_one && pays_across<T>(p))
+        return over_bundles<MaxAcross<T>, T>(p, nanoseconds, [&](const auto& kernel, int64_t first, int64_t count) {
+            const int64_t at = first * p.OH * p.OW;
+            kernel.planes(out + at, indices + at, x + first * p.H * p.W, count);
+        });
+    over_planes(p.N * p.C, p.OH, nanoseconds, [&](const Part& part) {
         auto run = [&](auto&& kernel) {
             for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
                 kernel.plane(out + plane * p.OH * p.OW, indices + plane * p.OH * p.OW, x + plane * p.H * p.W,
