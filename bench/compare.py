@@ -5,7 +5,7 @@
 
 Every side runs in a process of its own, in turns, the idle ones asleep on a pipe. Within a turn a call is repeated for about
 a tenth of a second. Reported are the best and the median over the turns; on a machine that others share, the best is the
-steadier. Before all, the machine's own ceilings are measured: multiply-adds, and memory by size. A rate is of the
+steadier. Before and after, the machine's own ceilings are measured: multiply-adds, and memory by size. A rate is of the
 direct formula, so Winograd's may pass the ceiling. PyTorch is timed in both of its memory formats; the faster counts.
 """
 
@@ -106,6 +106,12 @@ def ceiling(settings: Settings) -> dict[str, Any]:
     return json.loads(_python(settings, "-m", "fastconv._ceiling"))
 
 
+def higher(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Of two measurements of the ceilings: what disturbs them, such as a core that is away for a while, lowers them."""
+    rates = {key: [max(pair) for pair in zip(one[key], other[key], strict=True)] for key in ("copy", "triad")}
+    return {"flops": max(one["flops"], other["flops"]), **rates}
+
+
 def chosen_targets(settings: Settings) -> dict[str, Target]:
     """All of them for two threads; those without the step from one thread to two for other numbers."""
     if settings.isa:
@@ -185,6 +191,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             print(report.text_line(report.cells(line, outcome, others), names), file=stream, flush=True)
     finally:
         run.close()
+    outcome["ceiling"] = higher(outcome["ceiling"], ceiling(settings))
     return outcome
 
 
@@ -193,6 +200,7 @@ def count_earlier(outcome: dict[str, Any], earlier: dict[str, Any]) -> None:
     here, there = ({k: v for k, v in o["machine"].items() if k not in ("load", "runs")} for o in (outcome, earlier))
     if here != there:
         raise SystemExit(f"--earlier: expected a run of {here}, got one of {there}")
+    outcome["ceiling"] = higher(outcome["ceiling"], earlier["ceiling"])
     before = {line["id"]: line["times"] for line in earlier["works"]}
     for line in outcome["works"]:
         for side, times in line["times"].items():

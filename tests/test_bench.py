@@ -209,7 +209,11 @@ def _outcome():
 def test_an_earlier_run_counts_for_every_side():
     def run(ours, torch, processor="one"):
         times = {"fastconv": dict(zip(("best", "median"), ours, strict=True)), "torch": torch}
-        return {"machine": {"processor": processor, "load": ours[0]}, "works": [{"id": "a", "times": times}]}
+        return {
+            "machine": {"processor": processor, "load": ours[0]},
+            "ceiling": {"flops": ours[0], "copy": [1.0, ours[1]], "triad": [2.0, 2.0]},
+            "works": [{"id": "a", "times": times}],
+        }
 
     outcome = run((3.0, 4.0), {"best": 5.0, "median": 8.0})
     compare.count_earlier(outcome, run((2.0, 6.0), {"best": 6.0, "median": 6.0}))
@@ -218,6 +222,7 @@ def test_an_earlier_run_counts_for_every_side():
         "torch": {"best": 5.0, "median": 7.0},
     }
     assert outcome["machine"]["runs"] == 2
+    assert outcome["ceiling"] == {"flops": 3.0, "copy": [1.0, 6.0], "triad": [2.0, 2.0]}
     compare.count_earlier(outcome, run((1.0, 5.0), {"error": "not run"}))
     assert outcome["works"][0]["times"]["torch"] == {"best": 5.0, "median": 7.0}
     assert outcome["machine"]["runs"] == 3
