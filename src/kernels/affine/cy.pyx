@@ -86,9 +86,10 @@ def prepare(cnp.ndarray w, cnp.ndarray b, p, double scale=1):
 cdef Pointwise _pixels(p, bint backward) except *:
     cdef Convolution c = convolution(p)
     cdef Window w = c.window
+    cdef int64_t channels = w.C // c.groups, filters = c.FN // c.groups
     if backward:
-        return Pointwise(w.N, c.groups, c.FN // c.groups, w.C // c.groups, w.OH, w.OW, w.H, w.W, 1, 1, True, False)
-    return Pointwise(w.N, c.groups, w.C // c.groups, c.FN // c.groups, w.H, w.W, w.OH, w.OW, w.stride_h, w.stride_w, False, c.relu)
+        return Pointwise(w.N, c.groups, filters, channels, w.OH, w.OW, w.H, w.W, 1, 1, True, False)
+    return Pointwise(w.N, c.groups, channels, filters, w.H, w.W, w.OH, w.OW, w.stride_h, w.stride_w, False, c.relu)
 
 
 def pointwise_forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):

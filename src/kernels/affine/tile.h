@@ -104,8 +104,8 @@ FC_INLINE void finish(const Tile<T>& t, Vec<T> (&sum)[Rows][Vectors]) {
 }
 
 // Lanes: of the vectors of B, all or a half or a quarter of the instruction set's. RowMajorA: a_column is 1, else
-// a_row. MaskedB: b ends with the last column. CopyB: to
-// copy_of_b.
+// a_row. MaskedB: b ends with the last column. CopyB: what is
+// read of B goes to copy_of_b.
 template <class T, int Rows, int Vectors, int Lanes, bool RowMajorA, bool MaskedB, bool CopyB = false>
 void tile(const Tile<T>& t) {
     using V = typename VectorType<T, Lanes * int(sizeof(T))>::type;

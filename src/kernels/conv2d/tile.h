@@ -173,8 +173,9 @@ TileTable<T> tile_table() {
 
 // The kernels for filters of a width, or none. Width 0: by offsets.
 //
-// Every kernel costs compilation, so there are only the commonest, most not for the narrow rows that no division into
-// near-equal tiles gives, and for the edges of images not on x86 without AVX2: 0.16 MB of a wheel of 5. What has none is read from a padded copy or by offsets.
+// Every kernel costs compilation and its place in the wheel, so there are only the commonest, most not for the narrow rows
+// that no division into near-equal tiles gives, and on x86 without AVX2 none for the edges of images (0.16 MB of 5). What
+// has none is read from a padded copy or by offsets.
 template <class T, int NV>
 TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
     constexpr int kHalf = kRegisters == 32 ? 6 : max_pixels(NV) / 2;

@@ -38,13 +38,16 @@ void transpose_planes(T* to, const T* from, int64_t plane, int64_t elements, int
     }
 }
 
-// body(kernel, first, count) for all planes, as many at a time as there are lanes; a kernel for each part of them.
+// body(kernel, first, count) for bundles of as many planes as there are lanes, shared among the threads, which have a kernel
+// for each of their parts.
 template <class Kernel, class T, class Body, class... Arguments>
 void over_bundles(const Window& p, double nanoseconds, Body body, const Arguments&... arguments) {
-    over_planes(p.N * p.C, 1, nanoseconds, [&](const Part& part) {
+    constexpr int64_t L = lanes<T>;
+    const int64_t planes = p.N * p.C;
+    over_planes((planes + L - 1) / L, 1, nanoseconds, [&](const Part& part) {
         const Kernel kernel(p, arguments...);
-        for (int64_t first = part.plane_begin; first < part.plane_end; first += lanes<T>)
-            body(kernel, first, std::min<int64_t>(part.plane_end - first, lanes<T>));
+        for (int64_t bundle = part.plane_begin; bundle < part.plane_end; ++bundle)
+            body(kernel, bundle * L, std::min<int64_t>(planes - bundle * L, L));
     });
 }
 
