@@ -317,8 +317,9 @@ private:
                                   channels, epilogue, result, d.plane);
             } else {
                 for (size_t s = 0; s < c.columns.size(); ++s)
-                    if (!is_zero(c.columns[s])) store_scattered(row_of(s), panel_width, columns_of(chunk, s), channels, epilogue,
-                                    result + c.columns[s].dst, d.plane, d.step);
+                    if (!is_zero(c.columns[s]))
+                        store_scattered(row_of(s), panel_width, columns_of(chunk, s), channels, epilogue,
+                                        result + c.columns[s].dst, d.plane, d.step);
             }
         }
     }
