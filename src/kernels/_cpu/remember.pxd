@@ -17,3 +17,6 @@ cdef watch(check)
 
 # Whether item is the array a, or a's numbers in another shape.
 cdef bint same_numbers(cnp.ndarray item, a)
+
+# Whether two of the arguments are arrays that begin at the same address, so that `same_numbers` cannot tell them apart.
+cdef bint share_an_address(tuple args)

@@ -6,6 +6,9 @@ are written into a row of 64-bit words, and an earlier call with the same words 
 
 An argument that does not fit the words (a list, a strided array, an array of integers, whose values a check may look
 at) sends the call to the check itself, as does a result that is not made of the arguments themselves and of constants.
+
+Which argument each array of a result is, is found by comparing addresses. A call in which two arguments begin at one
+address (`affine(A, A)`, `affine(x, x.T)`) cannot tell, so it is never remembered; it may be answered by a call that is.
 """
 
 cimport numpy as cnp
@@ -179,6 +182,20 @@ cdef class Remembered:
         return result
 
 
+cdef bint share_an_address(tuple args):
+    """Whether two of the arguments are arrays that begin at the same address."""
+    cdef Py_ssize_t i, j, count = PyTuple_GET_SIZE(args)
+    for i in range(count):
+        a = <object>PyTuple_GET_ITEM(args, i)
+        if type(a) is not cnp.ndarray:
+            continue
+        for j in range(i):
+            b = <object>PyTuple_GET_ITEM(args, j)
+            if type(b) is cnp.ndarray and cnp.PyArray_DATA(<cnp.ndarray>a) == cnp.PyArray_DATA(<cnp.ndarray>b):
+                return True
+    return False
+
+
 cdef bint same_numbers(cnp.ndarray item, a):
     """Whether item is the array a, or a's numbers in another shape. (The arguments are dense here.)"""
     return type(a) is cnp.ndarray and (item is a or (
@@ -232,10 +249,10 @@ def dense_lists(list lists):
 
 
 cdef Call remembered(tuple args, result, int64_t* words, int n):
-    """The call, or None when its result holds something new."""
+    """The call, or None when its result holds something new, or an array that may be either of two arguments."""
     cdef Call call = Call()
     cdef Py_ssize_t i, j
-    if type(result) is not tuple or len(result) > 16:
+    if type(result) is not tuple or len(result) > 16 or share_an_address(args):
         return None
     constants, shapes = [], []
     for i in range(len(result)):

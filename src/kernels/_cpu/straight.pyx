@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
 
 from fastconv.kernels._cpu.engine cimport forced_backends, new_array
-from fastconv.kernels._cpu.remember cimport MOST_WORDS, SLOTS, encode, same_numbers, slot_of, watch
+from fastconv.kernels._cpu.remember cimport MOST_WORDS, SLOTS, encode, same_numbers, share_an_address, slot_of, watch
 
 cnp.import_array()
 
@@ -119,7 +119,8 @@ cdef class Ways:
                 way.kernel(*<tuple>passed)
                 return y
         y = self.road(*args, **kwargs)
-        self.ways[slot] = self.way(y, args, kwargs, words, n)
+        if not share_an_address(args):
+            self.ways[slot] = self.way(y, args, kwargs, words, n)
         return y
 
     cdef Way way(self, y, tuple args, dict kwargs, int64_t* words, int n):
