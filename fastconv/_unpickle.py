@@ -16,6 +16,8 @@ class _ArraysOnly(pickle.Unpickler):
         ("numpy._core.numeric", "_frombuffer"),
         ("_codecs", "encode"),  # bytes in protocols 0 to 2
         ("collections", "OrderedDict"),
+        ("builtins", "dict"),  # a network's `params`, in protocols of Python 3 and of Python 2
+        ("__builtin__", "dict"),
     }
 
     def find_class(self, module: str, name: str) -> Any:

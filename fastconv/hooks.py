@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from .graph.nodes import walk
+
 Array = npt.NDArray[Any]
 Hook = Callable[[Any, tuple[Any, ...], Any], Any]
 
@@ -70,9 +72,14 @@ def on_forward(layer: Any, hook: Hook) -> Handle:
 
 
 def named_layers(network: Any) -> dict[Hashable, Any]:
-    """The layers of a network under their names, or under their positions where `network.layers` is a list."""
+    """The layers of a network by name, or by position where `network.layers` is a list.
+
+    Behind them, by their dotted paths, the layers inside of them.
+    """
     layers = network.layers
-    return dict(layers if isinstance(layers, Mapping) else enumerate(layers))
+    outer = dict(layers if isinstance(layers, Mapping) else enumerate(layers))
+    inner = {path: layer for path, layer, _ in walk(network)} if hasattr(network, "children") else {}
+    return {**outer, **{path: layer for path, layer in inner.items() if not any(path == str(key) for key in outer)}}
 
 
 def _keep(maps: dict[Hashable, Array], name: Hashable, layer: Any, inputs: Any, output: Array) -> None:
@@ -87,8 +94,8 @@ def feature_maps(network: Any, x: Array, layers: Iterable[Hashable] | None = Non
     network
         Has `layers` (a dict or a list) and `predict(x)`.
     x : ndarray (N, ...)
-    layers : iterable of names or positions, optional
-        Which layers; all, if None.
+    layers : iterable of names, dotted paths or positions, optional
+        Which layers; all that `network.layers` holds, if None.
 
     Returns
     -------
@@ -101,7 +108,8 @@ def feature_maps(network: Any, x: Array, layers: Iterable[Hashable] | None = Non
         If the network has no layer of that name.
     """
     known = named_layers(network)
-    wanted = list(known if layers is None else layers)
+    held = network.layers if isinstance(network.layers, Mapping) else range(len(network.layers))
+    wanted = list(held if layers is None else layers)
     maps: dict[Hashable, Array] = {}
     with ExitStack() as hooks:
         for name in wanted:

@@ -41,7 +41,7 @@ class Optimizer:
         params : dict of ndarray
             Changed in place.
         grads : dict of ndarray
-            A gradient for every key of `params`.
+            The gradients under the keys of `params`. A parameter without one, as a frozen one, stays as it is.
         """
         self.advance()
         self.apply(params, grads)
@@ -55,7 +55,8 @@ class Optimizer:
             if getattr(self, name) is None:
                 setattr(self, name, {key: zeros_like(p) for key, p in params.items()})
         groups = params, grads, *self.states()
-        self._op(*([group[key] for key in params] for group in groups), **self.hyper())
+        trained = [key for key in params if key in grads]
+        self._op(*([group[key] for key in trained] for group in groups), **self.hyper())
 
     def states(self) -> list[dict[str, Array]]:
         """The dicts of state; none before the first update."""

@@ -88,6 +88,7 @@ LAYERS = [
     {"_table", "_check", "_memory", "_between", "_threads", "_ceiling"},
     {"_dispatch"},
     {"ops", "_prepare"},
+    {"graph"},
     {"diagnostics", "testing", "functions", "gradient", "init", "layers", "hooks", "plots", "optim", "_fast"},
     {"networks", "trainer", "datasets"},
     {"book", "cli", "__main__", "_bench"},

@@ -1,11 +1,13 @@
 """Layers with `forward` and `backward`: the book's classes with its behaviour, and PyTorch's where they say so."""
 
+from ._layer import Layer
 from .activation import LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax, Tanh
 from .affine import Affine
 from .arithmetic import AddLayer, MulLayer
+from .containers import ChannelScale, Concatenate, Residual, Sequential, Sum
 from .convolution import Convolution, TransposedConvolution
 from .dropout import Dropout, Dropout2d
-from .loss import IdentityWithLoss, NLLLoss, SoftmaxWithLoss
+from .loss import IdentityWithLoss, MeanSquaredErrorLoss, NLLLoss, SoftmaxWithLoss
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNormalization
 from .pooling import (
     AdaptiveAveragePooling,
@@ -16,7 +18,7 @@ from .pooling import (
     StochasticPooling,
 )
 from .recurrent import RecurrentStep
-from .structure import Flatten, Residual, Sequential
+from .structure import Flatten
 
 __all__ = [
     "AdaptiveAveragePooling",
@@ -26,14 +28,18 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNormalization",
+    "ChannelScale",
+    "Concatenate",
     "Convolution",
     "Dropout",
     "Dropout2d",
     "Flatten",
     "GlobalAveragePooling",
     "IdentityWithLoss",
+    "Layer",
     "LeakyRelu",
     "LogSoftmax",
+    "MeanSquaredErrorLoss",
     "MinPooling",
     "MulLayer",
     "NLLLoss",
@@ -46,6 +52,7 @@ __all__ = [
     "Softmax",
     "SoftmaxWithLoss",
     "StochasticPooling",
+    "Sum",
     "Tanh",
     "TransposedConvolution",
 ]

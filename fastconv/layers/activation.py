@@ -32,6 +32,7 @@ class Relu(_Activation):
     book's, `backward` does not write into `dout`.
     """
 
+    kind = "relu"
     _f = staticmethod(ops.relu)
     _gradient = staticmethod(ops.relu_backward)
 
@@ -43,6 +44,7 @@ class Relu(_Activation):
 class Sigmoid(_Activation):
     """1 / (1 + exp(-x)); the gradient is `dout * (1 - out) * out`."""
 
+    kind = "sigmoid"
     _f = staticmethod(ops.sigmoid)
     _gradient = staticmethod(ops.sigmoid_backward)
 
@@ -50,6 +52,7 @@ class Sigmoid(_Activation):
 class Tanh(_Activation):
     """tanh(x); the gradient is `dout * (1 - out**2)`."""
 
+    kind = "tanh"
     _f = staticmethod(ops.tanh)
     _gradient = staticmethod(ops.tanh_backward)
 
@@ -89,6 +92,8 @@ class LeakyRelu(Layer):
     Source: A. Maas, A. Hannun and A. Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013.
     """
 
+    kind = "leaky_relu"
+    reads = ("negative_slope",)
     runs_on_cuda = True
 
     def __init__(self, negative_slope: float = 0.01) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import ops
-from ._layer import Array, Layer, Saved
+from ._layer import Array, Layer, Saved, weights
 
 
 class Convolution(Layer):
@@ -23,13 +23,15 @@ class Convolution(Layer):
         Gradients after `backward`, in the shapes of `W` and `b`; `db` is None without `b`.
     """
 
+    kind = "conv2d"
+    reads = ("W", "b", "stride", "pad", "dilation", "groups")
     trainable = ("W", "b")
     runs_on_cuda = True
 
     def __init__(
         self, W: Array, b: Array | None = None, stride: Any = 1, pad: Any = 0, dilation: Any = 1, groups: int = 1
     ) -> None:
-        self.W, self.b = W, b
+        self.W, self.b = weights(W, 4, "(FN, C/groups, FH, FW)"), b
         self.stride, self.pad, self.dilation, self.groups = stride, pad, dilation, groups
         self.x: Saved = None
         self.dW: Saved = None
@@ -40,9 +42,9 @@ class Convolution(Layer):
         self.x = x
         return ops.conv2d(x, self.W, self.b, self.stride, self.pad, self.dilation, self.groups, activation=activation)
 
-    def backward(self, dout: Array, *, needs_dx: bool = True) -> Array | None:
+    def backward(self, dout: Array, *, needs_dx: bool = True, needs_dW: bool = True) -> Array | None:
         """The gradient in x's shape; None if it is not needed."""
-        needs = needs_dx, True, self.b is not None
+        needs = needs_dx, needs_dW, needs_dW and self.b is not None
         dx, self.dW, self.db = ops.conv2d_backward(
             dout, self.x, self.W, self.stride, self.pad, self.dilation, self.groups, needs=needs
         )
@@ -73,7 +75,7 @@ class TransposedConvolution(Layer):
         groups: int = 1,
         dilation: Any = 1,
     ) -> None:
-        self.W, self.b = W, b
+        self.W, self.b = weights(W, 4, "(C, FN/groups, FH, FW)"), b
         self.stride, self.pad, self.output_padding = stride, pad, output_padding
         self.groups, self.dilation = groups, dilation
         self.x: Saved = None

@@ -32,6 +32,8 @@ class Dropout(Layer):
         True keeps the present mask for following calls of the same shape, as a numerical gradient needs.
     """
 
+    kind = "dropout"
+    reads = ("dropout_ratio", "inverted")
     runs_on_cuda = True
     takes_train_flg = True
     _drop: ClassVar[Callable[..., Any]] = staticmethod(ops.dropout)
@@ -75,15 +77,22 @@ class Dropout(Layer):
 class Dropout2d(Dropout):
     """Dropout of whole feature maps: x (N, C, H, W), mask (N, C, 1, 1); inverted by default as in PyTorch.
 
+    Every feature of x (N, features) is a map of its own.
+
     Source: J. Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
     """
-
-    _drop = staticmethod(ops.dropout2d)
-    _gradient = staticmethod(ops.dropout2d_backward)
 
     def __init__(self, dropout_ratio: float = 0.5, *, inverted: bool = True, rng: Any = None) -> None:
         super().__init__(dropout_ratio, inverted=inverted, rng=rng)
 
     @staticmethod
+    def _drop(x: Array, *args: Any, **options: Any) -> Any:
+        return (ops.dropout if x.ndim == 2 else ops.dropout2d)(x, *args, **options)
+
+    @staticmethod
+    def _gradient(dout: Array, *args: Any, **options: Any) -> Array:
+        return (ops.dropout_backward if dout.ndim == 2 else ops.dropout2d_backward)(dout, *args, **options)
+
+    @staticmethod
     def _mask_shape(x: Array) -> tuple[int, ...]:
-        return *x.shape[:2], 1, 1
+        return x.shape if x.ndim == 2 else (*x.shape[:2], 1, 1)

@@ -1,9 +1,6 @@
 """Loss layers: `forward(x, t)` gives a number, `backward()` the gradient with respect to x."""
 
-import numpy as np
-
 from .. import ops
-from ..functions import cross_entropy_error
 from ._layer import Array, Layer, Saved
 
 
@@ -21,6 +18,8 @@ class _Classes(Layer):
 class SoftmaxWithLoss(_Classes):
     """Softmax and cross entropy: -mean(log(y + 1e-7)) over the probabilities y of the true classes.
 
+    Targets (N, classes) need not be one-hot: the loss is then -sum(t * log(y + 1e-7)) / N.
+
     The 1e-7 is the book's; `fastconv.softmax_cross_entropy` is the exact loss.
 
     Attributes
@@ -28,14 +27,12 @@ class SoftmaxWithLoss(_Classes):
     loss : float
     y : ndarray (N, classes)
         The probabilities.
-    t : ndarray (N,) of int, or (N, classes) one-hot
+    t : ndarray (N,) of int, or (N, classes)
     """
 
     def forward(self, x: Array, t: Array) -> float:
         self.loss, self.y = ops.softmax_cross_entropy(x, t, offset=1e-7)
         self.t = t
-        if np.ndim(t) > 1:  # the book takes the largest target for the class, one-hot or not
-            self.loss = cross_entropy_error(self.y, t)
         return self.loss
 
     def backward(self, dout: float = 1) -> Array:
@@ -59,6 +56,8 @@ class IdentityWithLoss(Layer):
     """
 
     def __init__(self, reduction: str = "half_sum") -> None:
+        if reduction not in ("half_sum", "sum", "mean"):
+            raise ValueError(f"reduction: expected 'half_sum', 'sum' or 'mean', got {reduction!r}")
         self.reduction = reduction
         self.loss: Saved = None
         self.y: Saved = None
@@ -72,6 +71,18 @@ class IdentityWithLoss(Layer):
     def backward(self, dout: float = 1) -> Array:
         """The gradient of the loss: dout * (y - t), times 2 for the sum, times 2 / size for the mean."""
         return dout * ops.mean_squared_error_backward(self.y, self.t, self.reduction)
+
+
+class MeanSquaredErrorLoss(IdentityWithLoss):
+    """The squared error of a regression, PyTorch's MSELoss: `IdentityWithLoss` with the mean by default.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "half_sum"}
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction)
 
 
 class NLLLoss(_Classes):

@@ -7,6 +7,7 @@ Shift, 2015.
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import ops
 from .._device import is_device, like, zeros_like
@@ -35,6 +36,8 @@ class BatchNormalization(Layer):
         Gradients after `backward`.
     """
 
+    kind = "feature_norm"
+    reads = ("gamma", "beta", "running_mean", "running_var", "eps")
     trainable = ("gamma", "beta")
     statistics = ("running_mean", "running_var")
     runs_on_cuda = True
@@ -57,7 +60,7 @@ class BatchNormalization(Layer):
         self.dbeta: Saved = None
         self._cache: Saved = None
 
-    def forward(self, x: Array, train_flg: bool = True) -> Array:
+    def forward(self, x: Array, train_flg: bool = True, *, activation: str | None = None) -> Array:
         """x (N, D) or (N, C, H, W) with C*H*W = D -> the same shape."""
         self.input_shape = x.shape
         features = rows(x)
@@ -71,7 +74,7 @@ class BatchNormalization(Layer):
             y, self._cache = self._train_one(features, beta), None
         else:
             y = self._train_there(features, gamma, beta) if is_device(x) else self._train(features, gamma, beta)
-        return y.reshape(x.shape)
+        return _activated(y.reshape(x.shape), activation)
 
     def _train(self, features: Array, gamma: Array, beta: Array) -> Array:
         N, D = features.shape
@@ -116,6 +119,12 @@ class BatchNormalization(Layer):
         return dx.reshape(dout.shape)
 
 
+def _activated(y: Array, activation: str | None) -> Array:
+    if activation not in (None, "relu"):
+        raise ValueError(f"activation: expected None or 'relu', got {activation!r}")
+    return y if activation is None else ops.relu(y)
+
+
 def _vector(v: Any, D: int, x: Array) -> Array:
     """A parameter for each of D features, where x is."""
     if is_device(x):
@@ -132,10 +141,12 @@ class BatchNorm2d(Layer):
     Parameters
     ----------
     gamma, beta : ndarray (C,) or None
-        Scale and shift of the C channels. `gamma` may be the int C: then ones and zeros of float64.
+        Scale and shift of the C channels. `gamma` may be the int C: then ones and zeros, in `dtype`.
     momentum, eps : float
     running_mean, running_var : ndarray (C,), optional
         Statistics for inference, updated in place; zeros and ones at the first call if not given.
+    dtype : dtype, optional
+        Of what an int `gamma` makes; by default that of the first input.
 
     Attributes
     ----------
@@ -143,6 +154,8 @@ class BatchNorm2d(Layer):
         Gradients after `backward`.
     """
 
+    kind = "batch_norm"
+    reads = ("gamma", "beta", "running_mean", "running_var", "eps")
     trainable = ("gamma", "beta")
     statistics = ("running_mean", "running_var")
     runs_on_cuda = True
@@ -156,9 +169,15 @@ class BatchNorm2d(Layer):
         running_mean: Array | None = None,
         running_var: Array | None = None,
         eps: float = 1e-5,
+        *,
+        dtype: npt.DTypeLike | None = None,
     ) -> None:
-        if isinstance(gamma, int):
-            gamma, beta = np.ones(gamma), np.zeros(gamma)
+        self._follows_input = isinstance(gamma, (int, np.integer)) and dtype is None
+        if isinstance(gamma, (int, np.integer)):
+            C, kind = int(gamma), np.float64 if dtype is None else dtype
+            if running_mean is None and running_var is None:
+                running_mean, running_var = np.zeros(C, kind), np.ones(C, kind)
+            gamma, beta = np.ones(C, kind), np.zeros(C, kind)
         self.gamma, self.beta, self.momentum, self.eps = gamma, beta, momentum, eps
         self.running_mean: Saved = running_mean
         self.running_var: Saved = running_var
@@ -166,8 +185,10 @@ class BatchNorm2d(Layer):
         self.dbeta: Saved = None
         self._cache: Saved = None
 
-    def forward(self, x: Array, train_flg: bool = True) -> Array:
+    def forward(self, x: Array, train_flg: bool = True, *, activation: str | None = None) -> Array:
         """x (N, C, H, W) or (N, C) -> the same shape."""
+        if self._follows_input:
+            self._take_dtype(x)
         if self.running_mean is None or self.running_var is None:
             dtype = np.result_type(x.dtype, np.float32 if self.gamma is None else self.gamma.dtype)
             start = np.zeros(x.shape[1], dtype), np.ones(x.shape[1], dtype)
@@ -175,7 +196,14 @@ class BatchNorm2d(Layer):
         y, self._cache = ops.batch_norm(
             x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps
         )
-        return y
+        return _activated(y, activation)
+
+    def _take_dtype(self, x: Array) -> None:
+        """Made without a dtype, the layer takes that of its first input: float64 would make all that follows so."""
+        self._follows_input = False
+        if x.dtype.kind == "f" and x.dtype != getattr(self.gamma, "dtype", x.dtype):
+            for name in (*self.trainable, *self.statistics):
+                setattr(self, name, getattr(self, name).astype(x.dtype))
 
     def backward(self, dout: Array) -> Array:
         dx, self.dgamma, self.dbeta = ops.batch_norm_backward(dout, self._cache)

@@ -44,6 +44,8 @@ class Pooling(_Window):
         The last result.
     """
 
+    kind = "max_pool2d"
+    reads = ("pool_h", "pool_w", "stride", "pad", "ceil_mode")
     _pool = staticmethod(ops.max_pool2d)
     _gradient = staticmethod(ops.max_pool2d_backward)
     indices: Saved = None
@@ -69,6 +71,7 @@ class Pooling(_Window):
 class MinPooling(Pooling):
     """Min pooling: as `Pooling` (padding counts as plus infinity), with the first minimum."""
 
+    kind = ""
     _pool = staticmethod(ops.min_pool2d)
     _gradient = staticmethod(ops.min_pool2d_backward)
 

@@ -123,6 +123,8 @@ class TrainingStep:
 
 def labels(t: Any) -> Any:
     """Labels of int64, of labels or one-hot targets."""
+    if t.ndim == 2 and t.shape[1] == 1 and t.dtype.kind in "iu":
+        t = t.reshape(len(t))
     if t.ndim == 1:
         return t if _device.is_device(t) or t.dtype.kind not in "iu" else t.astype(np.int64, copy=False)
     if _device.is_device(t):

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ def write(path: PathLike, arrays: Mapping[str, Array]) -> None:
             unfinished.unlink()
 
 
-def read(path: PathLike) -> dict[str, Array]:
-    """Read named arrays; no code of the file is run.
+def read(path: PathLike, kinds: str = "f") -> dict[str, Array]:
+    """Read named arrays of these kinds of dtype; no code of the file is run.
 
     Raises
     ------
@@ -64,10 +64,22 @@ def read(path: PathLike) -> dict[str, Array]:
     if not isinstance(arrays, dict):
         raise ValueError(f"path: expected {path} to hold a dict of arrays, got {type(arrays).__name__}")
     for key, a in arrays.items():
-        if not (isinstance(key, str) and isinstance(a, np.ndarray) and a.dtype.kind == "f"):
+        if not (isinstance(key, str) and isinstance(a, np.ndarray) and a.dtype.kind in kinds):
             kind = a.dtype if isinstance(a, np.ndarray) else type(a).__name__
             raise ValueError(f"path: expected {path} to hold float arrays under names, got {kind} under {key!r}")
     return arrays
+
+
+def check_names(path: PathLike, missing: Iterable[str], unknown: Iterable[str]) -> None:
+    """Raise if a file has not the names that a network expects; the message shows the first few of each kind."""
+    if missing or unknown:
+        raise ValueError(f"path: {path} does not fit this network: missing {_few(missing)}, unknown {_few(unknown)}")
+
+
+def _few(names: Iterable[str], most: int = 8) -> str:
+    names = sorted(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"[{', '.join(map(repr, names[:most]))}]{more}"
 
 
 def _safetensors() -> Any:

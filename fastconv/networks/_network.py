@@ -1,130 +1,68 @@
 """What every network has in common."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .._between import between
-from .._device import like_given, to_device, to_host
+from .._device import like_given, to_host
 from ..gradient import numerical_gradient
-from ..layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
-from ..layers._layer import Layer, run, with_parts
+from ..graph import Parameter, Predictor
+from ..layers import Dropout, SoftmaxWithLoss
+from ..layers.containers import as_layer
 from ..optim import Optimizer
-from . import _blocks, _files
 from ._captured import TrainingStep, labels
-from ._compiled import Predictor
+from ._tree import Tree
 
 Array = npt.NDArray[Any]
 
 
-class Network:
-    """Layers in a row, with a loss behind them.
-
-    The k-th layer with weights has its parameters under 'Wk' and 'bk'; a batch normalisation behind it has 'gammak' and
-    'betak'. `params` holds the very arrays that the layers use.
+class Network(Tree):
+    """Layers with a loss behind them.
 
     Parameters
     ----------
-    layers : dict of layers, in order
+    layers : list or dict of layers
+        Lists and dicts in it are rows of their own, at any depth; `layers.Residual`, `Concatenate` and the like make
+        branches. A layer may stand in several places: its gradients add up.
+    loss : layer
+        ``forward(scores, t)`` and ``backward()``: `SoftmaxWithLoss`, `NLLLoss`, `MeanSquaredErrorLoss` or your own.
     weight_decay_lambda : float
         The loss has 0.5 * lambda * sum(W**2) added, over all W.
 
     Attributes
     ----------
+    layers : list or dict of layers
+        May be changed: the next call follows.
     params : dict of ndarray
-    layers : dict of layers
-    last_layer : SoftmaxWithLoss
+        The very arrays that the layers use, under dotted paths ("layer1.0.conv1.W"). The book's networks have the
+        book's names: the k-th layer with weights has 'Wk' and 'bk', a batch normalisation behind it 'gammak', 'betak'.
+        ``params[name] = array`` gives an array of the same shape to the layer.
+    last_layer : layer
+        The loss.
     last_loss : float
         The loss that the last call of `gradient` computed on its way.
     device : str
         "cpu" or "cuda": where the parameters are, see `to`.
+
+    Raises
+    ------
+    TypeError
+        If something in `layers` is no layer.
+    ValueError
+        If two parameters would have one name, or share a part of their memory.
     """
 
-    layers: Any
-    _trains_in_loss = False  # what `loss` takes for train_flg by default
+    _trains_in_loss: ClassVar[bool] = False  # what `loss` takes for train_flg by default
 
-    def __init__(self, layers: Mapping[str, Layer], weight_decay_lambda: float = 0.0) -> None:
-        self.layers = layers
-        self.last_layer = SoftmaxWithLoss()
+    def __init__(self, layers: Any, loss: Any = None, *, weight_decay_lambda: float = 0.0) -> None:
+        super().__init__(layers)
+        self.last_layer = SoftmaxWithLoss() if loss is None else as_layer(loss, "loss")
         self.last_loss: Any = None
-        self.device = "cpu"
         self.weight_decay_lambda = weight_decay_lambda
-        self.params: dict[str, Array] = {}
-        self._found: tuple[list[Layer], list[Any]] = [], []  # layers, and the same with some put together in blocks
-        self._rows: list[Any] | None = None  # the latter inside of `gradient`
-        self._owners: dict[str, tuple[Layer, str]] = {}
-        self._statistics: dict[str, tuple[Layer, str]] = {}
-        number = 0
-        for layer in with_parts(layers.values()):
-            number += "W" in layer.trainable
-            for attribute in layer.trainable:
-                if getattr(layer, attribute) is not None:  # as a bias may be
-                    self._owners[f"{attribute}{number}"] = layer, attribute
-            for attribute in layer.statistics:
-                self._statistics[f"{attribute}{number}"] = layer, attribute
-        self._collect()
-
-    def _collect(self) -> None:
-        """Show the arrays that the layers use now."""
-        self.params.update({key: getattr(*owner) for key, owner in self._owners.items()})
-
-    def _layers(self) -> list[Layer]:
-        return list(self.layers.values()) if isinstance(self.layers, Mapping) else list(self.layers)
-
-    def every_layer(self) -> list[Layer]:
-        """All layers, those inside of others too."""
-        return with_parts(self._layers())
-
-    def arrays(self) -> list[Any]:
-        """The parameters and running statistics that the layers use now."""
-        return [getattr(*owner) for owners in (self._owners, self._statistics) for owner in owners.values()]
-
-    def to(self, device: str) -> "Network":
-        """Move the parameters and running statistics to a CUDA device, or back.
-
-        There, a training step copies nothing to or from the host and does not wait for the device: `last_loss` is
-        brought when `float` asks for it. Batches and labels given as ndarrays are moved on the way in; scores come back
-        as device arrays.
-
-        Parameters
-        ----------
-        device : {"cpu", "cuda"}
-
-        Returns
-        -------
-        Network
-            This one.
-
-        Raises
-        ------
-        ValueError
-            For another name, or a network that has no way to run there.
-        RuntimeError
-            When there is no device, no driver or no numba-cuda.
-        """
-        if device not in ("cpu", "cuda"):
-            raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r}")
-        if device == "cuda":
-            self._refuse_what_stays_on_the_host()
-        move = to_device if device == "cuda" else to_host
-        owners = {**self._owners, **self._statistics}
-        present: dict[str, Any] = {key: getattr(*owner) for key, owner in owners.items()}
-        self._set(owners, {key: move(a) if hasattr(a, "shape") else a for key, a in present.items()})
-        self._collect()
-        self.device = device
-        return self
-
-    def _refuse_what_stays_on_the_host(self) -> None:
-        on_host = sorted({type(layer).__name__ for layer in self.every_layer() if not layer.runs_on_cuda})
-        if on_host:
-            raise ValueError(f"device: {', '.join(on_host)} of this network cannot run on 'cuda'")
-
-    def _here(self, a: Any) -> Any:
-        return to_device(a) if self.device == "cuda" else a
 
     def predict(self, x: Array, train_flg: bool = False) -> Array:
         """Scores of the classes, before the softmax.
@@ -140,7 +78,32 @@ class Network:
         ndarray (N, classes)
             On a device an array of x's family: CuPy's for CuPy's, PyTorch's for PyTorch's, else fastconv's own.
         """
-        return like_given(_forward(self._rows or self._layers(), self._here(x), train_flg), x)
+        return like_given(self._program().forward(self._here(x), train_flg), x)
+
+    def __call__(self, x: Array, train_flg: bool = False) -> Array:
+        """`predict`."""
+        return self.predict(x, train_flg)
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """`predict` in training mode: what a network does as a layer of another."""
+        return self.predict(x, train_flg)
+
+    connect = Tree.connect  # a graph may look inside of a network that is a layer of another
+
+    def backward(self, dout: Array) -> Array | None:
+        """Back-propagate a gradient through the last `predict`.
+
+        Parameters
+        ----------
+        dout : ndarray
+            The gradient of anything with respect to what `predict` returned, in its shape.
+
+        Returns
+        -------
+        ndarray
+            The gradient with respect to x. The layers have those of their parameters (`dW`, ...).
+        """
+        return self._program().backward(self._here(dout), needs_dx=True)
 
     def compile(self) -> Predictor:
         """`predict`, compiled for speed: weights packed or transformed once, batch normalisation folded into the layer
@@ -226,7 +189,7 @@ class Network:
         Parameters
         ----------
         x : ndarray (N, ...)
-        t : ndarray (N,) of int, or (N, classes) one-hot
+        t : ndarray (N,) of int, or (N, classes)
         train_flg : bool, optional
             As in `predict`; the default is the network's own, as in the book.
         """
@@ -235,7 +198,7 @@ class Network:
         loss = self.last_layer.forward(self.predict(self._here(x), train_flg), t)
         if not self.weight_decay_lambda:
             return loss
-        weights = [p for key, p in self.params.items() if key.startswith("W")]
+        weights = [owner.array for owner in self._owners.values() if _decays(owner)]
         return between(loss).plus_squares(loss, weights, 0.5 * self.weight_decay_lambda)
 
     def accuracy(self, x: Array, t: Array, batch_size: int = 100) -> float:
@@ -244,11 +207,22 @@ class Network:
         Parameters
         ----------
         x : ndarray (N, ...)
-        t : ndarray (N,) of int, or (N, classes) one-hot
+        t : ndarray (N,) or (N, 1) of int, or (N, classes) one-hot
         batch_size : int
             How many to predict at a time; the last batch may be smaller.
+
+        Raises
+        ------
+        ValueError
+            If there is no sample, or not a target for each.
+        TypeError
+            If the network's loss is not one of classes, as in a regression.
         """
-        t = labels(t)
+        if not getattr(self.last_layer, "classifies", False):
+            raise TypeError(f"accuracy: expected a network of classes, this one has {type(self.last_layer).__name__}")
+        t = labels(np.asarray(to_host(t)))
+        if len(x) == 0 or len(t) != len(x):
+            raise ValueError(f"t: expected a target for each of at least one sample, got {len(t)} for {len(x)}")
         starts = range(0, len(x), batch_size)
         right = sum(
             np.count_nonzero(to_host(self.predict(x[i : i + batch_size])).argmax(axis=1) == t[i : i + batch_size])
@@ -259,30 +233,30 @@ class Network:
     def gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """The gradients of the loss by back-propagation, under the keys of `params`; in training mode.
 
+        Frozen layers have none.
+
         Parameters
         ----------
         x : ndarray (N, ...)
-        t : ndarray (N,) of int, or (N, classes) one-hot
+        t : ndarray (N,) of int, or (N, classes)
         """
-        layers = self._layers()
-        if layers != self._found[0]:
-            self._found = layers, _blocks.find(layers)
-        rows = self._rows = self._found[1]
+        program = self._program()
+        program.forget()
         try:
             self.last_loss = self.loss(x, t, train_flg=True)
         except BaseException:
-            self._found = [], []  # a block that has run would wait for its backward
+            program.forget()  # a block that has run would wait for its backward
             raise
-        finally:
-            self._rows = None
-        _backward(rows, self.last_layer.backward(), needs_dx=False)
-        return {key: self._gradient_of(key) for key in self.params}
+        program.backward(self.last_layer.backward(), needs_dx=False)
+        return {name: self._gradient_of(owner) for name, owner in self._owners.items() if self._is_trained(owner)}
 
-    def _gradient_of(self, key: str) -> Array:
-        layer, attribute = self._owners[key]
-        grad = getattr(layer, f"d{attribute}")
-        if self.weight_decay_lambda and key.startswith("W"):
-            grad = grad + self.weight_decay_lambda * self.params[key]
+    def _is_trained(self, owner: Parameter) -> bool:
+        return not self._frozen or any(id(layer) not in self._frozen for layer, _ in owner.places)
+
+    def _gradient_of(self, owner: Parameter) -> Array:
+        grad = owner.gradient
+        if self.weight_decay_lambda and _decays(owner):
+            grad = grad + self.weight_decay_lambda * owner.array
         return grad
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
@@ -301,7 +275,7 @@ class Network:
     def _still(self) -> Iterator[None]:
         """Masks drawn once and kept, running statistics put back."""
         dropouts = [layer for layer in self.every_layer() if isinstance(layer, Dropout)]
-        before = self._named_statistics()
+        before = self._copied_statistics()
         try:
             for layer in dropouts:
                 layer.mask, layer.reuse_mask = None, True
@@ -309,110 +283,19 @@ class Network:
         finally:
             for layer in dropouts:
                 layer.reuse_mask = False
-            self._set(self._statistics, before)
-
-    def _named_statistics(self) -> dict[str, Array]:
-        return {key: np.array(to_host(getattr(*owner))) for key, owner in self._statistics.items()}
-
-    @staticmethod
-    def _set(owners: Mapping[str, tuple[Layer, str]], arrays: Mapping[str, Any]) -> None:
-        for key, (layer, attribute) in owners.items():
-            setattr(layer, attribute, arrays[key])
-
-    def save_params(self, path: _files.PathLike = "params.npz") -> None:
-        """Write the parameters, and the running statistics of batch normalisation, to a file.
-
-        Parameters
-        ----------
-        path : str or path
-            Ends in .npz or .safetensors.
-
-        Raises
-        ------
-        ValueError
-            If it has another suffix.
-        """
-        _files.write(path, {key: to_host(a) for key, a in {**self.params, **self._named_statistics()}.items()})
-
-    def load_params(self, path: _files.PathLike = "params.npz") -> None:
-        """Read what `save_params` wrote, or a .pkl that the book's networks wrote.
-
-        The layers and `params` get new arrays, in the dtype of the present ones. No code of a .pkl is run.
-
-        Parameters
-        ----------
-        path : str or path
-            Ends in .npz, .safetensors or .pkl.
-
-        Raises
-        ------
-        ValueError
-            If the file is not of these formats, or its names or shapes are not this network's. Nothing is changed then.
-        """
-        owners = {**self._owners, **self._statistics}
-        arrays = _files.read(path)
-        if arrays.keys() != owners.keys():
-            missing, unknown = sorted(owners.keys() - arrays.keys()), sorted(arrays.keys() - owners.keys())
-            raise ValueError(f"path: {path} does not fit this network: missing {missing}, unknown {unknown}")
-        present = {key: getattr(*owner) for key, owner in owners.items()}
-        for key, a in arrays.items():
-            if a.shape != present[key].shape:
-                raise ValueError(f"path: expected {key} of shape {present[key].shape} in {path}, got {a.shape}")
-        dense = {key: a.astype(present[key].dtype, order="C") for key, a in arrays.items()}
-        self._set(owners, {key: self._here(a) for key, a in dense.items()})
-        self._collect()
+            for name, array in before.items():
+                self._statistics[name].array = array
 
 
-def _forward(layers: list[Any], x: Array, train_flg: bool) -> Array:
-    """Through layers and blocks of layers."""
-    done: Any = None
-    for layer, follower in pairwise([*layers, None]):
-        if type(layer) is _blocks.Block:
-            y = layer.forward(x)
-            x = _forward(layer.layers, x, train_flg) if y is None else y
-        elif _fuses(layer, follower):
-            x = follower.out = layer.forward(x, activation="relu")
-            done = follower
-        elif layer is not done:
-            x = run(layer, x, train_flg)
-    return x
+def _decays(owner: Parameter) -> bool:
+    """Whether weight decay holds for a parameter: for weights, not for biases and normalisations."""
+    return owner.attribute.startswith("W")
 
 
-def _backward(layers: list[Any], dout: Any, needs_dx: bool) -> Any:
-    """Back through layers and blocks of layers: what is before the first, whose gradient need not be computed."""
-    gradient: Any = dout
-    done: Any = None
-    for layer, before in pairwise([*reversed(layers), None]):
-        needed = needs_dx or before is not None
-        if type(layer) is _blocks.Block:
-            gradient = layer.backward(gradient, needed) if layer.ran else _backward(layer.layers, gradient, needed)
-        elif not needed and isinstance(layer, (Affine, Convolution)):
-            gradient = layer.backward(gradient, needs_dx=False)
-        elif _goes_through(layer, before):
-            gradient = layer.backward(gradient, through_relu=True)
-            done = before
-        elif layer is not done:
-            gradient = layer.backward(gradient)
-    return gradient
+class BookNetwork(Network):
+    """A network of the book: its parameters are numbered along the layers, 'W1', 'b1', 'gamma1', ..."""
 
+    _book_names = True
 
-def _goes_through(layer: Any, before: Any) -> bool:
-    """Whether a pooling's gradient can go through the ReLU before it on the way; as `_fuses`, for both directions."""
-    return (
-        type(layer) is Pooling
-        and type(before) is Relu
-        and not {"forward", "backward"} & (vars(layer).keys() | vars(before).keys())
-    )
-
-
-def _fuses(layer: Any, follower: Any) -> bool:
-    """Whether a layer's kernel can apply the ReLU behind it on the way: one pass over memory less.
-
-    Not where either `forward` was replaced on the object, as a hook does: it wants to see both results.
-    """
-    return (
-        type(layer) in (Affine, Convolution)
-        and type(follower) is Relu
-        and "forward" not in vars(layer)
-        and "forward" not in vars(follower)
-    )
+    def __init__(self, layers: Any, weight_decay_lambda: float = 0.0) -> None:
+        super().__init__(layers, weight_decay_lambda=weight_decay_lambda)

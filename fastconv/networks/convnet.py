@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ..layers import Dropout
 from ._builder import Builder
-from ._network import Network
+from ._network import BookNetwork
 
 ConvParam = Mapping[str, int]
 
@@ -17,7 +17,7 @@ def _conv(filter_num: int, filter_size: int, pad: int) -> dict[str, int]:
     return {"filter_num": filter_num, "filter_size": filter_size, "pad": pad, "stride": 1}
 
 
-class SimpleConvNet(Network):
+class SimpleConvNet(BookNetwork):
     """conv - relu - pool - affine - relu - affine - softmax.
 
     Parameters
@@ -68,7 +68,7 @@ class SimpleConvNet(Network):
         super().__init__(build.layers)
 
 
-class DeepConvNet(Network):
+class DeepConvNet(BookNetwork):
     """[conv - relu - conv - relu - pool] x 3 - affine - relu - dropout - affine - dropout - softmax.
 
     Initial weights are He's. `layers` is a list, as in the book.
@@ -118,5 +118,4 @@ class DeepConvNet(Network):
         build.add("Dropout", Dropout(0.5, rng=build.rng))
         build.affine(output_size)
         build.add("Dropout", Dropout(0.5, rng=build.rng))
-        super().__init__(build.layers)
-        self.layers = list(build.layers.values())
+        super().__init__(list(build.layers.values()))

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from ..layers import Dropout
 from ._builder import Builder
-from ._network import Network
+from ._network import BookNetwork
 
 
-class TwoLayerNet(Network):
+class TwoLayerNet(BookNetwork):
     """affine - relu - affine - softmax.
 
     Parameters
@@ -42,7 +42,7 @@ class TwoLayerNet(Network):
         self.lastLayer = self.last_layer  # the book's spelling in this class
 
 
-class ThreeLayerNet(Network):
+class ThreeLayerNet(BookNetwork):
     """affine - relu - affine - relu - affine - softmax.
 
     Parameters
@@ -71,7 +71,7 @@ class ThreeLayerNet(Network):
         super().__init__(build.layers)
 
 
-class MultiLayerNetExtend(Network):
+class MultiLayerNetExtend(BookNetwork):
     """[affine - (batch normalisation) - activation - (dropout)] for each hidden size, then affine - softmax.
 
     Parameters

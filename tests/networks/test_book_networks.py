@@ -241,11 +241,11 @@ def test_numerical_gradient_agrees(name):
     for key, p in net.params.items():
         if key[0] == "b":
             p += rng.standard_normal(p.shape)  # away from the corner of the ReLU
-    dropouts = [layer for layer in net._layers() if isinstance(layer, layers.Dropout)]
+    dropouts = [layer for layer in net.every_layer() if isinstance(layer, layers.Dropout)]
     x, t = rng.standard_normal((4, *shape)), rng.integers(0, 3, 4)
-    statistics = net._named_statistics()
+    statistics = net._copied_statistics()
     expected = net.numerical_gradient(x, t)
-    assert all(np.array_equal(statistics[key], a) for key, a in net._named_statistics().items())
+    assert all(np.array_equal(statistics[key], a) for key, a in net._copied_statistics().items())
     assert not any(layer.reuse_mask for layer in dropouts)
     for layer in dropouts:
         layer.reuse_mask = True  # the masks that the differences were taken with
@@ -262,7 +262,7 @@ def test_a_network_of_the_users_own_layers():
     W, b = rng.standard_normal((12, 3)), np.zeros(3)
     row = {"Flatten1": layers.Flatten(), "Affine1": layers.Affine(W, b), "Tanh1": layers.Tanh()}
     net = Network(row, weight_decay_lambda=0.5)
-    assert net.params["W1"] is W and list(net.params) == ["W1", "b1"]
+    assert net.params["Affine1.W"] is W and list(net.params) == ["Affine1.W", "Affine1.b"]
     x, t = rng.standard_normal((4, 2, 3, 2)), np.array([0, 1, 2, 0])
     loss, _ = plain.softmax_with_loss(np.tanh(x.reshape(4, 12) @ W), t)
     assert_allclose(net.loss(x, t), loss + 0.25 * np.sum(W**2), **TIGHT)

@@ -336,7 +336,7 @@ def test_prepared_layers_are_chained():
     for x in (frozen, strided, IMAGES):
         close(predict(x), net.predict(x))
     (plan,) = predict._plans.values()
-    assert [type(part).__name__ for part in plan._parts] == ["Chain"]
+    assert [type(part).__name__ for part, _, _ in plan._parts] == ["Chain"]
 
 
 def test_arrays_that_move_are_noticed():

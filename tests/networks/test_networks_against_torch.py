@@ -57,7 +57,7 @@ def in_torch(layer):
 
 def twin(net):
     """The same layers in PyTorch, and their parameters under fastconv's names."""
-    modules = [in_torch(layer) for layer in net._layers()]
+    modules = [in_torch(layer) for layer in net.every_layer()]
     parameters = [p for module in modules for p in module.parameters()]
     return modules, dict(zip(net.params, parameters, strict=True))
 
@@ -78,7 +78,7 @@ CASES = {
 def test_against_torch(name):
     make, shape = CASES[name]
     net = make()
-    for layer in net._layers():
+    for layer in net.every_layer():
         if isinstance(layer, layers.Dropout):
             layer.dropout_ratio = 0.0
     modules, parameters = twin(net)

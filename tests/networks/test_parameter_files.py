@@ -46,8 +46,8 @@ def test_a_loaded_network_predicts_the_same(name, suffix, tmp_path):
     loaded.load_params(str(tmp_path / f"net{suffix}"))
     assert_array_equal(loaded.predict(x), scores)
     assert os.listdir(tmp_path) == [f"net{suffix}"]
-    for key, (layer, attribute) in loaded._owners.items():
-        assert getattr(layer, attribute) is loaded.params[key]
+    for key, owner in loaded._owners.items():
+        assert owner.array is loaded.params[key]
     loaded.params["W1"] *= 2
     assert (loaded.predict(x) != scores).any()
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastconv.datasets import load_digits
+from fastconv.graph import blocks as graph_blocks
 from fastconv.layers import Affine, Convolution, Dropout, IdentityWithLoss, Pooling, Relu
 from fastconv.networks import (
     DeepConvNet,
@@ -12,7 +13,6 @@ from fastconv.networks import (
     SimpleConvNet,
     ThreeLayerNet,
     TwoLayerNet,
-    _blocks,
 )
 from fastconv.optim import SGD
 from fastconv.trainer import Trainer
@@ -88,7 +88,7 @@ def layer_by_layer(net, x, t):
     dout = net.last_layer.backward()
     for layer in reversed(layers):
         dout = layer.backward(dout)
-    return loss, {key: getattr(layer, f"d{name}") for key, (layer, name) in net._owners.items()}
+    return loss, {key: owner.gradient for key, owner in net._owners.items()}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -138,18 +138,22 @@ BLOCKS = {
 }
 
 
+def blocks_of(net):
+    return [step.block for step in net._program()._steps if hasattr(step, "block")]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", BLOCKS)
 def test_gradients_by_blocks_are_the_layers_own(name, dtype, monkeypatch):
     net = BLOCKS[name](dtype)
-    for layer in net._layers():
+    for layer in net.every_layer():
         if isinstance(layer, Dropout):
             layer.dropout_ratio = 0.0
     size = 28 if name == "DeepConvNet" else 14
     x, t = np.random.default_rng(0).random((6, 1, size, size)).astype(dtype), np.arange(6)
     loss, expected = layer_by_layer(net, x, t)
-    monkeypatch.setattr(_blocks, "_PAYS_FROM", 0)
-    blocks = [part for part in _blocks.find(net._layers()) if isinstance(part, _blocks.Block)]
+    monkeypatch.setattr(graph_blocks, "PAYS_FROM", 0)
+    blocks = blocks_of(net)
     assert len(blocks) == (3 if name == "DeepConvNet" else 1)
     for _ in range(2):
         gradients = net.gradient(x, t)
@@ -167,11 +171,11 @@ def test_gradients_by_blocks_are_the_layers_own(name, dtype, monkeypatch):
 @pytest.mark.parametrize("name", ["forward", "backward"])
 @pytest.mark.parametrize("kind", [Convolution, Relu, Pooling])
 def test_layers_with_hooks_make_no_block(kind, name, monkeypatch):
-    monkeypatch.setattr(_blocks, "_PAYS_FROM", 0)
+    monkeypatch.setattr(graph_blocks, "PAYS_FROM", 0)
     net, calls = BLOCKS["SimpleConvNet"](np.float32), []
     x, t = np.random.default_rng(0).random((6, 1, 14, 14)).astype(np.float32), np.arange(6)
     expected = net.gradient(x, t)
-    layer = next(layer for layer in net._layers() if type(layer) is kind)
+    layer = next(layer for layer in net.every_layer() if type(layer) is kind)
     own = getattr(layer, name)
     setattr(layer, name, lambda *args, **options: (calls.append(args), own(*args, **options))[1])
     again = net.gradient(x, t)
@@ -182,9 +186,9 @@ def test_layers_with_hooks_make_no_block(kind, name, monkeypatch):
 
 def test_a_step_that_failed_leaves_no_block_that_has_run(monkeypatch):
     """Else it would hold its arrays, and a backward behind another forward would be its own."""
-    monkeypatch.setattr(_blocks, "_PAYS_FROM", 0)
+    monkeypatch.setattr(graph_blocks, "PAYS_FROM", 0)
     net = BLOCKS["SimpleConvNet"](np.float32)
     x = np.random.default_rng(0).random((6, 1, 14, 14)).astype(np.float32)
     with pytest.raises(ValueError):
         net.gradient(x, np.arange(3))
-    assert not any(part.ran for part in net._found[1] if isinstance(part, _blocks.Block))
+    assert not any(block.ran for block in blocks_of(net))

@@ -1,16 +1,16 @@
 """Convolutions with their ReLUs and the pooling behind them, as one in training."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 from .. import _prepare as prepare
-from ..layers import Convolution, Pooling, Relu
+from .fusions import Fusion
+from .nodes import Graph, Node
 
 Array = npt.NDArray[Any]
 
-_PAYS_FROM = 1 << 21  # bytes that the last convolution writes: less stays in the caches between the layers anyway
+PAYS_FROM = 1 << 21  # bytes that the last convolution writes: less stays in the caches between the layers anyway
 
 
 class Block:
@@ -21,19 +21,15 @@ class Block:
 
     Parameters
     ----------
-    layers : list
-        Convolution, Relu, Convolution, Relu, ..., Pooling.
-
-    Attributes
-    ----------
-    layers : list
+    nodes : list of Node
+        Of a Convolution, Relu, Convolution, Relu, ..., Pooling.
     """
 
-    def __init__(self, layers: list[Any]) -> None:
-        self.layers = layers
-        self.convolutions: list[Convolution] = layers[:-1:2]
-        self.relus: list[Relu] = layers[1:-1:2]
-        self.pool: Pooling = layers[-1]
+    def __init__(self, nodes: list[Node]) -> None:
+        layers = [node.layer for node in nodes]
+        self.convolutions: list[Any] = layers[:-1:2]
+        self.relus: list[Any] = layers[1:-1:2]
+        self.pool: Any = layers[-1]
         self._done: prepare.BlockPass | None = None
 
     @property
@@ -41,11 +37,14 @@ class Block:
         """Whether the last `forward` gave a result, which `backward` can follow."""
         return self._done is not None
 
+    def forget(self) -> None:
+        """Forget the last `forward`, and let go of its arrays."""
+        self._done = None
+
     def forward(self, x: Array) -> Array | None:
-        """The pooled result; None where no kernel computes it so, it would not pay, or a layer has a hook."""
+        """The pooled result; None where no kernel computes it so, or it would not pay."""
         pool, self._done = self.pool, None
-        pays = x.ndim == 4 and len(self.convolutions[-1].W) * (x.nbytes // max(x.shape[1], 1)) >= _PAYS_FROM
-        if pays and all(map(_is_plain, self.layers)):
+        if x.ndim == 4 and len(self.convolutions[-1].W) * (x.nbytes // max(x.shape[1], 1)) >= PAYS_FROM:
             given = [(c.W, c.b, c.stride, c.pad, c.dilation, c.groups) for c in self.convolutions]
             window = (pool.pool_h, pool.pool_w), pool.stride, pool.pad, 1, pool.ceil_mode
             self._done = prepare.block(x, given, window)
@@ -73,25 +72,29 @@ class Block:
         return dx
 
 
-def find(layers: Sequence[Any]) -> list[Any]:
-    """The layers, with each row of them that makes a block put together."""
-    found: list[Any] = []
-    for layer in layers:
-        found.append(layer)
-        row = _row(found) if type(layer) is Pooling else 0
-        if row:
-            found[-row:] = [Block(found[-row:])]
-    return found
+def find(graph: Graph, fusions: dict[int, Fusion]) -> dict[int, list[int]]:
+    """The blocks of a graph: the position of a first convolution -> those of all nodes of its block.
+
+    Parameters
+    ----------
+    graph : Graph
+    fusions : dict
+        Those of training: a block is a row of convolutions fused with their ReLUs, and a pooling with the last one's
+        mask.
+    """
+    blocks = {}
+    for last in (i for i, fusion in fusions.items() if fusion.name == "pooled mask"):
+        row, relu = [last], last - 1
+        while _is_fused_with_convolution(graph, fusions, relu):
+            row = [relu - 1, relu, *row]
+            if relu < 3 or graph.only_reader(graph.nodes[relu - 2]) != relu - 1:
+                break
+            relu -= 2
+        if len(row) > 1:
+            blocks[row[0]] = row
+    return blocks
 
 
-def _row(layers: list[Any]) -> int:
-    """How many layers at the end are a block: 0, or 3, 5, ..."""
-    count = 1
-    while [type(layer) for layer in layers[-count - 2 : -count]] == [Convolution, Relu]:
-        count += 2
-    return count if count > 1 else 0
-
-
-def _is_plain(layer: Any) -> bool:
-    """Whether neither method was replaced on the object, as a hook does."""
-    return not {"forward", "backward"} & vars(layer).keys()
+def _is_fused_with_convolution(graph: Graph, fusions: dict[int, Fusion], relu: int) -> bool:
+    fusion = fusions.get(relu)
+    return fusion is not None and fusion.name == "activation" and graph.nodes[relu - 1].kind == "conv2d"
