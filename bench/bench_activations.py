@@ -6,7 +6,8 @@ import pytest
 import fastconv as fc
 from fastconv.testing import SPEED, normal
 
-NAMES = ("relu", "leaky_relu", "sigmoid", "tanh")
+NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu")
+THEIR_NAMES = {"hard_sigmoid": "hardsigmoid", "hard_swish": "hardswish"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -16,7 +17,8 @@ def bench_forward(timed, case, name):
 
     def theirs(torch):
         tx = torch.tensor(x)
-        function = getattr(torch, name, None) or getattr(torch.nn.functional, name)
+        their_name = THEIR_NAMES.get(name, name)
+        function = getattr(torch, their_name, None) or getattr(torch.nn.functional, their_name)
         return lambda: function(tx)
 
     timed(lambda: getattr(fc, name)(x), theirs)
@@ -34,6 +36,11 @@ def bench_backward(timed, case, name):
             "leaky_relu": lambda: aten.leaky_relu_backward(td, ts, 0.01, False),
             "sigmoid": lambda: aten.sigmoid_backward(td, ts),
             "tanh": lambda: aten.tanh_backward(td, ts),
+            "relu6": lambda: aten.hardtanh_backward(td, ts, 0, 6),
+            "hard_sigmoid": lambda: aten.hardsigmoid_backward(td, ts),
+            "hard_swish": lambda: aten.hardswish_backward(td, ts),
+            "silu": lambda: aten.silu_backward(td, ts),
+            "gelu": lambda: aten.gelu_backward(td, ts),
         }[name]
 
     timed(lambda: getattr(fc, f"{name}_backward")(dout, saved), theirs)

@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _device
 from ._check import arguments as arg
+from ._problem import Problem
 
 try:
     from .kernels._cpu.engine import empty as pooled
@@ -24,6 +25,7 @@ except ImportError:  # a build without the compiled engine: the NumPy reference 
 
 
 __all__ = [
+    "batched",
     "deliver",
     "empty",
     "empty_cache",
@@ -56,9 +58,17 @@ def same_place(a: np.ndarray, device: str) -> Any:
 
 
 def result(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...], device: str = "cpu"
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    inputs: tuple[np.ndarray | None, ...],
+    device: str = "cpu",
+    in_place: bool = False,
 ) -> np.ndarray:
-    """The array a kernel writes: a new one, or the user's `out` when the kernel may write it directly."""
+    """The array a kernel writes: a new one, or the user's `out` when the kernel may write it directly.
+
+    in_place: the kernel reads each number before it writes in its place, so `out` may be an input itself.
+    """
     if out is None:
         return empty[device](shape, dtype)
     if device != "cpu":
@@ -68,19 +78,25 @@ def result(
     arg.shape("out", out, shape, "the result's shape")
     if not out.flags.writeable:
         raise ValueError("out: expected a writeable array, got a read-only one")
+    if not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise TypeError(f"out: cannot hold a result of dtype {dtype}, got dtype {out.dtype}")
     direct = out.dtype == dtype and out.flags.carray
-    return (
-        out
-        if direct and not any(np.may_share_memory(out, a) for a in inputs if a is not None)
-        else pooled(shape, dtype)
-    )
+    shared = [a for a in inputs if direct and a is not None and np.may_share_memory(out, a)]
+    if in_place:
+        shared = [a for a in shared if (a.ctypes.data, a.dtype, a.shape) != (out.ctypes.data, dtype, shape)]
+    return out if direct and not shared else pooled(shape, dtype)
 
 
-def deliver(out: np.ndarray | None, y: np.ndarray) -> np.ndarray:
-    """`y`, copied into `out` where the kernel could not write that directly."""
-    if out is None or y is out:
-        return y
-    if not np.can_cast(y.dtype, out.dtype, "same_kind"):
-        raise TypeError(f"out: cannot hold a result of dtype {y.dtype}, got dtype {out.dtype}")
-    np.copyto(out, y, casting="same_kind")
+def batched(out: Any, p: Problem) -> Any:
+    """The user's `out` with the axis that kernels want in front, where the call came without it."""
+    return out[None] if p.unbatched and isinstance(out, np.ndarray) else out
+
+
+def deliver(out: np.ndarray | None, y: np.ndarray, p: Problem) -> Any:
+    """The result `y` of a kernel as the caller gets it: in `out`, copied there if the kernel could not write it."""
+    if out is None:
+        return p.finish(y)
+    target = batched(out, p)
+    if not np.may_share_memory(target, y):
+        np.copyto(target, y, casting="same_kind")
     return out

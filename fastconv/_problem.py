@@ -158,10 +158,11 @@ class BatchNorm(Problem):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elementwise(Problem):
-    """One number in, one number out."""
+    """One number in, one number out; `activation` is add_activation's."""
 
     size: int
     negative_slope: float = 0.0
+    activation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

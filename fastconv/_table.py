@@ -23,7 +23,9 @@ affine_forward(out, x, w, b, p), affine_backward_data(dx, dout, w, p), affine_ba
 batch_norm_training(out, mean, inv_std, x, gamma, beta, running_mean, running_var, p)     running_* may be None
 batch_norm_inference(out, x, gamma, beta, mean, var, p)
 batch_norm_backward(dx, dgamma, dbeta, dout, x, gamma, mean, inv_std, p)
-relu_forward(out, x, p), relu_backward(dx, dout, x, p); leaky_relu alike; sigmoid, tanh: backward from y
+relu_forward(out, x, p), relu_backward(dx, dout, x, p); the others alike; sigmoid, tanh: backward from y
+    out may be x
+add_activation(out, x, y, p)                       the Problem's activation of x + y; out may be x or y
 softmax_forward(out, x, p), softmax_backward(dx, dout, y, p); log_softmax alike
 cross_entropy_forward(out, x, t, p) -> float, or what float() takes; cross_entropy_backward(dx, y, t, p)
 dropout_forward(out, mask, x, seed, p), dropout_backward(dx, dout, mask, p)
@@ -281,6 +283,10 @@ def _convolution(direction: str) -> list[Row]:
     ]
 
 
+ACTIVATIONS = (
+    "relu", "relu6", "leaky_relu", "sigmoid", "hard_sigmoid", "tanh", "hard_swish", "silu", "gelu", "gelu_tanh",
+)  # fmt: skip
+
 TABLE: dict[str, list[Row]] = {
     "conv2d_forward": [
         Row("cython", "depthwise.cy:forward", depthwise),
@@ -325,9 +331,10 @@ TABLE: dict[str, list[Row]] = {
         f"{name}_{direction}": _rows(
             "activations", f"{name}_{direction}", f"prepare_{name}" if direction == "forward" else None
         )
-        for name in ("relu", "leaky_relu", "sigmoid", "tanh")
+        for name in ACTIVATIONS
         for direction in ("forward", "backward")
     },
+    "add_activation": _rows("activations", "add_activation"),
     "softmax_forward": _rows("softmax", "forward"),
     "softmax_backward": _rows("softmax", "backward"),
     "log_softmax_forward": _rows("softmax", "log_forward"),

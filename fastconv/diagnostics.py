@@ -14,7 +14,7 @@ from ._problem import Problem
 from ._version import __version__
 
 # The kernels behind a public operation, and the check that builds their Problem where it has another name.
-_ELEMENTWISE = ("relu", "leaky_relu", "sigmoid", "tanh")
+_ELEMENTWISE = ("relu", "relu6", "leaky_relu", "sigmoid", "hard_sigmoid", "tanh", "hard_swish", "silu", "gelu")
 _KERNELS: dict[str, tuple[str, ...]] = {
     "im2col": ("im2col",),
     "col2im": ("col2im",),
@@ -57,7 +57,7 @@ _CHECKS = {
 def _problem(op: str, arguments: dict[str, Any]) -> Problem:
     """The Problem of a call, from the check that the operation itself uses."""
     check = getattr(_check, _CHECKS.get(op, op))
-    values = list(arguments.values())
+    values = [value for name, value in arguments.items() if name not in ("approximate", "out")]
     if check is _check.elementwise_backward:
         values.insert(2, "x")
         return check(*values)[0]
@@ -107,13 +107,14 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
         raise ValueError(f"op: expected one of {', '.join(sorted(_KERNELS))}, got {op!r}")
     bound = inspect.signature(getattr(ops, op)).bind(*args, **kwargs)
     bound.apply_defaults()
-    problem = _problem(op, bound.arguments)
+    problem, approximate = _problem(op, bound.arguments), bound.arguments.get("approximate") == "tanh"
     print(f"{op}: {problem}")
 
     def call() -> None:
         getattr(ops, op)(*deepcopy(bound.args), **deepcopy(bound.kwargs))
 
-    for name in _KERNELS[op]:
+    names = ("gelu_tanh" + name.removeprefix("gelu") for name in _KERNELS[op]) if approximate else _KERNELS[op]
+    for name in names:
         print(f"{name}, where all of it is needed" if name in _table.AT_ONCE else name)
         chosen = False
         for row, outcome in _dispatch.candidates(name, problem):

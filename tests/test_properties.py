@@ -174,7 +174,8 @@ def test_gradients_by_central_differences():
     for got, a in zip(fc.affine_backward(g, m, W), (m, W, c), strict=True):
         np.testing.assert_allclose(got, central_difference(lambda: fc.affine(m, W, c), a, g), rtol=1e-6, atol=1e-7)
 
-    for name, extra in (("relu", ()), ("leaky_relu", (0.2,)), ("sigmoid", ()), ("tanh", ())):
+    smooth = [(name, ()) for name in ("relu", "sigmoid", "tanh", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu")]
+    for name, extra in (*smooth, ("leaky_relu", (0.2,)), ("gelu", ("tanh",))):
         f, backward = getattr(fc, name), getattr(fc, f"{name}_backward")
         saved = f(m, *extra) if name in ("sigmoid", "tanh") else m
         g = rng.standard_normal(m.shape)

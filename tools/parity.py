@@ -14,7 +14,7 @@ import numpy as np
 import fastconv as fc
 from fastconv import _dispatch, ops
 from fastconv._settings import forget
-from fastconv._table import TABLE
+from fastconv._table import ACTIVATIONS, TABLE
 from fastconv.testing import normal
 
 DIRECTIONS = ("forward", "backward_data", "backward_weights", "backward", "training", "inference")
@@ -62,8 +62,11 @@ def calls() -> dict[str, Callable[[], Any]]:
         "batch_norm_training": lambda: fc.batch_norm(x, one, zero, zero.copy(), one.copy(), training=True)[0],
         "batch_norm_inference": lambda: fc.batch_norm(x, one, zero, zero, one)[0],
         "batch_norm_backward": lambda: fc.batch_norm_backward(x, cache),
-        **{f"{n}_forward": lambda n=n: getattr(fc, n)(rows) for n in ("relu", "leaky_relu", "sigmoid", "tanh")},
-        **{f"{n}_backward": backward(n) for n in ("relu", "leaky_relu", "sigmoid", "tanh")},
+        **{f"{n}_forward": lambda n=n: getattr(fc, n)(rows) for n in ACTIVATIONS if n != "gelu_tanh"},
+        **{f"{n}_backward": backward(n) for n in ACTIVATIONS if n != "gelu_tanh"},
+        "gelu_tanh_forward": lambda: fc.gelu(rows, "tanh"),
+        "gelu_tanh_backward": lambda: fc.gelu_backward(rows, rows, "tanh"),
+        "add_activation": lambda: fc.conv2d(x, w, b, padding=1, activation="silu", add=dy),
         "softmax_forward": lambda: fc.softmax(rows),
         "softmax_backward": backward("softmax"),
         "log_softmax_forward": lambda: fc.log_softmax(rows),

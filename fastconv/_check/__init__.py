@@ -4,6 +4,7 @@ One function per operation, with the operation's own signature; each returns the
 not look at the numbers in their float arrays are `remembered`: a call like an earlier one gets its Problem at once.
 """
 
+from .activations import gelu_of
 from .arguments import dense
 from .rows import (
     affine,
@@ -59,6 +60,7 @@ __all__ = [
     "dropout_backward",
     "elementwise",
     "elementwise_backward",
+    "gelu_of",
     "im2col",
     "leading_axes",
     "max_pool2d",

@@ -7,6 +7,7 @@ from .arithmetic import AddLayer, MulLayer
 from .containers import ChannelScale, Concatenate, Residual, Sequential, Sum
 from .convolution import Convolution, TransposedConvolution
 from .dropout import Dropout, Dropout2d
+from .gated import Gelu, HardSigmoid, HardSwish, Relu6, Silu
 from .loss import IdentityWithLoss, MeanSquaredErrorLoss, NLLLoss, SoftmaxWithLoss
 from .normalization import BatchNorm1d, BatchNorm2d, BatchNormalization
 from .pooling import (
@@ -34,7 +35,10 @@ __all__ = [
     "Dropout",
     "Dropout2d",
     "Flatten",
+    "Gelu",
     "GlobalAveragePooling",
+    "HardSigmoid",
+    "HardSwish",
     "IdentityWithLoss",
     "Layer",
     "LeakyRelu",
@@ -46,9 +50,11 @@ __all__ = [
     "Pooling",
     "RecurrentStep",
     "Relu",
+    "Relu6",
     "Residual",
     "Sequential",
     "Sigmoid",
+    "Silu",
     "Softmax",
     "SoftmaxWithLoss",
     "StochasticPooling",

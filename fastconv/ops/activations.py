@@ -1,4 +1,7 @@
-"""Element-wise activations and their gradients. All take any shape; NaN passes through."""
+"""Element-wise activations and their gradients. All take any shape; NaN passes through.
+
+The gradients of sigmoid and tanh take the result y, all others the input x (relu's and relu6's either).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +20,11 @@ except ImportError:  # a build without the compiled kernels takes the road
         return road
 
 
-def _forward(op: str, x: ArrayLike, negative_slope: float = 0.0) -> NDArray:
+def _forward(op: str, x: ArrayLike, out: NDArray | None, negative_slope: float = 0.0) -> NDArray:
     p, x = check.elementwise(x, negative_slope)
-    y = memory.empty[p.device](x.shape, p.dtype)
+    y = memory.result(out, x.shape, p.dtype, (x,), p.device, in_place=True)
     kernel(f"{op}_forward", p)(y, x, p)
-    return p.finish(y)
+    return memory.deliver(out, y, p)
 
 
 def _backward(op: str, dout: ArrayLike, saved: ArrayLike, name: str, negative_slope: float = 0.0) -> NDArray:
@@ -32,18 +35,20 @@ def _backward(op: str, dout: ArrayLike, saved: ArrayLike, name: str, negative_sl
 
 
 @straight_unary
-def relu(x: ArrayLike) -> NDArray:
+def relu(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
     """``max(x, 0)``; relu(NaN) is NaN.
 
     Parameters
     ----------
     x : array_like, any shape
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
 
     Returns
     -------
     ndarray, the shape of x
     """
-    return _forward("relu", x)
+    return _forward("relu", x, out)
 
 
 def relu_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
@@ -63,13 +68,15 @@ def relu_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
 
 
 @straight(check.elementwise, "leaky_relu_forward")
-def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> NDArray:
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: NDArray | None = None) -> NDArray:
     """x where it is positive, ``negative_slope * x`` elsewhere.
 
     Parameters
     ----------
     x : array_like, any shape
     negative_slope : float
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> NDArray:
     ----------
     A. Maas, A. Hannun and A. Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
     """
-    return _forward("leaky_relu", x, negative_slope)
+    return _forward("leaky_relu", x, out, negative_slope)
 
 
 def leaky_relu_backward(dout: ArrayLike, x: ArrayLike, negative_slope: float = 0.01) -> NDArray:
@@ -100,18 +107,20 @@ def leaky_relu_backward(dout: ArrayLike, x: ArrayLike, negative_slope: float = 0
 
 
 @straight_unary
-def sigmoid(x: ArrayLike) -> NDArray:
+def sigmoid(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
     """``1 / (1 + exp(-x))``, without overflow.
 
     Parameters
     ----------
     x : array_like, any shape
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
 
     Returns
     -------
     ndarray, the shape of x
     """
-    return _forward("sigmoid", x)
+    return _forward("sigmoid", x, out)
 
 
 def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> NDArray:
@@ -129,18 +138,20 @@ def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> NDArray:
 
 
 @straight_unary
-def tanh(x: ArrayLike) -> NDArray:
+def tanh(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
     """Hyperbolic tangent.
 
     Parameters
     ----------
     x : array_like, any shape
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
 
     Returns
     -------
     ndarray, the shape of x
     """
-    return _forward("tanh", x)
+    return _forward("tanh", x, out)
 
 
 def tanh_backward(dout: ArrayLike, y: ArrayLike) -> NDArray:
@@ -155,3 +166,203 @@ def tanh_backward(dout: ArrayLike, y: ArrayLike) -> NDArray:
     ndarray, the shape of dout
     """
     return _backward("tanh", dout, y, "y")
+
+
+@straight_unary
+def relu6(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
+    """``min(max(x, 0), 6)``.
+
+    Parameters
+    ----------
+    x : array_like, any shape
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
+
+    Returns
+    -------
+    ndarray, the shape of x
+
+    References
+    ----------
+    A. Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10, 2010.
+    """
+    return _forward("relu6", x, out)
+
+
+def relu6_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
+    """Gradient of `relu6`: dout where not ``x <= 0`` or ``x >= 6``, else 0.
+
+    Parameters
+    ----------
+    dout : array_like
+    x : array_like, the shape of dout
+        relu6's input, or its result: both give the same.
+
+    Returns
+    -------
+    ndarray, the shape of dout
+    """
+    return _backward("relu6", dout, x, "x")
+
+
+@straight_unary
+def hard_sigmoid(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
+    """``min(max(x + 3, 0), 6) / 6``.
+
+    Parameters
+    ----------
+    x : array_like, any shape
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
+
+    Returns
+    -------
+    ndarray, the shape of x
+
+    References
+    ----------
+    A. Howard et al., Searching for MobileNetV3, 2019.
+    """
+    return _forward("hard_sigmoid", x, out)
+
+
+def hard_sigmoid_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
+    """Gradient of `hard_sigmoid`: ``dout / 6`` where not ``x <= -3`` or ``x >= 3``, else 0.
+
+    Parameters
+    ----------
+    dout : array_like
+    x : array_like, the shape of dout
+        hard_sigmoid's input.
+
+    Returns
+    -------
+    ndarray, the shape of dout
+    """
+    return _backward("hard_sigmoid", dout, x, "x")
+
+
+@straight_unary
+def hard_swish(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
+    """``x * hard_sigmoid(x)``; NaN at -inf, as PyTorch's.
+
+    Parameters
+    ----------
+    x : array_like, any shape
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
+
+    Returns
+    -------
+    ndarray, the shape of x
+
+    References
+    ----------
+    A. Howard et al., Searching for MobileNetV3, 2019.
+    """
+    return _forward("hard_swish", x, out)
+
+
+def hard_swish_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
+    """Gradient of `hard_swish`: 0 up to -3, dout from 3 on, ``dout * (x/3 + 1/2)`` between.
+
+    Parameters
+    ----------
+    dout : array_like
+    x : array_like, the shape of dout
+        hard_swish's input.
+
+    Returns
+    -------
+    ndarray, the shape of dout
+    """
+    return _backward("hard_swish", dout, x, "x")
+
+
+@straight_unary
+def silu(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
+    """``x * sigmoid(x)``, also called swish; NaN at -inf, as PyTorch's.
+
+    Parameters
+    ----------
+    x : array_like, any shape
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
+
+    Returns
+    -------
+    ndarray, the shape of x
+
+    References
+    ----------
+    S. Elfwing, E. Uchibe and K. Doya, Sigmoid-weighted linear units for neural network function approximation in
+    reinforcement learning, 2018.
+    """
+    return _forward("silu", x, out)
+
+
+def silu_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
+    """Gradient of `silu`: ``dout * (s + x*s*(1 - s))`` with ``s = sigmoid(x)``.
+
+    Parameters
+    ----------
+    dout : array_like
+    x : array_like, the shape of dout
+        silu's input.
+
+    Returns
+    -------
+    ndarray, the shape of dout
+    """
+    return _backward("silu", dout, x, "x")
+
+
+@straight(check.elementwise, "gelu_forward")
+def gelu(x: ArrayLike, approximate: str = "none", *, out: NDArray | None = None) -> NDArray:
+    """``x * Phi(x)``, Phi the normal distribution function ``(1 + erf(x / sqrt(2))) / 2``; NaN at -inf, as PyTorch's.
+
+    Parameters
+    ----------
+    x : array_like, any shape
+    approximate : {"none", "tanh"}
+        "tanh" takes ``(1 + tanh(sqrt(2/pi) * (x + 0.044715*x**3))) / 2`` for Phi.
+    out : ndarray, optional
+        Receives the result: the shape of x, a float dtype. It may be x itself.
+
+    Returns
+    -------
+    ndarray, the shape of x
+
+    Raises
+    ------
+    ValueError
+        When `approximate` is neither of both.
+
+    References
+    ----------
+    D. Hendrycks and K. Gimpel, Gaussian error linear units, 2016.
+    """
+    return _forward(check.gelu_of(approximate), x, out)
+
+
+def gelu_backward(dout: ArrayLike, x: ArrayLike, approximate: str = "none") -> NDArray:
+    """Gradient of `gelu`: ``dout * (Phi(x) + x*phi(x))``, phi the normal density.
+
+    Parameters
+    ----------
+    dout : array_like
+    x : array_like, the shape of dout
+        gelu's input.
+    approximate : {"none", "tanh"}
+        As given to `gelu`.
+
+    Returns
+    -------
+    ndarray, the shape of dout
+
+    Raises
+    ------
+    ValueError
+        When `approximate` is neither of both.
+    """
+    return _backward(check.gelu_of(approximate), dout, x, "x")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
@@ -79,13 +78,9 @@ def conv2d(
     (1, 2, 2)
     """
     p, x, w, b = check.conv2d(x, w, b, stride, padding, dilation, groups, activation)
-    target = out[None] if p.unbatched and isinstance(out, np.ndarray) else out
-    y = memory.result(target, p.out_shape, p.dtype, (x, w, b), p.device)
+    y = memory.result(memory.batched(out, p), p.out_shape, p.dtype, (x, w, b), p.device)
     kernel("conv2d_forward", p)(y, x, w, b, p)
-    if out is None:
-        return p.finish(y)
-    memory.deliver(target, y)
-    return out
+    return memory.deliver(out, y, p)
 
 
 def conv2d_backward(

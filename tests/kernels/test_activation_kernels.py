@@ -1,5 +1,6 @@
 """Compiled activations: every size of tail, special values, accuracy, and PyTorch."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from fastconv.kernels._cpu import engine
 from fastconv.kernels.activations import ref
 
-NAMES = ("relu", "leaky_relu", "sigmoid", "tanh")
+NAMES = ("relu", "leaky_relu", "sigmoid", "tanh", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh")
 DTYPES = (np.float32, np.float64)
 SIZES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 1000)
 FROM_OUTPUT = ("sigmoid", "tanh")  # their gradients take y
@@ -17,6 +18,13 @@ TORCH = {
     "leaky_relu": lambda x: torch.nn.functional.leaky_relu(x, 0.2),
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
+    "relu6": torch.nn.functional.relu6,
+    # the gradient of PyTorch's own hardsigmoid has 1/6 in float32 alone
+    "hard_sigmoid": lambda x: torch.nn.functional.relu6(x + 3) / 6,
+    "hard_swish": torch.nn.functional.hardswish,
+    "silu": torch.nn.functional.silu,
+    "gelu": torch.nn.functional.gelu,
+    "gelu_tanh": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
 }
 
 # The largest errors that are promised, in units of the last place. Without FMA the rounding errors of a quotient
@@ -145,3 +153,15 @@ def test_accuracy(compiled, dtype, least, most):
     wide = x.astype(exact_type)
     assert ulps(forward(compiled, "tanh", x), np.tanh(wide)) <= ULPS
     assert ulps(forward(compiled, "sigmoid", x), 1 / (1 + np.exp(-wide))) <= ULPS
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("least, most", [(-1e-3, 1e-3), (-0.5, 0.5), (-5, 5), (-13, -5)])
+def test_accuracy_of_gelu(compiled, dtype, least, most):
+    """Against the error function of the C library: relative to the result, also where it is small."""
+    x = np.random.default_rng(6).uniform(least, most, 20_000).astype(dtype)
+    exact = x * np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in x.tolist()])
+    worst = np.max(np.abs(forward(compiled, "gelu", x) - exact) / np.maximum(np.abs(exact), np.finfo(dtype).tiny))
+    # -x/sqrt(2), rounded, moves erfc by its square: the compiled kernels make that good, the C library's caller cannot
+    exact_enough = compiled.__name__.endswith("cy") and dtype == np.float32
+    assert worst <= (4 if exact_enough else 8 + max(least**2, most**2)) * np.finfo(dtype).eps

@@ -64,12 +64,14 @@ cdef class Ways:
 
     cdef object road, check, choose
     cdef list names, ways
+    cdef dict others  # the operation's arguments that the check does not see, with their defaults
     cdef object __weakref__
 
     def __init__(self, road, check, choose):
         self.road, self.check, self.choose = road, check, choose
         known = inspect.signature(road).parameters
         self.names = [name for name in inspect.signature(check).parameters if name in known]
+        self.others = {name: p.default for name, p in known.items() if name not in self.names}
         self.forget()
         watch(self)
 
@@ -132,7 +134,9 @@ cdef class Ways:
         way.alive = tuple(a for a in (*args, *kwargs, *kwargs.values()) if type(a) is not cnp.ndarray)
         bound = inspect.signature(self.road).bind(*args, **kwargs)
         bound.apply_defaults()
-        if bound.arguments.get("out") is not None or type(y) is not cnp.ndarray or cnp.PyArray_NDIM(y) > 7:
+        if any(bound.arguments[name] is not default for name, default in self.others.items()):
+            return way
+        if type(y) is not cnp.ndarray or cnp.PyArray_NDIM(y) > 7:
             return way
         problem, *arrays = self.check(*(bound.arguments[name] for name in self.names))
         constants = [None, *arrays, problem]

@@ -12,11 +12,15 @@ cnp.import_array()
 
 ctypedef void (*Forward)(void* out, const void* x, int64_t count, double slope) except + nogil
 ctypedef void (*Backward)(void* dx, const void* dout, const void* x, int64_t count, double slope) except + nogil
+ctypedef void (*AddActivation)(
+    void* out, const void* x, const void* y, int64_t count, Forward activation, double slope
+) except + nogil
 ctypedef CStep* (*Prepare)(Forward kernel, int64_t size, double slope) except + nogil
 
 cdef Forward[2] _relu_forward, _leaky_relu_forward, _sigmoid_forward, _tanh_forward
 cdef Backward[2] _relu_backward, _leaky_relu_backward, _sigmoid_backward, _tanh_backward
 cdef Prepare[2] _prepare
+cdef AddActivation[2] _add_activation
 
 lookup_floats("activations", "relu_forward", <void**>_relu_forward)
 lookup_floats("activations", "relu_backward", <void**>_relu_backward)
@@ -27,6 +31,7 @@ lookup_floats("activations", "sigmoid_backward", <void**>_sigmoid_backward)
 lookup_floats("activations", "tanh_forward", <void**>_tanh_forward)
 lookup_floats("activations", "tanh_backward", <void**>_tanh_backward)
 lookup_floats("activations", "prepare", <void**>_prepare)
+lookup_floats("activations", "add_activation", <void**>_add_activation)
 
 
 cdef _forward(Forward* kernels, cnp.ndarray out, cnp.ndarray x, double slope=0):
@@ -80,6 +85,61 @@ def tanh_backward(dx, dout, y, p):
     _backward(_tanh_backward, dx, dout, y)
 
 
+cdef class ForwardOf:
+    """A forward kernel by its name: (out, x, p). `out` may be x."""
+
+    cdef Forward kernels[2]
+
+    def __init__(self, str name):
+        lookup_floats("activations", name.encode(), <void**>self.kernels)
+
+    def __call__(self, cnp.ndarray out, cnp.ndarray x, p):
+        _forward(self.kernels, out, x, p.negative_slope)
+
+
+cdef class BackwardOf:
+    """A backward kernel by its name: (dx, dout, x, p)."""
+
+    cdef Backward kernels[2]
+
+    def __init__(self, str name):
+        lookup_floats("activations", name.encode(), <void**>self.kernels)
+
+    def __call__(self, cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray x, p):
+        _backward(self.kernels, dx, dout, x)
+
+
+relu6_forward, relu6_backward = ForwardOf("relu6_forward"), BackwardOf("relu6_backward")
+hard_sigmoid_forward, hard_sigmoid_backward = ForwardOf("hard_sigmoid_forward"), BackwardOf("hard_sigmoid_backward")
+hard_swish_forward, hard_swish_backward = ForwardOf("hard_swish_forward"), BackwardOf("hard_swish_backward")
+silu_forward, silu_backward = ForwardOf("silu_forward"), BackwardOf("silu_backward")
+gelu_forward, gelu_backward = ForwardOf("gelu_forward"), BackwardOf("gelu_backward")
+gelu_tanh_forward, gelu_tanh_backward = ForwardOf("gelu_tanh_forward"), BackwardOf("gelu_tanh_backward")
+
+cdef dict _forwards = {
+    name: ForwardOf(f"{name}_forward")
+    for name in (
+        "relu", "relu6", "leaky_relu", "sigmoid", "hard_sigmoid", "tanh", "hard_swish", "silu", "gelu", "gelu_tanh"
+    )
+}
+
+
+def add_activation(cnp.ndarray out, cnp.ndarray x, cnp.ndarray y, p):
+    """out = f(x + y), f the Problem's activation; `out` may be x or y."""
+    cdef int kind = precision(x)
+    cdef AddActivation kernel = _add_activation[kind]
+    cdef Forward activation = NULL
+    cdef double slope = p.negative_slope
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef void* y_data = cnp.PyArray_DATA(y)
+    cdef int64_t count = cnp.PyArray_SIZE(x)
+    if p.activation is not None:
+        activation = (<ForwardOf>_forwards[p.activation]).kernels[kind]
+    with nogil:
+        kernel(out_data, x_data, y_data, count, activation, slope)
+
+
 cdef _step(Forward* kernels, p, int64_t size, double slope=0):
     cdef bint double_precision = p.dtype == "float64"
     return prepared(_prepare[double_precision](kernels[double_precision], size, slope), (), size, size)
@@ -102,35 +162,51 @@ def prepare_tanh(p, size):
     return _step(_tanh_forward, p, size)
 
 
+def prepare_relu6(p, size):
+    return _step((<ForwardOf>relu6_forward).kernels, p, size)
+
+
+def prepare_hard_sigmoid(p, size):
+    return _step((<ForwardOf>hard_sigmoid_forward).kernels, p, size)
+
+
+def prepare_hard_swish(p, size):
+    return _step((<ForwardOf>hard_swish_forward).kernels, p, size)
+
+
+def prepare_silu(p, size):
+    return _step((<ForwardOf>silu_forward).kernels, p, size)
+
+
+def prepare_gelu(p, size):
+    return _step((<ForwardOf>gelu_forward).kernels, p, size)
+
+
+def prepare_gelu_tanh(p, size):
+    return _step((<ForwardOf>gelu_tanh_forward).kernels, p, size)
+
+
 def straight_unary(road):
     """The public operation `road`, with a straight way for what needs no check: a dense float array and no options.
 
     A call on ten numbers costs 0.1 us this way and over 1 us by the road, which everything else takes: other arrays and
-    types, and every call while some backend is forced.
+    types, results in `out`, and every call while some backend is forced.
     """
-    cdef Forward f32, f64
-    name = road.__name__
-    if name == "relu":
-        f32, f64 = _relu_forward[0], _relu_forward[1]
-    elif name == "sigmoid":
-        f32, f64 = _sigmoid_forward[0], _sigmoid_forward[1]
-    elif name == "tanh":
-        f32, f64 = _tanh_forward[0], _tanh_forward[1]
-    else:
-        raise ValueError(f"road: expected relu, sigmoid or tanh, got {name}")
+    cdef ForwardOf forward = ForwardOf(f"{road.__name__}_forward")
+    cdef Forward f32 = forward.kernels[0], f64 = forward.kernels[1]
 
     @wraps(road)
-    def call(x):
-        cdef cnp.ndarray array, out
+    def call(x, *, out=None):
+        cdef cnp.ndarray array, result
         cdef int kind
-        if type(x) is cnp.ndarray and forced_backends[0] == 0:
+        if type(x) is cnp.ndarray and out is None and forced_backends[0] == 0:
             array = <cnp.ndarray>x
             kind = cnp.PyArray_TYPE(array)
             if (kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE) and cnp.PyArray_ISCARRAY_RO(array):
-                out = new_array(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), kind)
-                run(f64 if kind == cnp.NPY_DOUBLE else f32, out, array)
-                return out
-        return road(x)
+                result = new_array(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), kind)
+                run(f64 if kind == cnp.NPY_DOUBLE else f32, result, array)
+                return result
+        return road(x, out=out)
 
     return call
 

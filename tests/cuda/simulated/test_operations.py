@@ -170,7 +170,9 @@ def test_batch_norm(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "sigmoid", "tanh", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu"]
+)
 def test_activations(name, dtype):
     x = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 50, -50, *normal(70, dtype)], dtype)
     y = compare(getattr(fc, name), x)

@@ -1,0 +1,84 @@
+"""Activations whose gradient needs their input, which they keep."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from .. import ops
+from ._layer import Array, Layer, Saved
+
+
+class _OfInput(Layer):
+    """y = f(x), with the gradient a function of dout and x."""
+
+    runs_on_cuda = True
+    _f: ClassVar[Callable[..., Array]]
+    _gradient: ClassVar[Callable[..., Array]]
+
+    def __init__(self) -> None:
+        self.x: Saved = None
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return self._f(x)
+
+    def backward(self, dout: Array) -> Array:
+        return self._gradient(dout, self.x)
+
+
+class Relu6(_OfInput):
+    """min(max(x, 0), 6).
+
+    Source: A. Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10, 2010.
+    """
+
+    _f = staticmethod(ops.relu6)
+    _gradient = staticmethod(ops.relu6_backward)
+
+
+class HardSigmoid(_OfInput):
+    """min(max(x + 3, 0), 6) / 6.
+
+    Source: A. Howard et al., Searching for MobileNetV3, 2019.
+    """
+
+    _f = staticmethod(ops.hard_sigmoid)
+    _gradient = staticmethod(ops.hard_sigmoid_backward)
+
+
+class HardSwish(_OfInput):
+    """x * hard_sigmoid(x).
+
+    Source: A. Howard et al., Searching for MobileNetV3, 2019.
+    """
+
+    _f = staticmethod(ops.hard_swish)
+    _gradient = staticmethod(ops.hard_swish_backward)
+
+
+class Silu(_OfInput):
+    """x * sigmoid(x), also called swish.
+
+    Source: S. Elfwing, E. Uchibe and K. Doya, Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
+    Reinforcement Learning, 2018.
+    """
+
+    _f = staticmethod(ops.silu)
+    _gradient = staticmethod(ops.silu_backward)
+
+
+class Gelu(_OfInput):
+    """x * Phi(x), Phi the normal distribution function; `approximate="tanh"` as in `fastconv.gelu`.
+
+    Source: D. Hendrycks and K. Gimpel, Gaussian Error Linear Units, 2016.
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return ops.gelu(x, self.approximate)
+
+    def backward(self, dout: Array) -> Array:
+        return ops.gelu_backward(dout, self.x, self.approximate)
