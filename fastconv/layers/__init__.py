@@ -19,7 +19,7 @@ from .pooling import (
     StochasticPooling,
 )
 from .recurrent import RecurrentStep
-from .structure import Flatten
+from .structure import ChannelShuffle, Flatten, Reshape, Slice
 
 __all__ = [
     "AdaptiveAveragePooling",
@@ -30,6 +30,7 @@ __all__ = [
     "BatchNorm2d",
     "BatchNormalization",
     "ChannelScale",
+    "ChannelShuffle",
     "Concatenate",
     "Convolution",
     "Dropout",
@@ -51,10 +52,12 @@ __all__ = [
     "RecurrentStep",
     "Relu",
     "Relu6",
+    "Reshape",
     "Residual",
     "Sequential",
     "Sigmoid",
     "Silu",
+    "Slice",
     "Softmax",
     "SoftmaxWithLoss",
     "StochasticPooling",

@@ -43,6 +43,15 @@ def _one_row(layers: tuple[Any, ...]) -> Any:
     return layers[0] if alone else layers
 
 
+def _names_of(container: Any) -> Iterator[str]:
+    """The names of the layers in a container, with those that nameless layers lend it."""
+    for child in container.children():
+        if child.name:
+            yield child.name
+        else:
+            yield from _names_of(child.layer)
+
+
 class Container(Layer):
     """A layer made of others: its forward and backward run them as a graph."""
 
@@ -127,9 +136,7 @@ class _Branches(Container):
         names = names or tuple(str(i) for i in range(len(branches)))
         self._names = tuple("" if isinstance(b, Mapping) else name for b, name in zip(branches, names, strict=True))
         self.branches = [as_layer(b, name) for b, name in zip(branches, names, strict=True)]
-        inside = [c.name for c in self.children() if c.name] + [
-            c.name for b, name in zip(self.branches, self._names, strict=True) if not name for c in b.children()
-        ]
+        inside = list(_names_of(self))
         twice = sorted({name for name in inside if inside.count(name) > 1})
         if twice:
             raise ValueError(f"branches: expected different names, got {', '.join(twice)} in several of them")

@@ -15,11 +15,17 @@ class RecurrentStep(Layer):
 
     Attributes
     ----------
+    x, h, h_next : ndarray
+        Of the last `forward`.
     dWx, dWh, db : ndarray
         Gradients after `backward`; `db` is None without `b`.
 
     Notes
     -----
+    The step may be used over a sequence: ``h = step.forward(x[t], h)`` for every t, then `backward` once for every step,
+    the last one first. The gradients are then the sums over the steps. A sequence goes on while `forward` is given the
+    very array that it returned last; another `h` begins a new one.
+
     Source: J. Elman, Finding Structure in Time, 1990. The weights are laid out as in PyTorch's RNNCell.
     """
 
@@ -34,16 +40,34 @@ class RecurrentStep(Layer):
         self.dWx: Saved = None
         self.dWh: Saved = None
         self.db: Saved = None
+        self._steps: list[tuple[Array, Array, Array]] = []  # forward, and not yet backward
+        self._sums = False  # whether a backward of this sequence has left its gradients
 
     def forward(self, x: Array, h: Array) -> Array:
         """x (N, in), h (N, hidden) -> h' (N, hidden)."""
+        if not self._steps or h is not self.h_next:
+            self._steps, self._sums = [], False
         self.x, self.h = x, h
         self.h_next = ops.tanh(ops.linear(x, self.Wx, self.b) + ops.linear(h, self.Wh))
+        self._steps.append((x, h, self.h_next))
         return self.h_next
 
     def backward(self, dh_next: Array) -> tuple[Array | None, Array | None]:
-        """The gradients with respect to x and h."""
-        da = ops.tanh_backward(dh_next, self.h_next)
-        dx, self.dWx, self.db = ops.linear_backward(da, self.x, self.Wx, needs=(True, True, self.b is not None))
-        dh, self.dWh, _ = ops.linear_backward(da, self.h, self.Wh, needs=(True, True, False))
+        """The gradients with respect to x and h of the latest step that has had none.
+
+        Raises
+        ------
+        RuntimeError
+            If every step of the sequence has had its backward.
+        """
+        if not self._steps:
+            raise RuntimeError("RecurrentStep.backward: expected one call for each forward of a sequence, got one more")
+        x, h, h_next = self._steps.pop()
+        da = ops.tanh_backward(dh_next, h_next)
+        dx, dWx, db = ops.linear_backward(da, x, self.Wx, needs=(True, True, self.b is not None))
+        dh, dWh, _ = ops.linear_backward(da, h, self.Wh, needs=(True, True, False))
+        if self._sums:
+            dWx, dWh = self.dWx + dWx, self.dWh + dWh
+            db = None if db is None else self.db + db
+        self.dWx, self.dWh, self.db, self._sums = dWx, dWh, db, True
         return dx, dh

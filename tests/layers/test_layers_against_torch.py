@@ -211,3 +211,26 @@ def test_softmax_with_loss_against_torch():
     loss = layer.forward(x, t)
     assert 0 < expected.item() - loss < 1e-7 / layer.y.min()
     assert_allclose(layer.backward(), tensor.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_a_recurrent_step_over_a_sequence():
+    """Gradients of all steps summed, in every sequence anew."""
+    Wx, Wh, b = rng.standard_normal((5, 3)), rng.standard_normal((5, 5)) * 0.3, rng.standard_normal(5)
+    step, xs = layers.RecurrentStep(Wx, Wh, b), rng.standard_normal((4, 2, 3))
+    cell = torch.nn.RNNCell(3, 5).double()
+    for theirs, ours in ((cell.weight_ih, Wx), (cell.weight_hh, Wh), (cell.bias_ih, b), (cell.bias_hh, 0 * b)):
+        theirs.data = torch.tensor(ours)
+    step.forward(xs[0], np.ones((2, 5)))  # without a backward: another sequence
+    for _ in range(2):
+        h, theirs = np.zeros((2, 5)), torch.zeros(2, 5).double()
+        for x in xs:
+            h, theirs = step.forward(x, h), cell(torch.tensor(x), theirs)
+        cell.zero_grad()
+        (theirs**2).sum().backward()
+        dout = 2 * h
+        for _ in xs:
+            _, dout = step.backward(dout)
+        for ours, parameter in ((step.dWx, cell.weight_ih), (step.dWh, cell.weight_hh), (step.db, cell.bias_ih)):
+            assert_allclose(ours, parameter.grad, rtol=1e-9, atol=1e-12)
+    with pytest.raises(RuntimeError, match="one call for each forward"):
+        step.backward(dout)

@@ -227,7 +227,7 @@ def test_names():
     ]  # fmt: skip
     assert net.named_parameters() == net.params
     assert net.layer("block.down.0").W is net.params["block.down.0.W"]
-    with pytest.raises(KeyError, match="stem.7"):
+    with pytest.raises(KeyError, match=r"stem\.7"):
         net.layer("stem.7")
     with pytest.raises(ValueError, match="conv in several"):
         Concatenate({"conv": conv(1, 2)}, {"conv": conv(1, 2)})
@@ -391,7 +391,7 @@ def test_scalar_scale_and_shift_are_constants():
 def test_a_message_about_many_names_is_short(tmp_path):
     many = Network([affine(2, 2) for _ in range(200)])
     TwoLayerNet(4, 3, 2).save_params(tmp_path / "p.npz")
-    with pytest.raises(ValueError, match="missing .* and 392 more") as error:
+    with pytest.raises(ValueError, match=r"missing .* and 392 more") as error:
         many.load_params(tmp_path / "p.npz")
     assert len(str(error.value)) < 600
 
