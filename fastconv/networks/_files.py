@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def write(path: PathLike, arrays: Mapping[str, Array]) -> None:
     Raises
     ------
     ValueError
-        If the suffix is neither .npz nor .safetensors.
+        If the suffix is none of .npz, .safetensors and .pkl.
     """
     path = Path(path)
     dense = {key: np.ascontiguousarray(a) for key, a in arrays.items()}
@@ -33,8 +34,11 @@ def write(path: PathLike, arrays: Mapping[str, Array]) -> None:
                 np.savez(file, allow_pickle=False, **dense)
         elif path.suffix == ".safetensors":
             _safetensors().save_file(dense, unfinished)
+        elif path.suffix == ".pkl":  # as the book's networks write it
+            with open(unfinished, "wb") as file:
+                pickle.dump(dense, file)
         else:
-            raise ValueError(f"path: expected a name ending in .npz or .safetensors, got {str(path)!r}")
+            raise ValueError(f"path: expected a name ending in .npz, .safetensors or .pkl, got {str(path)!r}")
         os.replace(unfinished, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

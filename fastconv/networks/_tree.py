@@ -219,7 +219,7 @@ class Tree(Container):
         Parameters
         ----------
         path : str or path
-            Ends in .npz or .safetensors.
+            Ends in .npz, .safetensors or, as the book's networks write it, .pkl.
 
         Raises
         ------
