@@ -210,7 +210,8 @@ class TestThreads:
         compiler = shutil.which("c++")
         if not compiler:
             pytest.skip("no C++ compiler")
-        sources = [str(Path(__file__).with_name("threads_stress.cpp")), str(CPU_SOURCES / "threads.cpp")]
+        sources = [str(Path(__file__).with_name("threads_stress.cpp"))]
+        sources += [str(CPU_SOURCES / name) for name in ("threads.cpp", "places.cpp")]
         program = str(tmp_path / "stress")
         build = [compiler, "-std=c++17", "-O1", f"-I{CPU_SOURCES}", *sources, "-o", program, "-pthread"]
         if subprocess.run([*build, "-fsanitize=thread"], capture_output=True).returncode:

@@ -1,4 +1,5 @@
-// Every task runs exactly once, on thread numbers that are unique inside the call, whatever sleeps, races or nests.
+// Every task runs exactly once, on thread numbers that are unique inside the call, whatever sleeps, races or nests, and
+// whatever is announced that then comes or does not.
 // Built and run by test_engine.py, with ThreadSanitizer where the compiler has it. Exit status 0: all was right.
 #include <pthread.h>
 #include <sys/wait.h>
@@ -55,6 +56,7 @@ void* many_calls(void* rounds) {
     for (int64_t i = 0; i < *static_cast<int64_t*>(rounds); ++i) {
         call(i % 37, i % 5 == 0);
         if (i % 512 == 0) usleep(400);  // longer than helpers spin: they fall asleep
+        if (i % 128 == 0) fc::expect(int(i / 128 % (kThreads + 2)));
     }
     return nullptr;
 }
@@ -82,6 +84,9 @@ int main(int argc, char** argv) {
     REQUIRE(waitpid(child, &status, 0) == child);
     REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     many_calls(&rounds);
+    int64_t wakes = 0;
+    for (int i = 0; i < fc::helper_count(); ++i) wakes += fc::helper_record(i).wakes;
+    REQUIRE(wakes > 0);
     std::printf("%lld tasks ran on helpers\n", static_cast<long long>(helped.load()));
     return 0;
 }

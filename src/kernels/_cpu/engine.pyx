@@ -41,6 +41,14 @@ cdef extern from "threads.h" namespace "fc" nogil:
     const int kMaxThreads
     void set_thread_limit(int limit)
     int thread_limit()
+    int threads_for(double nanoseconds)
+    void c_expect "fc::expect"(int nthreads)
+    ctypedef struct HelperRecord:
+        int64_t wakes
+        int thread, began_on, caller_on
+        bint asleep
+    int helper_count()
+    HelperRecord helper_record(int index)
 
 cdef extern from "buffers.h" namespace "fc" nogil:
     ctypedef struct BufferStats:
@@ -185,6 +193,23 @@ def set_num_threads(n):
 def get_num_threads():
     """How many threads a kernel may use, the caller's included."""
     return thread_limit()
+
+
+def expect(double nanoseconds):
+    """Wake helpers for work that follows at once and takes one thread about so long; nothing if it is worth no helper."""
+    c_expect(threads_for(nanoseconds))
+
+
+def helper_records():
+    """What the thread pool knows of its helpers, for tests.
+
+    Returns
+    -------
+    list of dict
+        thread: the system's number of the thread; asleep; wakes: how often it has been woken; began_on: the processor
+        on which it ran when it was last woken; caller_on: the processor of the caller who had it woken (-1: unknown).
+    """
+    return [helper_record(i) for i in range(helper_count())]
 
 
 cdef int _forced = 0

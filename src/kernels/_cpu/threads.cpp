@@ -15,7 +15,9 @@
 //               right the job cannot close, so the caller's frame outlives every use of it.
 //
 // Whoever finds the slot taken (another Python thread's job, or the job around a nested call) runs its tasks itself.
-// Helpers spin for a moment after a job, because the next one usually follows, and then sleep on a condition variable.
+// Helpers spin for a moment after a job, because the next one usually follows, and then sleep on a condition variable:
+// at once if another thread took their processor while they spun, so that spinning costs other programs nothing.
+// Whoever wakes one keeps it off the processors of the threads that are awake (places.cpp).
 // Waking one costs the waker 8-17 us and the helper begins 30-40 us later (2 cores, a virtual machine), so the caller
 // wakes two, which wake two each; one that spins joins at once. Hence 20 us of work a thread: a job below 40 us loses
 // to one thread when the helper slept, and above it gains either way.
@@ -33,11 +35,14 @@
 #include <new>
 #include <utility>
 
+#include "places.h"
+
 namespace fc {
 namespace {
 
 constexpr uint64_t kClosed = 0xffffffffu;
 constexpr int64_t kSpinNanoseconds = 150'000;
+constexpr int64_t kTakenNanoseconds = 50'000;  // a yield that lasts longer let another thread run
 constexpr double kNanosecondsPerThread = 20e3;
 
 struct alignas(64) Share {
@@ -51,6 +56,8 @@ struct alignas(64) Slot {
     std::atomic<void*> context{nullptr};
     std::atomic<int> nshares{1};
     std::atomic<int> nthreads{0};
+    std::atomic<int> nparts{0};  // among how many sleeping helpers the processors that are not taken are dealt out; or 0
+    Processors taken_processors;
     alignas(64) std::atomic<int64_t> done{0};
     alignas(64) std::atomic<bool> taken{false};
 };
@@ -59,12 +66,22 @@ struct alignas(64) Helper {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
     std::atomic<bool> asleep{false};
+    std::atomic<int> thread{0};      // the system's number
+    std::atomic<int> processor{-1};  // where it runs, as far as it has said
+    std::atomic<int> part{-1};       // of the processors, in the job that finds it asleep
+    Narrowed narrowed;               // valid while is_narrow; both are guarded by the mutex while it sleeps, then its own
+    bool is_narrow = false;
+    std::atomic<int64_t> wakes{0};  // for tests: how often it slept, where it began last, and where its caller was
+    std::atomic<int> began_on{-1}, caller_on{-1};
 };
 
 Slot slot;
 Helper helpers[kMaxThreads];  // helpers[tid]; the caller is tid 0
 int created = 1;              // threads so far, the caller included; guarded by slot.taken
 std::atomic<int> limit{1};
+std::atomic<int> sleepers{0};
+std::atomic<int> expected{0};    // threads of a job that has been announced and not opened
+std::atomic<int> caller_on{-1};  // when the processors were dealt out last
 thread_local bool alone = false;
 
 inline void relax() {
@@ -97,9 +114,43 @@ bool claimable(int tid) {
 void wake(Helper& helper) {
     if (!helper.asleep.load(std::memory_order_seq_cst)) return;
     pthread_mutex_lock(&helper.mutex);
-    helper.asleep.store(false, std::memory_order_relaxed);
+    if (helper.asleep.load(std::memory_order_relaxed)) {
+        const int part = helper.part.load(std::memory_order_relaxed), nparts = slot.nparts.load(std::memory_order_relaxed);
+        helper.caller_on.store(caller_on.load(std::memory_order_relaxed), std::memory_order_relaxed);
+        if (part >= 0 && part < nparts && !helper.is_narrow) {
+            const int first = narrow(helper.thread.load(std::memory_order_relaxed), slot.taken_processors, part, nparts,
+                                     helper.narrowed);
+            helper.is_narrow = first >= 0;
+            if (first >= 0) helper.processor.store(first, std::memory_order_relaxed);
+        }
+        helper.asleep.store(false, std::memory_order_relaxed);
+    }
     pthread_mutex_unlock(&helper.mutex);
     pthread_cond_signal(&helper.wake);
+}
+
+void wake_children(int tid, int nthreads) {
+    for (int child = 2 * tid + 1; child <= 2 * tid + 2 && child < nthreads; ++child) wake(helpers[child]);
+}
+
+// Deals out the processors, if helpers sleep, among those that a job of `nthreads` threads will wake. The caller has the
+// slot, and has not opened it. (A helper that falls asleep after this is placed by the system.)
+void deal_processors(int nthreads) {
+    int nparts = 0;
+    if (sleepers.load(std::memory_order_relaxed)) {
+        const int here = this_processor();
+        caller_on.store(here, std::memory_order_relaxed);
+        slot.nparts.store(0, std::memory_order_relaxed);
+        slot.taken_processors.clear();
+        slot.taken_processors.add(here);
+        for (int tid = 1; tid < std::min(nthreads, created); ++tid) {
+            Helper& helper = helpers[tid];
+            const bool asleep = helper.asleep.load(std::memory_order_relaxed);
+            helper.part.store(asleep ? nparts++ : -1, std::memory_order_relaxed);
+            if (!asleep) slot.taken_processors.add(helper.processor.load(std::memory_order_relaxed));
+        }
+    }
+    slot.nparts.store(nparts, std::memory_order_relaxed);
 }
 
 // Claims and runs tasks until none is left in the share; how many.
@@ -121,8 +172,7 @@ int64_t finish(Share& share, int tid) {
 // Wakes two helpers, then runs tasks of its own share and of the others' until none is left.
 void work(int tid) {
     if (!claimable(tid)) return;
-    const int nthreads = slot.nthreads.load(std::memory_order_acquire);
-    for (int child = 2 * tid + 1; child <= 2 * tid + 2 && child < nthreads; ++child) wake(helpers[child]);
+    wake_children(tid, slot.nthreads.load(std::memory_order_acquire));
 
     const int nshares = slot.nshares.load(std::memory_order_acquire);
     int64_t finished = 0;
@@ -130,29 +180,45 @@ void work(int tid) {
     if (finished) slot.done.fetch_add(finished, std::memory_order_release);
 }
 
-// Returns when there may be a task for this helper.
+// Returns when there may be a task for this helper, or soon will be one.
 void rest(int tid) {
-    const int64_t deadline = now() + kSpinNanoseconds;
+    Helper& self = helpers[tid];
+    int64_t time = now();
+    const int64_t deadline = time + kSpinNanoseconds;
     do {
         for (int i = 0; i < 32; ++i) {
             if (claimable(tid)) return;
             relax();
         }
+        self.processor.store(this_processor(), std::memory_order_relaxed);
         sched_yield();
-    } while (now() < deadline);
+        const int64_t before = std::exchange(time, now());
+        if (time - before > kTakenNanoseconds) break;
+    } while (time < deadline);
 
     // Either the caller sees `asleep` after it has opened the slot, or we see the open slot after setting `asleep`.
-    Helper& self = helpers[tid];
     pthread_mutex_lock(&self.mutex);
     self.asleep.store(true, std::memory_order_seq_cst);
+    sleepers.fetch_add(1, std::memory_order_relaxed);
     while (self.asleep.load(std::memory_order_relaxed) && !claimable(tid))
         pthread_cond_wait(&self.wake, &self.mutex);
-    self.asleep.store(false, std::memory_order_relaxed);
+    const bool woken = !self.asleep.exchange(false, std::memory_order_relaxed);
+    sleepers.fetch_sub(1, std::memory_order_relaxed);
+    const bool narrow = std::exchange(self.is_narrow, false);
     pthread_mutex_unlock(&self.mutex);
+    const int here = this_processor();
+    self.processor.store(here, std::memory_order_relaxed);
+    if (narrow) widen(self.narrowed);
+    if (!woken) return;
+    wake_children(tid, expected.load(std::memory_order_relaxed));
+    self.began_on.store(here, std::memory_order_relaxed);
+    self.wakes.fetch_add(1, std::memory_order_release);
 }
 
 void* helper_main(void* argument) {
-    const int tid = int(static_cast<Helper*>(argument) - helpers);
+    Helper& self = *static_cast<Helper*>(argument);
+    const int tid = int(&self - helpers);
+    self.thread.store(this_thread(), std::memory_order_relaxed);
     for (;;) {
         work(tid);
         rest(tid);
@@ -162,6 +228,7 @@ void* helper_main(void* argument) {
 
 // Creates what is missing of `nthreads` threads. Fewer than asked for is no error: the caller can do all the work.
 void create_helpers(int nthreads) {
+    read_cores();
     sigset_t all, before;  // signals are for the program's own threads
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -179,6 +246,7 @@ void forget_helpers() {
     new (&slot) Slot;
     for (int tid = 1; tid < created; ++tid) new (&helpers[tid]) Helper;
     created = 1;
+    sleepers.store(0, std::memory_order_relaxed);
 }
 
 [[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, forget_helpers);
@@ -192,6 +260,8 @@ void parallel(int64_t ntasks, int nthreads, bool in_order, Task run, void* conte
         return;
     }
     if (created < nthreads) create_helpers(nthreads);
+    deal_processors(nthreads);
+    expected.store(0, std::memory_order_relaxed);
 
     slot.run.store(run, std::memory_order_release);
     slot.context.store(context, std::memory_order_release);
@@ -211,6 +281,16 @@ void parallel(int64_t ntasks, int nthreads, bool in_order, Task run, void* conte
     slot.taken.store(false, std::memory_order_release);
 }
 
+void expect(int nthreads) {
+    nthreads = std::min(nthreads, limit.load(std::memory_order_relaxed));
+    if (nthreads <= 1 || !sleepers.load(std::memory_order_relaxed) || slot.taken.exchange(true, std::memory_order_acquire))
+        return;
+    deal_processors(nthreads);
+    expected.store(nthreads, std::memory_order_relaxed);
+    wake_children(0, nthreads);
+    slot.taken.store(false, std::memory_order_release);
+}
+
 // Of the open job, if any.
 int64_t next_task() { return int64_t(slot.shares[0].claim.load(std::memory_order_relaxed) & kClosed); }
 
@@ -221,6 +301,24 @@ int threads_for(double nanoseconds) {
 }
 
 bool set_alone(bool value) { return std::exchange(alone, value); }
+
+int helper_count() {
+    while (slot.taken.exchange(true, std::memory_order_acquire)) sched_yield();
+    const int count = created - 1;
+    slot.taken.store(false, std::memory_order_release);
+    return count;
+}
+
+HelperRecord helper_record(int index) {
+    const Helper& helper = helpers[index + 1];
+    HelperRecord record;
+    record.wakes = helper.wakes.load(std::memory_order_acquire);
+    record.thread = helper.thread.load(std::memory_order_relaxed);
+    record.began_on = helper.began_on.load(std::memory_order_relaxed);
+    record.caller_on = helper.caller_on.load(std::memory_order_relaxed);
+    record.asleep = helper.asleep.load(std::memory_order_relaxed);
+    return record;
+}
 
 void set_thread_limit(int n) { limit.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
 
