@@ -2,6 +2,7 @@
 
     python bench/compare.py [--only conv2d,pool] [--threads 2] [--quick] [--markdown] [--json FILE] [--results]
     python bench/compare.py --results --earlier bench/results/X.json    # on a machine that others share: more turns
+    python bench/compare.py --against ../before --only burst,conv2d     # two builds, a process each, in turns
 
 Every side runs in a process of its own, in turns, the idle ones asleep on a pipe. Within a turn a call is repeated for about
 a tenth of a second. Reported are the best and the median over the turns; on a machine that others share, the best is the
@@ -24,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import report
-from sides import Settings, Side, library
+from sides import BEFORE, Settings, Side, library
 from targets import TARGETS, Target, restricted
 from work import Work, all_work
 
 RESULTS = Path(__file__).parent / "results"
-SIDES = ("fastconv", "fastconv@1", "hot@1", "torch", "torch.compile", "onnxruntime", "book32", "book64")
+SIDES = ("fastconv", "fastconv@1", "hot", "hot@1", "torch", "torch.compile", "onnxruntime", "book32", "book64")
 QUICK_SIDES = ("fastconv", "torch", "onnxruntime")
 BUSY = 0.5  # load above which the ratios are not to be believed
 SPINNING = 0.15  # seconds for which OpenBLAS's threads may go on spinning after the last call of a book side
@@ -55,7 +56,16 @@ def arguments() -> argparse.Namespace:
     add("--markdown", action="store_true", help="print the tables in Markdown (progress goes to standard error)")
     add("--earlier", type=Path, metavar="FILE", help="count the turns of an earlier run's --json of the same as well")
     add("--results", action="store_true", help="write both to bench/results/<processor>-<instruction set>-<threads>t")
+    add(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help=f"another clone, built in place with a link fastconv/kernels to its src/kernels: its side is {BEFORE!r}, and its times over ours are listed (default sides: "
+        "these two, and hot)",
+    )
     options = parser.parse_args()
+    if options.against:
+        options.sides = options.sides or f"fastconv,{BEFORE},hot"
     if options.quick:
         options.turns, options.seconds = 2, 0.03
         options.sides = options.sides or ",".join(QUICK_SIDES)
@@ -102,6 +112,21 @@ def _python(settings: Settings, *args: str) -> str:
     return subprocess.run([sys.executable, *args], env=env, text=True, check=True, stdout=subprocess.PIPE).stdout
 
 
+def check_builds(settings: Settings) -> None:
+    """Each of the two sides must import its own clone's package and kernels."""
+    code = "import fastconv, fastconv.kernels._cpu.engine as e; print(fastconv.__file__); print(e.__file__)"
+    for side, folder in (("fastconv", Path(__file__).parents[1]), (BEFORE, Path(settings.against))):
+        env = settings.environment(settings.threads, side)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], env=env, text=True, check=True, stdout=subprocess.PIPE
+        )
+        for path in map(Path, done.stdout.split()):
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise SystemExit(
+                    f"--against: the side {side!r} imports {path}, which is not in {folder}: build it in place"
+                )
+
+
 def ceiling(settings: Settings) -> dict[str, Any]:
     return json.loads(_python(settings, "-m", "fastconv._ceiling"))
 
@@ -124,7 +149,8 @@ def sides_of(work: Work, targets: dict[str, Target], wanted: list[str]) -> list[
     if wanted:
         return [side for side in wanted if library(side) in work.sides]
     asked = {targets[row].side for row in work.rows if row in targets}
-    return [side for side in SIDES if library(side) in work.sides and ("@" not in side or side in asked)]
+    only_asked = {side for side in SIDES if "@" in side or side == "hot"}  # ourselves once more
+    return [side for side in SIDES if library(side) in work.sides and (side not in only_asked or side in asked)]
 
 
 def chosen(work: Work, options: argparse.Namespace, targets: dict[str, Target]) -> bool:
@@ -144,11 +170,11 @@ class Run:
     def times(self, number: int, sides: list[str]) -> dict[str, dict[str, Any]]:
         """{side: {"best", "median"}} or {side: {"error"}}, turn by turn."""
         seen: dict[str, list[Any]] = {side: [] for side in sides}
-        for _ in range(self.turns):
-            for side, answers in seen.items():
+        for turn in range(self.turns):
+            for side in sides[:: -1 if turn % 2 else 1]:
                 if side not in self.processes:
                     self.processes[side] = Side(side, self.settings)
-                answers.append(self.processes[side].time(number, self.settings.seconds))
+                seen[side].append(self.processes[side].time(number, self.settings.seconds))
                 if side.startswith("book"):
                     time.sleep(SPINNING)
         return {side: _together(answers) for side, answers in seen.items()}
@@ -167,7 +193,10 @@ def _together(answers: list[Any]) -> dict[str, Any]:
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """The outcome; a line for each piece of work is shown as it comes."""
-    settings = Settings(options.threads, options.seconds, options.isa, options.backend)
+    against = str(options.against.resolve()) if options.against else ""
+    settings = Settings(options.threads, options.seconds, options.isa, options.backend, against)
+    if against:
+        check_builds(settings)
     targets = chosen_targets(settings)
     outcome: dict[str, Any] = {
         "machine": machine(settings),
@@ -224,6 +253,8 @@ def main() -> None:
         count_earlier(outcome, json.loads(options.earlier.read_text()))
     text = report.markdown(outcome)
     print(text if options.markdown else report.summary(outcome))
+    if options.against:
+        print("\n".join(report.changes(outcome)))
     about = outcome["machine"]
     name = re.sub(r"[^a-z0-9]+", "-", str(about["processor"]).lower()).strip("-")
     name += f"-{about['best isa']}-{about['threads']}t"

@@ -11,6 +11,10 @@ from typing import Any
 
 from fastconv._ceiling import Ceiling
 
+STEADY = 0.9
+SLOWER = 0.95
+BEFORE = "before"  # the side of another build: sides.py
+
 
 @dataclass
 class Row:
@@ -18,6 +22,8 @@ class Row:
 
     target: dict[str, Any]
     ratios: dict[str, float] = field(default_factory=dict)  # by piece of work
+
+    medians: dict[str, float] = field(default_factory=dict)  # the same of the median times
 
     @property
     def misses(self) -> list[str]:
@@ -32,10 +38,10 @@ class Row:
         return not self.misses and self.mean >= self.target["mean"]
 
 
-def ratio(work: dict[str, Any], side: str) -> float | None:
-    """The side's best time over ours."""
+def ratio(work: dict[str, Any], side: str, by: str = "best") -> float | None:
+    """The side's best time over ours, or its median over our median."""
     ours, theirs = work["times"].get("fastconv", {}), work["times"].get(side, {})
-    return theirs["best"] / ours["best"] if "best" in ours and "best" in theirs else None
+    return theirs[by] / ours[by] if by in ours and by in theirs else None
 
 
 def table(outcome: dict[str, Any]) -> list[Row]:
@@ -44,29 +50,33 @@ def table(outcome: dict[str, Any]) -> list[Row]:
     for work in outcome["works"]:
         for key, found in _ratios(work, outcome["targets"]):
             rows[key].ratios[work["id"]] = found
+            rows[key].medians[work["id"]] = ratio(work, outcome["targets"][key]["side"], "median") or found
     return [row for row in rows.values() if row.ratios]
 
 
 def _ratios(work: dict[str, Any], targets: dict[str, Any]) -> Iterable[tuple[str, float]]:
     for key in work["rows"]:
         target = targets.get(key)
-        found = ratio(work, target["side"]) if target else None
+        found = ratio(work, target["side"], target.get("by", "best")) if target else None
         if found is not None and work["times"][target["side"]]["best"] > target["above"]:
             yield key, found
 
 
 def cells(work: dict[str, Any], outcome: dict[str, Any], sides: Iterable[str]) -> dict[str, str]:
-    """One line of the list; a side's cell holds its best time over ours and, in brackets, the same of the medians."""
+    """One line of the list: best times, the median or the ratio of medians in brackets; a side's cell is its time over ours."""
     ours = work["times"].get("fastconv", {})
     line = {"work": work["id"], "ours": ours.get("error", "not run")[:60]}
     if "best" not in ours:
         return line
-    line |= {"ours": f"{ours['best'] * 1e3:.4g} ms", **_rate(work, ours["best"], outcome["ceiling"])}
+    line |= {
+        "ours": f"{ours['best'] * 1e3:.4g} ms ({ours['median'] * 1e3:.4g})",
+        **_rate(work, ours["best"], outcome["ceiling"]),
+    }
     for side in sides:
-        times, found = work["times"].get(side, {}), ratio(work, side)
+        found, median = ratio(work, side), ratio(work, side, "median")
         if found is not None:
-            line[side] = f"{found:.2f} ({times['median'] / ours['median']:.2f})"
-        elif times:
+            line[side] = f"{found:.2f} ({median:.2f})"
+        elif work["times"].get(side):
             line[side] = "-"
     line["wanted"] = ", ".join(_wanted(work, outcome["targets"]))
     return line
@@ -105,21 +115,22 @@ def columns(outcome: dict[str, Any]) -> list[str]:
 def markdown(outcome: dict[str, Any]) -> str:
     """The table of targets, what missed them, and the whole list."""
     machine = ", ".join(f"{key} {value}" for key, value in outcome["machine"].items())
-    lines = [machine, "", *_summary_lines(outcome), "", *_list_lines(outcome)]
+    lines = [machine, "", *_summary_lines(outcome), "", *_steadiness(outcome), *_list_lines(outcome)]
     return "\n".join(lines) + "\n"
 
 
 def _summary_lines(outcome: dict[str, Any]) -> Iterable[str]:
-    yield "| row: the other side's best time over ours | wanted | least | geometric mean | met by | |"
-    yield "|---|---|---|---|---|---|"
+    yield "| row: the other side's best time over ours | wanted | least | geometric mean | of medians | met by | |"
+    yield "|---|---|---|---|---|---|---|"
     rows = table(outcome)
     for row in rows:
         wanted = [f"{row.target['each']:g}"] if row.target["each"] else []
         wanted += [f"mean {row.target['mean']:g}"] if row.target["mean"] else []
         met = f"{len(row.ratios) - len(row.misses)} of {len(row.ratios)}"
-        least = min(row.ratios.values())
+        least, medians = min(row.ratios.values()), statistics.geometric_mean(row.medians.values())
+        title = row.target["title"] + " (medians)" * (row.target.get("by") == "median")
         state = "" if row.met else "**missed**"
-        yield f"| {row.target['title']} | {', '.join(wanted)} | {least:.2f} | {row.mean:.2f} | {met} | {state} |"
+        yield f"| {title} | {', '.join(wanted)} | {least:.2f} | {row.mean:.2f} | {medians:.2f} | {met} | {state} |"
     missed = [row for row in rows if not row.met]
     if missed:
         yield ""
@@ -138,6 +149,42 @@ def summary(outcome: dict[str, Any]) -> str:
         found = f"least {min(row.ratios.values()):.2f}, geometric mean {row.mean:.2f} of {len(row.ratios)}"
         lines.append(f"{row.target['title']}: {found}{'' if row.met else ' MISSED'}")
     return "\n".join(lines)
+
+
+def _steadiness(outcome: dict[str, Any]) -> Iterable[str]:
+    """How near to our best times our medians come."""
+    ours = {w["id"]: w["times"].get("fastconv", {}) for w in outcome["works"]}
+    shares = {name: times["best"] / times["median"] for name, times in ours.items() if "best" in times}
+    if not shares:
+        return
+    near = sum(share >= STEADY for share in shares.values())
+    least = sorted(shares, key=lambda name: shares[name])[:5]
+    yield f"Our median is within {STEADY:g} of our best in {near} of {len(shares)}; furthest from it: " + "; ".join(
+        f"{name} {shares[name]:.2f}" for name in least
+    )
+    yield ""
+
+
+def changes(outcome: dict[str, Any]) -> Iterable[str]:
+    """Another build's times over ours: means by group of the bests and of the medians, and what became slower in both."""
+    found: dict[str, list[tuple[float, float, str]]] = {}
+    for work in outcome["works"]:
+        best, median = ratio(work, BEFORE), ratio(work, BEFORE, "median")
+        if best and median:
+            found.setdefault(work["group"], []).append((best, median, work["id"]))
+    yield ""
+    yield "| before / after | works | best: mean | least | median: mean | least |"
+    yield "|---|---|---|---|---|---|"
+    for group, rows in found.items():
+        means = [statistics.geometric_mean(row[i] for row in rows) for i in (0, 1)]
+        leasts = [min(row[i] for row in rows) for i in (0, 1)]
+        numbers = " | ".join(f"{mean:.3f} | {least:.2f}" for mean, least in zip(means, leasts, strict=True))
+        yield f"| {group} | {len(rows)} | {numbers} |"
+    slower = [row for rows in found.values() for row in rows if max(row[:2]) < SLOWER]
+    yield ""
+    yield f"Best and median below {SLOWER:g}: " + ("none" if not slower else "")
+    for best, median, work in sorted(slower):
+        yield f"- {work}: {best:.2f}, {median:.2f}"
 
 
 def _list_lines(outcome: dict[str, Any]) -> Iterable[str]:

@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 FIRST = ".contiguous"  # of a side's variants, only the first: PyTorch's contiguous format
+BEFORE = "before"  # the side of another build of fastconv
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ class Settings:
     seconds: float
     isa: str = ""
     backend: str = ""
+    against: str = ""  # the folder from which the side BEFORE imports fastconv
 
-    def environment(self, threads: int) -> dict[str, str]:
+    def environment(self, threads: int, side: str = "fastconv") -> dict[str, str]:
         """The environment of a side with so many threads; an instruction set binds PyTorch as well as us."""
         names = ("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         env = {**os.environ, **dict.fromkeys(names, str(threads))}
@@ -35,16 +38,25 @@ class Settings:
             env |= {"FASTCONV_ISA": self.isa, "ONEDNN_MAX_CPU_ISA": oneDNN, "ATEN_CPU_CAPABILITY": aten}
         if self.backend:
             env["FASTCONV_BACKEND"] = self.backend
+        if self.against:
+            folder = self.against if side.split("@")[0] == BEFORE else str(Path(__file__).parents[1])
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, env.get("PYTHONPATH"))))
         return env
 
 
 def library(side: str) -> str:
     """The builder's name of a side: "fastconv@1" and "torch.contiguous" are built as "fastconv" and "torch" are."""
-    return side.split("@")[0].removesuffix(FIRST)
+    name = side.split("@")[0].removesuffix(FIRST)
+    return "fastconv" if name == BEFORE else name
 
 
-def measure(calls: list[Callable[[], Any]], seconds: float, pause: float = 0.0) -> tuple[float, float]:
-    """Best and median time of the fastest of `calls`, each repeated for about `seconds`, asleep for `pause` before each."""
+def measure(
+    calls: list[Callable[[], Any]], seconds: float, pause: float = 0.0, following: int = 0
+) -> tuple[float, float]:
+    """Best and median time of the fastest of `calls`, each repeated for about `seconds`, asleep for `pause` before each.
+
+    With `following`, so many calls are made after each pause behind a first one that does not count.
+    """
     outcomes = []
     for call in calls:
         once = min(_time(call, 1) for _ in range(5))  # the first is cold
@@ -54,7 +66,9 @@ def measure(calls: list[Callable[[], Any]], seconds: float, pause: float = 0.0) 
         while len(times) < 3 or time.perf_counter() < end:
             if pause:
                 time.sleep(pause)
-            times.append(_time(call, inner))
+            if following:
+                call()
+            times += [_time(call, inner) for _ in range(following or 1)]
         outcomes.append((min(times), statistics.median(times)))
     return min(outcomes)
 
@@ -74,7 +88,7 @@ class Side:
         self.process = subprocess.Popen(
             [sys.executable, __file__, name.split("@")[0], str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=settings.environment(threads),
+            env=settings.environment(threads, name),
         )  # fmt: skip
 
     def time(self, number: int, seconds: float) -> list[float] | str:
@@ -122,7 +136,7 @@ def serve(side: str, threads: int) -> None:
                 calls = work.sides[name]()[: 1 if side.endswith(FIRST) else None]
                 measure(calls, seconds)
                 ready = number
-            answer = measure(calls, seconds, pause)
+            answer = measure(calls, seconds, pause, work.following if pause else 0)
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
         print(json.dumps(answer), flush=True)

@@ -24,7 +24,8 @@ class Work:
     sides: dict[str, Callable[[], Calls]]
     flops: float = 0.0  # of the direct formula
     bytes: float = 0.0  # operands and results, each once: what cannot be avoided
-    pause: float = 0.0  # seconds asleep before each call
+    pause: float = 0.0  # seconds asleep before each call that is timed, or before a burst of calls
+    following: int = 0  # calls of such a burst behind the first: these are timed, and not the first
 
     @property
     def id(self) -> str:

@@ -6,11 +6,14 @@ from functools import partial
 from work import F32, Calls, Work, memory_formats
 from work_conv import forward, shape_text, torch_forward
 from work_ops import affine, relu, torch_affine, torch_relu
+from work_steps import onnx_prediction, our_prediction, our_step, torch_prediction, torch_step
 
 import fastconv as fc
 from fastconv.testing import AffineCase, ConvCase, normal
 
 PAUSE = 0.02
+PAUSES = (0.001, 0.01, 0.03, 0.1)
+BURST = 5  # calls
 
 
 def tiny_conv() -> Calls:
@@ -41,3 +44,28 @@ def calls() -> Iterator[Work]:
     ):
         sides = {"fastconv": ours, "hot": ours, "torch": theirs}
         yield Work("after 20 ms asleep", name, ("asleep", "asleep hot"), sides, pause=PAUSE)
+    yield from bursts()
+
+
+def bursts() -> Iterator[Work]:
+    """Five calls after a pause, as of a server or a program that reads data: the first, and those that follow."""
+    conv, tall, large = ConvCase(100, 1, 28, 28, 30, (5, 5)), AffineCase(100, 784, 256), (1_750_000,)
+    net = "SimpleConvNet", 100
+    for name, ours, others in (
+        (
+            "prediction SimpleConvNet b100",
+            partial(our_prediction, *net),
+            {"torch": partial(torch_prediction, *net), "onnxruntime": partial(onnx_prediction, *net)},
+        ),
+        ("step SimpleConvNet b100", partial(our_step, *net), {"torch": partial(torch_step, *net)}),
+        (f"conv2d {shape_text(conv)}", partial(forward, conv), {"torch": partial(torch_forward, conv)}),
+        ("relu of 7 MB", partial(relu, large), {"torch": partial(torch_relu, large)}),
+        ("affine 100x784x256", partial(affine, tall), {"torch": partial(torch_affine, tall)}),
+    ):
+        sides = {"fastconv": ours, "hot": ours, **others}
+        onnx = ("burst onnx",) * ("onnxruntime" in others)
+        for pause in PAUSES:
+            torch = ("burst torch",) * (pause >= PAUSE)
+            text = f"{name}, {1e3 * pause:g} ms"
+            yield Work("burst, first call", text, ("burst first", *torch, *onnx), sides, pause=pause)
+            yield Work("burst, calls 2 to 5", text, ("burst next", *onnx), sides, pause=pause, following=BURST - 1)

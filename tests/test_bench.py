@@ -1,8 +1,10 @@
 """The benches' machinery: everything that is to be timed is, the book's formulas are right, and what is printed is true."""
 
 import json
+import os
 import re
 import sys
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -242,13 +244,61 @@ def test_table_of_targets():
 def test_markdown_tables():
     lines = report.markdown(_outcome()).splitlines()
     assert lines[0] == "processor P, threads 2"
-    assert "| every shape | 1.5, mean 3 | 1.25 | 1.58 | 1 of 2 | **missed** |" in lines
-    assert "| threads | 1.8 | 2.00 | 2.00 | 1 of 1 |  |" in lines
+    assert "| every shape | 1.5, mean 3 | 1.25 | 1.58 | 1.58 | 1 of 2 | **missed** |" in lines
+    assert "| threads | 1.8 | 2.00 | 2.00 | 2.00 | 1 of 1 |  |" in lines
+    assert "Our median is within 0.9 of our best in 0 of 2; furthest from it: conv/one 0.50; conv/two 0.50" in lines
     assert "- every shape: conv/two 1.25; geometric mean 1.58" in lines
     assert "| work | ours | rate | of ceiling | torch | fastconv@1 | wanted |" in lines
-    assert "| conv/one | 10 ms | 100 GF/s | 50 % | 2.00 (2.00) | 4.00 (4.00) | 1.5 |" in lines
-    assert "| conv/two | 100 ms | 10 GF/s | 5 % | 1.25 (1.25) | 2.00 (2.00) | 1.5 **missed**, 1.8 fastconv@1 |" in lines
+    assert "| conv/one | 10 ms (20) | 100 GF/s | 50 % | 2.00 (2.00) | 4.00 (4.00) | 1.5 |" in lines
+    assert (
+        "| conv/two | 100 ms (200) | 10 GF/s | 5 % | 1.25 (1.25) | 2.00 (2.00) | 1.5 **missed**, 1.8 fastconv@1 |"
+        in lines
+    )
     assert "| conv/lost | no |  |  |  |  |  |" in lines
+
+
+def test_a_row_may_count_medians():
+    outcome = _outcome()
+    outcome["targets"]["a"]["by"] = "median"
+    outcome["works"][0]["times"]["torch"]["median"] = 0.08
+    every, _ = report.table(outcome)
+    assert every.ratios == {"conv/one": pytest.approx(4.0), "conv/two": pytest.approx(1.25)}
+    assert any(line.startswith("| every shape (medians) |") for line in report.markdown(outcome).splitlines())
+
+
+def test_two_builds_side_by_side():
+    outcome = _outcome()
+    for work, best, median in zip(outcome["works"], (0.01, 0.08), (0.04, 0.18), strict=False):
+        work["times"]["before"] = {"best": best, "median": median}
+    lines = list(report.changes(outcome))
+    assert "| conv | 2 | 0.894 | 0.80 | 1.342 | 0.90 |" in lines
+    assert "- conv/two: 0.80, 0.90" in lines
+
+
+def test_each_build_is_imported_from_its_own_folder(tmp_path):
+    settings = Settings(2, 0.1, against=str(tmp_path))
+    paths = [
+        settings.environment(2, side)["PYTHONPATH"].split(os.pathsep)[0] for side in ("fastconv", "hot", "before@1")
+    ]
+    assert paths == [str(BENCH.parent), str(BENCH.parent), str(tmp_path)]
+    assert library("before@1") == "fastconv"
+    with pytest.raises(SystemExit, match="'before' imports"):
+        compare.check_builds(settings)
+
+
+def test_a_burst_times_what_follows_its_first_call():
+    times = []
+
+    def call():
+        times.append(time.perf_counter())
+
+    measure([call], 0.001, 0.02)
+    gaps = np.diff(times)[5:]
+    assert (gaps > 0.02).all()
+    times.clear()
+    measure([call], 0.001, 0.02, 4)
+    gaps = np.diff(times)[5:]
+    assert len(gaps) % 5 == 4 and (gaps[4::5] > 0.02).all()
 
 
 def test_memory_bound_work_is_rated_in_bytes():
