@@ -14,7 +14,8 @@
 //   finished    every thread adds the number of its tasks to `done` when it finds no more to claim; until the sum is
 //               right the job cannot close, so the caller's frame outlives every use of it.
 //
-// Whoever finds the slot taken (another Python thread's job, or the job around a nested call) runs its tasks itself.
+// Whoever finds the slot taken (another Python thread's job, or the job around a nested call) runs its tasks itself. A
+// thread that is at work so counts as one of those that the limit allows: the others' jobs get so many helpers fewer.
 // Helpers spin for a moment after a job, because the next one usually follows, and then sleep on a condition variable:
 // at once if another thread took their processor while they spun, so that spinning costs other programs nothing.
 // Whoever wakes one keeps it off the processors of the threads that are awake (places.cpp).
@@ -79,6 +80,7 @@ Slot slot;
 Helper helpers[kMaxThreads];  // helpers[tid]; the caller is tid 0
 int created = 1;              // threads so far, the caller included; guarded by slot.taken
 std::atomic<int> limit{1};
+std::atomic<int> callers{0};  // threads in parallel()
 std::atomic<int> sleepers{0};
 std::atomic<int> expected{0};    // threads of a job that has been announced and not opened
 std::atomic<int> caller_on{-1};  // when the processors were dealt out last
@@ -246,15 +248,23 @@ void forget_helpers() {
     new (&slot) Slot;
     for (int tid = 1; tid < created; ++tid) new (&helpers[tid]) Helper;
     created = 1;
+    callers.store(0, std::memory_order_relaxed);
     sleepers.store(0, std::memory_order_relaxed);
 }
+
+struct Caller {
+    const int others = callers.fetch_add(1, std::memory_order_relaxed);
+    ~Caller() { callers.fetch_sub(1, std::memory_order_relaxed); }
+};
 
 [[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, forget_helpers);
 
 }  // namespace
 
 void parallel(int64_t ntasks, int nthreads, bool in_order, Task run, void* context) {
-    nthreads = int(std::min<int64_t>({nthreads, limit.load(std::memory_order_relaxed), ntasks}));
+    const Caller caller;
+    const int most = limit.load(std::memory_order_relaxed) - caller.others;
+    nthreads = int(std::min<int64_t>({nthreads, most, ntasks}));
     if (nthreads <= 1 || uint64_t(ntasks) >= kClosed || slot.taken.exchange(true, std::memory_order_acquire)) {
         for (int64_t task = 0; task < ntasks; ++task) run(context, task, 0);
         return;
