@@ -1,6 +1,7 @@
 """What a call costs beside its arithmetic: on tiny arrays, and after the program has slept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from work import F32, Calls, Work, memory_formats
@@ -45,6 +46,7 @@ def calls() -> Iterator[Work]:
         sides = {"fastconv": ours, "hot": ours, "torch": theirs}
         yield Work("after 20 ms asleep", name, ("asleep", "asleep hot"), sides, pause=PAUSE)
     yield from bursts()
+    yield from callers()
 
 
 def bursts() -> Iterator[Work]:
@@ -69,3 +71,25 @@ def bursts() -> Iterator[Work]:
             text = f"{name}, {1e3 * pause:g} ms"
             yield Work("burst, first call", text, ("burst first", *torch, *onnx), sides, pause=pause)
             yield Work("burst, calls 2 to 5", text, ("burst next", *onnx), sides, pause=pause, following=BURST - 1)
+
+
+CALLS = 16  # by all threads together
+
+
+def by_threads(build: Callable[[], Calls], threads: int) -> Calls:
+    """Each of the calls made CALLS times by so many Python threads at once."""
+
+    def all_of(call):
+        pool = ThreadPoolExecutor(threads)
+        return lambda: [*pool.map(lambda _: call(), range(CALLS))]
+
+    return [all_of(call) for call in build()]
+
+
+def callers() -> Iterator[Work]:
+    net = "DeepConvNet", 32
+    builders = {"fastconv": our_prediction, "torch": torch_prediction, "onnxruntime": onnx_prediction}
+    for threads in (1, 2, 8):
+        sides = {side: partial(by_threads, partial(build, *net), threads) for side, build in builders.items()}
+        text = f"{CALLS} predictions DeepConvNet b32 by {threads} Python thread" + "s" * (threads > 1)
+        yield Work("callers at once", text, ("callers",), sides)

@@ -35,6 +35,15 @@ def set_num_threads(n: int) -> None:
     thread_count.set_num_threads(arg.integer("n", n, 1))
 
 
+def expect(nanoseconds: float) -> None:
+    """Wake sleeping helpers for work that follows at once and takes one thread about so long.
+
+    They are there when it begins. Without the compiled engine, or for work that is worth no helper, nothing happens.
+    """
+    if engine:
+        engine.expect(nanoseconds)
+
+
 def isa() -> str:
     """The instruction set that the compiled kernels use."""
     return engine.isa() if engine else "none"

@@ -5,12 +5,14 @@ from typing import Any
 import numpy.typing as npt
 
 from .. import _prepare as prepare
+from .._threads import expect
 from .fusions import Fusion
 from .nodes import Graph, Node
 
 Array = npt.NDArray[Any]
 
 PAYS_FROM = 1 << 21  # bytes that the last convolution writes: less stays in the caches between the layers anyway
+_NANOSECONDS = 0.1  # that one thread needs for a byte of them, at least
 
 
 class Block:
@@ -44,7 +46,9 @@ class Block:
     def forward(self, x: Array) -> Array | None:
         """The pooled result; None where no kernel computes it so, or it would not pay."""
         pool, self._done = self.pool, None
-        if x.ndim == 4 and len(self.convolutions[-1].W) * (x.nbytes // max(x.shape[1], 1)) >= PAYS_FROM:
+        written = len(self.convolutions[-1].W) * (x.nbytes // max(x.shape[1], 1)) if x.ndim == 4 else 0
+        if written >= PAYS_FROM:
+            expect(_NANOSECONDS * written)
             given = [(c.W, c.b, c.stride, c.pad, c.dilation, c.groups) for c in self.convolutions]
             window = (pool.pool_h, pool.pool_w), pool.stride, pool.pad, 1, pool.ceil_mode
             self._done = prepare.block(x, given, window)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from .. import _prepare as prepare
 from .._settings import settings
+from .._threads import expect
 from .fusions import WEIGHTS, Fusion, find
 from .nodes import JOINS, Graph, Node
 
@@ -51,6 +52,8 @@ class Predictor:
             return self.network.predict(x)
         key = x.shape, x.dtype, settings.float32_conv_precision, settings.backend
         plan = self._plans.get(key)
+        if plan is not None:
+            expect(plan.nanoseconds)
         y = plan(x) if plan is not None and plan.holds() else None
         return self._prepare(key, x) if y is None else y
 
@@ -84,6 +87,7 @@ class _Plan:
         self._bindings: list[tuple[dict[str, Any], str]] = []
         self._copied: list[Array] = []
         self._in_place: list[Array] = []
+        self.nanoseconds = 0.0  # of all chains, on one thread
 
     def holds(self) -> bool:
         """Whether the network is still the one that was prepared."""
@@ -115,6 +119,7 @@ class _Plan:
             part: Any
             if links.steps:
                 part, count = Chain(links.steps, given[0], links.shape), links.count
+                self.nanoseconds += part.nanoseconds
             else:
                 part = _AsItIs(node, nodes[at + 1] if self._activates(at + 1) else None)
                 count = len(part.nodes)

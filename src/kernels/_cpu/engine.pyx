@@ -41,8 +41,8 @@ cdef extern from "threads.h" namespace "fc" nogil:
     const int kMaxThreads
     void set_thread_limit(int limit)
     int thread_limit()
+    void set_spin_nanoseconds(int64_t n)
     int threads_for(double nanoseconds)
-    void c_expect "fc::expect"(int nthreads)
     ctypedef struct HelperRecord:
         int64_t wakes
         int thread, began_on, caller_on
@@ -196,8 +196,13 @@ def get_num_threads():
 
 
 def expect(double nanoseconds):
-    """Wake helpers for work that follows at once and takes one thread about so long; nothing if it is worth no helper."""
-    c_expect(threads_for(nanoseconds))
+    """Wake helpers for work that follows at once and takes one thread about so long, if it is worth any."""
+    threads_for(nanoseconds)
+
+
+def set_spin_time(double seconds):
+    """Set for how long helpers without work spin before they sleep, for bench/spinning.py."""
+    set_spin_nanoseconds(<int64_t>(seconds * 1e9))
 
 
 def helper_records():

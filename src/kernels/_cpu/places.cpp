@@ -1,8 +1,8 @@
 // On which processors a woken helper may begin.
 //
 // Linux often wakes a thread on the processor of the thread that wakes it, although another one is idle, and leaves it
-// there for some 10 ms: two threads are then as slow as one. So a sleeping helper's mask is narrowed before it is woken,
-// and the helper takes its own mask back as soon as it runs: where it goes from there is the system's affair.
+// there for some 10 ms: two threads are then as slow as one. So a sleeping helper's mask is narrowed before it is
+// woken, and it takes its own mask back as soon as it runs: where it goes from there is the system's affair.
 //
 //   taken     the processors of the caller and of the helpers that are awake when the job begins.
 //   part      what is left is dealt out to the helpers that sleep, core by core while there are as many free cores,

@@ -34,7 +34,7 @@ int this_processor();  // on which the calling thread runs; -1 if unknown
 void read_cores();
 
 // Lets a sleeping thread begin only on its part, part `rank` of `count`, of those of its processors that are not taken.
-// Returns the first of them; widen() must follow. Or -1: there is none, or nothing to change, and the mask is as it was.
+// Returns the first of them; widen() must follow. Or -1: there is none or nothing to change, the mask is as it was.
 int narrow(int thread, const Processors& taken, int rank, int count, Narrowed& narrowed);
 
 // Gives the calling thread the mask back that it had before, less what has been taken from it since.

@@ -21,7 +21,8 @@
 // Whoever wakes one keeps it off the processors of the threads that are awake (places.cpp).
 // Waking one costs the waker 8-17 us and the helper begins 30-40 us later (2 cores, a virtual machine), so the caller
 // wakes two, which wake two each; one that spins joins at once. Hence 20 us of work a thread: a job below 40 us loses
-// to one thread when the helper slept, and above it gains either way.
+// to one thread when the helper slept, and above it gains either way. They are woken when a kernel asks how many
+// threads its work is worth, or before (expect): what the caller then does by itself, as packing filters, goes on.
 // After a fork the child has no helpers; they are created again when needed. Helpers never touch Python, and are
 // detached: they end with the process.
 #include "threads.h"
@@ -42,7 +43,6 @@ namespace fc {
 namespace {
 
 constexpr uint64_t kClosed = 0xffffffffu;
-constexpr int64_t kSpinNanoseconds = 150'000;
 constexpr int64_t kTakenNanoseconds = 50'000;  // a yield that lasts longer let another thread run
 constexpr double kNanosecondsPerThread = 20e3;
 
@@ -57,8 +57,8 @@ struct alignas(64) Slot {
     std::atomic<void*> context{nullptr};
     std::atomic<int> nshares{1};
     std::atomic<int> nthreads{0};
-    std::atomic<int> nparts{0};  // among how many sleeping helpers the processors that are not taken are dealt out; or 0
-    Processors taken_processors;
+    std::atomic<int> nparts{0};  // the sleeping helpers among whom the processors that are not taken are dealt out
+    Processors processors_taken;
     alignas(64) std::atomic<int64_t> done{0};
     alignas(64) std::atomic<bool> taken{false};
 };
@@ -70,9 +70,9 @@ struct alignas(64) Helper {
     std::atomic<int> thread{0};      // the system's number
     std::atomic<int> processor{-1};  // where it runs, as far as it has said
     std::atomic<int> part{-1};       // of the processors, in the job that finds it asleep
-    Narrowed narrowed;               // valid while is_narrow; both are guarded by the mutex while it sleeps, then its own
+    Narrowed narrowed;               // valid while is_narrow; both are the waker's, under the mutex, while it sleeps
     bool is_narrow = false;
-    std::atomic<int64_t> wakes{0};  // for tests: how often it slept, where it began last, and where its caller was
+    std::atomic<int64_t> wakes{0};  // for tests: how often it was woken; where it began last, and where its caller was
     std::atomic<int> began_on{-1}, caller_on{-1};
 };
 
@@ -80,6 +80,7 @@ Slot slot;
 Helper helpers[kMaxThreads];  // helpers[tid]; the caller is tid 0
 int created = 1;              // threads so far, the caller included; guarded by slot.taken
 std::atomic<int> limit{1};
+std::atomic<int64_t> spin_nanoseconds{150'000};
 std::atomic<int> callers{0};  // threads in parallel()
 std::atomic<int> sleepers{0};
 std::atomic<int> expected{0};    // threads of a job that has been announced and not opened
@@ -117,11 +118,12 @@ void wake(Helper& helper) {
     if (!helper.asleep.load(std::memory_order_seq_cst)) return;
     pthread_mutex_lock(&helper.mutex);
     if (helper.asleep.load(std::memory_order_relaxed)) {
-        const int part = helper.part.load(std::memory_order_relaxed), nparts = slot.nparts.load(std::memory_order_relaxed);
+        const int part = helper.part.load(std::memory_order_relaxed);
+        const int nparts = slot.nparts.load(std::memory_order_relaxed);
         helper.caller_on.store(caller_on.load(std::memory_order_relaxed), std::memory_order_relaxed);
         if (part >= 0 && part < nparts && !helper.is_narrow) {
-            const int first = narrow(helper.thread.load(std::memory_order_relaxed), slot.taken_processors, part, nparts,
-                                     helper.narrowed);
+            const int thread = helper.thread.load(std::memory_order_relaxed);
+            const int first = narrow(thread, slot.processors_taken, part, nparts, helper.narrowed);
             helper.is_narrow = first >= 0;
             if (first >= 0) helper.processor.store(first, std::memory_order_relaxed);
         }
@@ -135,7 +137,7 @@ void wake_children(int tid, int nthreads) {
     for (int child = 2 * tid + 1; child <= 2 * tid + 2 && child < nthreads; ++child) wake(helpers[child]);
 }
 
-// Deals out the processors, if helpers sleep, among those that a job of `nthreads` threads will wake. The caller has the
+// If helpers sleep, deals out the processors among those that a job of `nthreads` threads will wake. The caller has the
 // slot, and has not opened it. (A helper that falls asleep after this is placed by the system.)
 void deal_processors(int nthreads) {
     int nparts = 0;
@@ -143,13 +145,13 @@ void deal_processors(int nthreads) {
         const int here = this_processor();
         caller_on.store(here, std::memory_order_relaxed);
         slot.nparts.store(0, std::memory_order_relaxed);
-        slot.taken_processors.clear();
-        slot.taken_processors.add(here);
+        slot.processors_taken.clear();
+        slot.processors_taken.add(here);
         for (int tid = 1; tid < std::min(nthreads, created); ++tid) {
             Helper& helper = helpers[tid];
             const bool asleep = helper.asleep.load(std::memory_order_relaxed);
             helper.part.store(asleep ? nparts++ : -1, std::memory_order_relaxed);
-            if (!asleep) slot.taken_processors.add(helper.processor.load(std::memory_order_relaxed));
+            if (!asleep) slot.processors_taken.add(helper.processor.load(std::memory_order_relaxed));
         }
     }
     slot.nparts.store(nparts, std::memory_order_relaxed);
@@ -186,7 +188,7 @@ void work(int tid) {
 void rest(int tid) {
     Helper& self = helpers[tid];
     int64_t time = now();
-    const int64_t deadline = time + kSpinNanoseconds;
+    const int64_t deadline = time + spin_nanoseconds.load(std::memory_order_relaxed);
     do {
         for (int i = 0; i < 32; ++i) {
             if (claimable(tid)) return;
@@ -292,9 +294,10 @@ void parallel(int64_t ntasks, int nthreads, bool in_order, Task run, void* conte
 }
 
 void expect(int nthreads) {
-    nthreads = std::min(nthreads, limit.load(std::memory_order_relaxed));
-    if (nthreads <= 1 || !sleepers.load(std::memory_order_relaxed) || slot.taken.exchange(true, std::memory_order_acquire))
-        return;
+    if (nthreads <= 1 || !sleepers.load(std::memory_order_relaxed)) return;
+    const int others = callers.load(std::memory_order_relaxed);
+    nthreads = std::min(nthreads, limit.load(std::memory_order_relaxed) - others);
+    if (nthreads <= 1 || slot.taken.exchange(true, std::memory_order_acquire)) return;
     deal_processors(nthreads);
     expected.store(nthreads, std::memory_order_relaxed);
     wake_children(0, nthreads);
@@ -307,7 +310,10 @@ int64_t next_task() { return int64_t(slot.shares[0].claim.load(std::memory_order
 int threads_for(double nanoseconds) {
     if (alone) return 1;
     const int most = limit.load(std::memory_order_relaxed);
-    return nanoseconds >= most * kNanosecondsPerThread ? most : std::max(1, int(nanoseconds / kNanosecondsPerThread));
+    const bool all = nanoseconds >= most * kNanosecondsPerThread;
+    const int nthreads = all ? most : std::max(1, int(nanoseconds / kNanosecondsPerThread));
+    expect(nthreads);
+    return nthreads;
 }
 
 bool set_alone(bool value) { return std::exchange(alone, value); }
@@ -331,6 +337,8 @@ HelperRecord helper_record(int index) {
 }
 
 void set_thread_limit(int n) { limit.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
+
+void set_spin_nanoseconds(int64_t n) { spin_nanoseconds.store(n, std::memory_order_relaxed); }
 
 int thread_limit() { return limit.load(std::memory_order_relaxed); }
 

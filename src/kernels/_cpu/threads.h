@@ -9,10 +9,11 @@ constexpr int kMaxThreads = 256;
 void parallel(int64_t ntasks, int nthreads, bool in_order, Task run, void* context);
 void expect(int nthreads);  // wakes helpers for a job that will come at once
 int64_t next_task();
-int threads_for(double nanoseconds);
+int threads_for(double nanoseconds);  // and wakes them: whoever asks prepares the job next
 bool set_alone(bool alone);        // whether nothing that this thread calls is worth a second one; what it was before
 void set_thread_limit(int limit);  // 1 .. kMaxThreads
 int thread_limit();
+void set_spin_nanoseconds(int64_t n);  // for how long helpers spin before they sleep
 
 // What the pool knows of a helper, for tests. Processors are -1 where the system does not tell.
 struct HelperRecord {
