@@ -67,6 +67,32 @@ void from_many_threads(int64_t rounds) {
     for (pthread_t& caller : callers) REQUIRE(pthread_join(caller, nullptr) == 0);
 }
 
+std::atomic<bool> begun{false}, let_go{false};
+
+void* works_alone(void*) {
+    fc::parallel(1, 1, false, [](void*, int64_t, int) {
+        begun.store(true);
+        while (!let_go.load()) usleep(100);
+    }, nullptr);
+    return nullptr;
+}
+
+// Of a limit of two, one is another thread's that works by itself: no helper is left for this thread's jobs.
+void a_thread_at_work_counts() {
+    fc::set_thread_limit(2);
+    pthread_t other;
+    REQUIRE(pthread_create(&other, nullptr, works_alone, nullptr) == 0);
+    while (!begun.load()) usleep(100);
+    const int64_t before = helped.load();
+    for (int i = 0; i < 200; ++i) call(64, false);
+    REQUIRE(helped.load() == before);
+    let_go.store(true);
+    REQUIRE(pthread_join(other, nullptr) == 0);
+    for (int i = 0; i < 100000 && helped.load() == before; ++i) call(64, false);
+    REQUIRE(helped.load() > before);
+    fc::set_thread_limit(kThreads);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -74,6 +100,7 @@ int main(int argc, char** argv) {
     fc::set_thread_limit(kThreads);
     many_calls(&rounds);
     from_many_threads(rounds);
+    a_thread_at_work_counts();
 
     const pid_t child = fork();  // while helpers exist, and in a child again without them
     if (child == 0) {

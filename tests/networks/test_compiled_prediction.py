@@ -25,7 +25,15 @@ from fastconv.layers import (
     Sigmoid,
     Tanh,
 )
-from fastconv.networks import DeepConvNet, MultiLayerNet, MultiLayerNetExtend, Network, SimpleConvNet, TwoLayerNet
+from fastconv.networks import (
+    DeepConvNet,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    Network,
+    SimpleConvNet,
+    TwoLayerNet,
+    _compiled,
+)
 from fastconv.optim import SGD, Adam
 from fastconv.testing import DTYPES, normal
 
@@ -389,3 +397,13 @@ def test_a_warmed_call_takes_its_memory_from_the_pool():
     after = fc.memory_stats()
     assert after["misses"] == before["misses"]
     assert after["used_bytes"] == before["used_bytes"]
+
+
+def test_a_prepared_prediction_announces_its_work(monkeypatch):
+    announced = []
+    monkeypatch.setattr(_compiled, "expect", announced.append)
+    predict = NETS["SimpleConvNet"](np.float32).compile()
+    for images in (IMAGES, IMAGES, IMAGES[:1], IMAGES, IMAGES[:1]):
+        predict(images)
+    seven, again, one = announced
+    assert seven == again > one > 1e3  # nanoseconds
