@@ -9,6 +9,7 @@ import torch
 from fastconv.kernels.chain.cy import Watch
 
 import fastconv as fc
+from fastconv.graph import prediction
 from fastconv.hooks import on_forward
 from fastconv.layers import (
     Affine,
@@ -25,15 +26,7 @@ from fastconv.layers import (
     Sigmoid,
     Tanh,
 )
-from fastconv.networks import (
-    DeepConvNet,
-    MultiLayerNet,
-    MultiLayerNetExtend,
-    Network,
-    SimpleConvNet,
-    TwoLayerNet,
-    _compiled,
-)
+from fastconv.networks import DeepConvNet, MultiLayerNet, MultiLayerNetExtend, Network, SimpleConvNet, TwoLayerNet
 from fastconv.optim import SGD, Adam
 from fastconv.testing import DTYPES, normal
 
@@ -401,7 +394,7 @@ def test_a_warmed_call_takes_its_memory_from_the_pool():
 
 def test_a_prepared_prediction_announces_its_work(monkeypatch):
     announced = []
-    monkeypatch.setattr(_compiled, "expect", announced.append)
+    monkeypatch.setattr(prediction, "expect", announced.append)
     predict = NETS["SimpleConvNet"](np.float32).compile()
     for images in (IMAGES, IMAGES, IMAGES[:1], IMAGES, IMAGES[:1]):
         predict(images)
