@@ -335,6 +335,8 @@ TABLE: dict[str, list[Row]] = {
         for direction in ("forward", "backward")
     },
     "add_activation": _rows("activations", "add_activation"),
+    "relu_masked_forward": _rows("activations", "relu_masked_forward"),
+    "relu_masked_backward": _rows("activations", "relu_masked_backward"),
     "softmax_forward": _rows("softmax", "forward"),
     "softmax_backward": _rows("softmax", "backward"),
     "log_softmax_forward": _rows("softmax", "log_forward"),

@@ -25,6 +25,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     x, w, b = normal((2, 4, 7, 9), np.float32), normal((6, 4, 3, 3), np.float32, 1), normal(6, np.float32, 2)
     dy, col = normal((2, 6, 7, 9), np.float32, 3), normal((2 * 7 * 9, 36), np.float32, 4)
     rows, matrix, dout = normal((5, 8), np.float32), normal((8, 3), np.float32, 1), normal((5, 3), np.float32, 2)
+    packed = np.arange(5, dtype=np.uint8)
     labels, mask = np.array([0, 2, 1, 7, 3]), normal((5, 8), np.float32) > 0
     one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
     with fc.backend("numpy"):
@@ -67,6 +68,8 @@ def calls() -> dict[str, Callable[[], Any]]:
         "gelu_tanh_forward": lambda: fc.gelu(rows, "tanh"),
         "gelu_tanh_backward": lambda: fc.gelu_backward(rows, rows, "tanh"),
         "add_activation": lambda: fc.conv2d(x, w, b, padding=1, activation="silu", add=dy),
+        "relu_masked_forward": lambda: ops.activations.relu_masked(rows),
+        "relu_masked_backward": lambda: ops.activations.relu_masked_backward(rows, packed, rows.shape),
         "softmax_forward": lambda: fc.softmax(rows),
         "softmax_backward": backward("softmax"),
         "log_softmax_forward": lambda: fc.log_softmax(rows),

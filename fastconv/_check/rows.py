@@ -116,6 +116,19 @@ def elementwise_backward(dout, saved, name, negative_slope=0.0):
     return p, *arg.dense(kind["dtype"], dout, saved)
 
 
+def relu_masked_backward(dout, bits, shape):
+    where((dout, bits))
+    return _relu_masked_dout(dout, shape)
+
+
+@remembered
+def _relu_masked_dout(dout, shape):
+    dout = arg.array("dout", dout)
+    arg.shape("dout", dout, shape, "the shape of relu's x")
+    kind = arg.kind(dout)
+    return Elementwise(**kind, size=dout.size), *arg.dense(kind["dtype"], dout)
+
+
 @remembered
 def softmax(x, axis=-1):
     x = arg.array("x", x)

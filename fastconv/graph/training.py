@@ -38,6 +38,7 @@ class Training:
 
     def __init__(self, graph: Graph, frozen: Container[int] = ()) -> None:
         self.graph, self.frozen = graph, frozen
+        self.is_own: bool | None = None  # what a network has found out about the layers, see layers._kept.are_own
         self.sums: dict[tuple[int, str], Any] = {}  # gradients of layers that are used in several places
         self._steps = _steps(graph, self)
         self._needs = {needs_dx: self._reach(needs_dx) for needs_dx in (False, True)}

@@ -1,9 +1,19 @@
-"""Activation layers. Each keeps its result, from which its gradient is computed."""
+"""Activation layers. Relu keeps a bit for each element, LeakyRelu its input, the others their result.
 
+The result that Sigmoid, Tanh, Softmax and LogSoftmax keep is the array that they return, as the book's Sigmoid does:
+changing it in place before `backward` changes the gradient.
+"""
+
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
+import numpy as np
+
 from .. import ops
+from .._device import to_host
+from ..ops.activations import relu_masked, relu_masked_backward
+from ._kept import Kept
 from ._layer import Array, Layer, Saved
 
 
@@ -25,20 +35,53 @@ class _Activation(Layer):
         return self._gradient(dout, self.out)
 
 
-class Relu(_Activation):
-    """max(x, 0). The gradient passes where x > 0.
+class Relu(Layer):
+    """max(x, 0). The gradient is stopped where x <= 0; a NaN lets it pass, as with the book's mask.
 
-    Only the result is kept, no mask is written: `mask` (True where x <= 0) is computed when it is asked for. Unlike the
-    book's, `backward` does not write into `dout`.
+    A bit for each element is kept, so x and the result may be changed in place after `forward`. Unlike the book's,
+    `backward` does not write into `dout`.
+
+    Attributes
+    ----------
+    out : ndarray or None
+        A result to take the gradient from, in place of the bits: what is assigned here has to stay as it is until
+        `backward`. The networks assign what a fused kernel gave; `forward` leaves None.
     """
 
     kind = "relu"
-    _f = staticmethod(ops.relu)
-    _gradient = staticmethod(ops.relu_backward)
+    runs_on_cuda = True
+
+    def __init__(self) -> None:
+        self.out = None
+
+    @property
+    def out(self) -> Saved:
+        return self._out
+
+    @out.setter
+    def out(self, result: Saved) -> None:
+        self._out = result
+        self._bits: Saved = None
+        self._shape: tuple[int, ...] = ()
+
+    def forward(self, x: Array) -> Array:
+        self.out = None
+        y, self._bits = relu_masked(x)
+        self._shape = y.shape
+        return y
+
+    def backward(self, dout: Array) -> Array:
+        if self._bits is None:
+            return ops.relu_backward(dout, self.out)
+        return relu_masked_backward(dout, self._bits, self._shape)
 
     @property
     def mask(self) -> Array | None:
-        return None if self.out is None else self.out <= 0
+        """True where x <= 0, made when it is asked for; None before `forward`."""
+        if self._bits is None:
+            return None if self.out is None else self.out <= 0
+        bits = np.unpackbits(to_host(self._bits), count=math.prod(self._shape), bitorder="little")
+        return bits.view(np.bool_).reshape(self._shape)
 
 
 class Sigmoid(_Activation):
@@ -96,13 +139,15 @@ class LeakyRelu(Layer):
     reads = ("negative_slope",)
     runs_on_cuda = True
 
+    x = Kept()
+
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
-        self.x: Saved = None
 
     def forward(self, x: Array) -> Array:
-        self.x = x
-        return ops.leaky_relu(x, self.negative_slope)
+        y = ops.leaky_relu(x, self.negative_slope)
+        LeakyRelu.x.keep(self, x)
+        return y
 
     def backward(self, dout: Array) -> Array:
-        return ops.leaky_relu_backward(dout, self.x, self.negative_slope)
+        return ops.leaky_relu_backward(dout, LeakyRelu.x.unchanged(self), self.negative_slope)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..graph.nodes import Child, Graph, dotted
 from ..graph.training import Training
+from ._kept import Kept
 from ._layer import Array, Layer
 
 
@@ -239,17 +240,18 @@ class ChannelScale(_Branches):
     """
 
     kind_of_join = "product"
+    x, scale = Kept(), Kept("factor")
 
     def __init__(self, *layers: Any) -> None:
         row = _one_row(layers)
         super().__init__({}, row if isinstance(row, Mapping) else dict(enumerate(row)))
-        self._x: Any = None
-        self._scale: Any = None
 
     def join(self, x: Array, scale: Array) -> Array:
-        self._x, self._scale = x, scale
+        ChannelScale.x.keep(self, x)
+        ChannelScale.scale.keep(self, scale)
         return x * scale
 
     def split(self, dout: Array) -> tuple[Array, ...]:
-        axes = tuple(i for i, n in enumerate(self._scale.shape) if n == 1 and self._x.shape[i] != 1)
-        return dout * self._scale, (dout * self._x).sum(axis=axes, keepdims=True)
+        x, scale = ChannelScale.x.unchanged(self), ChannelScale.scale.unchanged(self)
+        axes = tuple(i for i, n in enumerate(scale.shape) if n == 1 and x.shape[i] != 1)
+        return dout * scale, (dout * x).sum(axis=axes, keepdims=True)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import ops
+from ._kept import Kept
 from ._layer import Array, Layer, Saved, weights
 
 
@@ -21,32 +22,39 @@ class Convolution(Layer):
     ----------
     dW, db : ndarray
         Gradients after `backward`, in the shapes of `W` and `b`; `db` is None without `b`.
+
+    Notes
+    -----
+    `backward` needs x as `forward` saw it. The book's layer copies it (`col`); this one keeps x itself, and `backward`
+    raises RuntimeError where x was changed in place since.
     """
 
     kind = "conv2d"
     reads = ("W", "b", "stride", "pad", "dilation", "groups")
     trainable = ("W", "b")
     runs_on_cuda = True
+    x = Kept()
 
     def __init__(
         self, W: Array, b: Array | None = None, stride: Any = 1, pad: Any = 0, dilation: Any = 1, groups: int = 1
     ) -> None:
         self.W, self.b = weights(W, 4, "(FN, C/groups, FH, FW)"), b
         self.stride, self.pad, self.dilation, self.groups = stride, pad, dilation, groups
-        self.x: Saved = None
         self.dW: Saved = None
         self.db: Saved = None
 
     def forward(self, x: Array, *, activation: str | None = None) -> Array:
         """x (N, C, H, W) -> (N, FN, OH, OW)."""
-        self.x = x
-        return ops.conv2d(x, self.W, self.b, self.stride, self.pad, self.dilation, self.groups, activation=activation)
+        y = ops.conv2d(x, self.W, self.b, self.stride, self.pad, self.dilation, self.groups, activation=activation)
+        Convolution.x.keep(self, x)
+        return y
 
     def backward(self, dout: Array, *, needs_dx: bool = True, needs_dW: bool = True) -> Array | None:
         """The gradient in x's shape; None if it is not needed."""
         needs = needs_dx, needs_dW, needs_dW and self.b is not None
+        x = Convolution.x.unchanged(self)
         dx, self.dW, self.db = ops.conv2d_backward(
-            dout, self.x, self.W, self.stride, self.pad, self.dilation, self.groups, needs=needs
+            dout, x, self.W, self.stride, self.pad, self.dilation, self.groups, needs=needs
         )
         return dx
 
@@ -64,6 +72,7 @@ class TransposedConvolution(Layer):
 
     trainable = ("W", "b")
     runs_on_cuda = True
+    x = Kept()
 
     def __init__(
         self,
@@ -78,7 +87,6 @@ class TransposedConvolution(Layer):
         self.W, self.b = weights(W, 4, "(C, FN/groups, FH, FW)"), b
         self.stride, self.pad, self.output_padding = stride, pad, output_padding
         self.groups, self.dilation = groups, dilation
-        self.x: Saved = None
         self.dW: Saved = None
         self.db: Saved = None
 
@@ -88,11 +96,13 @@ class TransposedConvolution(Layer):
 
     def forward(self, x: Array) -> Array:
         """x (N, C, H, W) -> (N, FN, OH, OW)."""
-        self.x = x
-        return ops.conv_transpose2d(x, self.W, self.b, *self._geometry)
+        y = ops.conv_transpose2d(x, self.W, self.b, *self._geometry)
+        TransposedConvolution.x.keep(self, x)
+        return y
 
     def backward(self, dout: Array, *, needs_dx: bool = True) -> Array | None:
         """The gradient in x's shape; None if it is not needed."""
         needs = needs_dx, True, self.b is not None
-        dx, self.dW, self.db = ops.conv_transpose2d_backward(dout, self.x, self.W, *self._geometry, needs=needs)
+        x = TransposedConvolution.x.unchanged(self)
+        dx, self.dW, self.db = ops.conv_transpose2d_backward(dout, x, self.W, *self._geometry, needs=needs)
         return dx

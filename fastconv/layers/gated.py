@@ -4,25 +4,25 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from .. import ops
-from ._layer import Array, Layer, Saved
+from ._kept import Kept
+from ._layer import Array, Layer
 
 
 class _OfInput(Layer):
     """y = f(x), with the gradient a function of dout and x."""
 
     runs_on_cuda = True
+    x = Kept()
     _f: ClassVar[Callable[..., Array]]
     _gradient: ClassVar[Callable[..., Array]]
 
-    def __init__(self) -> None:
-        self.x: Saved = None
-
     def forward(self, x: Array) -> Array:
-        self.x = x
-        return self._f(x)
+        y = self._f(x)
+        _OfInput.x.keep(self, x)
+        return y
 
     def backward(self, dout: Array) -> Array:
-        return self._gradient(dout, self.x)
+        return self._gradient(dout, _OfInput.x.unchanged(self))
 
 
 class Relu6(_OfInput):
@@ -73,12 +73,12 @@ class Gelu(_OfInput):
     """
 
     def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
         self.approximate = approximate
 
     def forward(self, x: Array) -> Array:
-        self.x = x
-        return ops.gelu(x, self.approximate)
+        y = ops.gelu(x, self.approximate)
+        Gelu.x.keep(self, x)
+        return y
 
     def backward(self, dout: Array) -> Array:
-        return ops.gelu_backward(dout, self.x, self.approximate)
+        return ops.gelu_backward(dout, Gelu.x.unchanged(self), self.approximate)

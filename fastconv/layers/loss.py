@@ -1,6 +1,7 @@
 """Loss layers: `forward(x, t)` gives a number, `backward()` the gradient with respect to x."""
 
 from .. import ops
+from ._kept import Kept
 from ._layer import Array, Layer, Saved
 
 
@@ -55,22 +56,25 @@ class IdentityWithLoss(Layer):
     y, t : ndarray
     """
 
+    y = Kept()
+
     def __init__(self, reduction: str = "half_sum") -> None:
         if reduction not in ("half_sum", "sum", "mean"):
             raise ValueError(f"reduction: expected 'half_sum', 'sum' or 'mean', got {reduction!r}")
         self.reduction = reduction
         self.loss: Saved = None
-        self.y: Saved = None
         self.t: Saved = None
 
     def forward(self, x: Array, t: Array) -> float:
         self.loss = ops.mean_squared_error(x, t, reduction=self.reduction)
-        self.y, self.t = x, t
+        IdentityWithLoss.y.keep(self, x)
+        self.t = t
         return self.loss
 
     def backward(self, dout: float = 1) -> Array:
         """The gradient of the loss: dout * (y - t), times 2 for the sum, times 2 / size for the mean."""
-        return dout * ops.mean_squared_error_backward(self.y, self.t, self.reduction)
+        y = IdentityWithLoss.y.unchanged(self)
+        return dout * ops.mean_squared_error_backward(y, self.t, self.reduction)
 
 
 class MeanSquaredErrorLoss(IdentityWithLoss):

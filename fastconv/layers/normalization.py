@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .. import ops
 from .._device import is_device, like, zeros_like
 from .._memory import filled
+from ._kept import Kept
 from ._layer import Array, Layer, Saved, rows
 
 
@@ -42,6 +43,7 @@ class BatchNormalization(Layer):
     statistics = ("running_mean", "running_var")
     runs_on_cuda = True
     takes_train_flg = True
+    x = Kept()
     eps = 1e-6  # the book writes it 10e-7
 
     def __init__(
@@ -74,6 +76,7 @@ class BatchNormalization(Layer):
             y, self._cache = self._train_one(features, beta), None
         else:
             y = self._train_there(features, gamma, beta) if is_device(x) else self._train(features, gamma, beta)
+            _keep_input(self, x)
         return _activated(y.reshape(x.shape), activation)
 
     def _train(self, features: Array, gamma: Array, beta: Array) -> Array:
@@ -115,6 +118,7 @@ class BatchNormalization(Layer):
         if self._cache is None:  # a batch of one
             dx, self.dgamma, self.dbeta = zeros_like(dout), zeros_like(dout.reshape(-1)), dout.reshape(-1)
         else:
+            BatchNormalization.x.unchanged(self)
             dx, self.dgamma, self.dbeta = ops.batch_norm_backward(rows(dout), self._cache)
         return dx.reshape(dout.shape)
 
@@ -123,6 +127,13 @@ def _activated(y: Array, activation: str | None) -> Array:
     if activation not in (None, "relu"):
         raise ValueError(f"activation: expected None or 'relu', got {activation!r}")
     return y if activation is None else ops.relu(y)
+def _keep_input(layer: Any, x: Array) -> None:
+    """Keep what the cache of a layer's batch normalisation reads: x's own numbers, or a copy that nobody else has."""
+    read = layer._cache.x
+    if is_device(x) or np.may_share_memory(read, x):
+        type(layer).x.keep(layer, read, given=x)
+    else:
+        layer.x = read
 
 
 def _vector(v: Any, D: int, x: Array) -> Array:
@@ -160,6 +171,7 @@ class BatchNorm2d(Layer):
     statistics = ("running_mean", "running_var")
     runs_on_cuda = True
     takes_train_flg = True
+    x = Kept()
 
     def __init__(
         self,
@@ -196,6 +208,7 @@ class BatchNorm2d(Layer):
         y, self._cache = ops.batch_norm(
             x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps
         )
+        _keep_input(self, x)
         return _activated(y, activation)
 
     def _take_dtype(self, x: Array) -> None:
@@ -206,6 +219,7 @@ class BatchNorm2d(Layer):
                 setattr(self, name, getattr(self, name).astype(x.dtype))
 
     def backward(self, dout: Array) -> Array:
+        BatchNorm2d.x.unchanged(self)
         dx, self.dgamma, self.dbeta = ops.batch_norm_backward(dout, self._cache)
         return dx
 

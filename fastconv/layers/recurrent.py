@@ -1,6 +1,7 @@
 """The step of a simple recurrent network."""
 
 from .. import ops
+from ._kept import Kept
 from ._layer import Array, Layer, Saved
 
 
@@ -31,12 +32,10 @@ class RecurrentStep(Layer):
 
     trainable = ("Wx", "Wh", "b")
     runs_on_cuda = True
+    x, h, h_next = Kept(), Kept("input h"), Kept("result")
 
     def __init__(self, Wx: Array, Wh: Array, b: Array | None = None) -> None:
         self.Wx, self.Wh, self.b = Wx, Wh, b
-        self.x: Saved = None
-        self.h: Saved = None
-        self.h_next: Saved = None
         self.dWx: Saved = None
         self.dWh: Saved = None
         self.db: Saved = None
@@ -47,10 +46,12 @@ class RecurrentStep(Layer):
         """x (N, in), h (N, hidden) -> h' (N, hidden)."""
         if not self._steps or h is not self.h_next:
             self._steps, self._sums = [], False
-        self.x, self.h = x, h
-        self.h_next = ops.tanh(ops.linear(x, self.Wx, self.b) + ops.linear(h, self.Wh))
-        self._steps.append((x, h, self.h_next))
-        return self.h_next
+        h_next = ops.tanh(ops.linear(x, self.Wx, self.b) + ops.linear(h, self.Wh))
+        RecurrentStep.x.keep(self, x)
+        RecurrentStep.h.keep(self, h)
+        RecurrentStep.h_next.keep(self, h_next)
+        self._steps.append({place.slot: vars(self)[place.slot] for place in _KEPT})
+        return h_next
 
     def backward(self, dh_next: Array) -> tuple[Array | None, Array | None]:
         """The gradients with respect to x and h of the latest step that has had none.
@@ -58,11 +59,17 @@ class RecurrentStep(Layer):
         Raises
         ------
         RuntimeError
-            If every step of the sequence has had its backward.
+            If every step of the sequence has had its backward, or one of its arrays was changed in place since.
         """
         if not self._steps:
             raise RuntimeError("RecurrentStep.backward: expected one call for each forward of a sequence, got one more")
-        x, h, h_next = self._steps.pop()
+        last = {place.slot: vars(self)[place.slot] for place in _KEPT}
+        vars(self).update(self._steps[-1])
+        try:
+            x, h, h_next = (place.unchanged(self) for place in _KEPT)
+        finally:
+            vars(self).update(last)
+        self._steps.pop()
         da = ops.tanh_backward(dh_next, h_next)
         dx, dWx, db = ops.linear_backward(da, x, self.Wx, needs=(True, True, self.b is not None))
         dh, dWh, _ = ops.linear_backward(da, h, self.Wh, needs=(True, True, False))
@@ -71,3 +78,6 @@ class RecurrentStep(Layer):
             db = None if db is None else self.db + db
         self.dWx, self.dWh, self.db, self._sums = dWx, dWh, db, True
         return dx, dh
+
+
+_KEPT = RecurrentStep.x, RecurrentStep.h, RecurrentStep.h_next

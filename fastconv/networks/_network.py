@@ -1,7 +1,7 @@
 """What every network has in common."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy.typing as npt
 from .._between import between
 from .._device import like_given, to_host
 from ..gradient import numerical_gradient
-from ..graph import Parameter, Predictor
+from ..graph import Parameter, Predictor, Training
 from ..layers import Dropout, SoftmaxWithLoss
+from ..layers._kept import are_own, private
 from ..layers.containers import as_layer
 from ..optim import Optimizer
 from ._captured import TrainingStep, labels
@@ -78,7 +79,15 @@ class Network(Tree):
         ndarray (N, classes)
             On a device an array of x's family: CuPy's for CuPy's, PyTorch's for PyTorch's, else fastconv's own.
         """
-        return like_given(self._program().forward(self._here(x), train_flg), x)
+        given, program = self._here(x), self._program()
+        with self._private(program, given):
+            return like_given(program.forward(given, train_flg), x)
+
+    def _private(self, program: Training, seen: Any = None) -> Any:
+        """Where this network's own methods run its layers, nobody else sees what the layers keep, but for `seen`."""
+        if program.is_own is None:
+            program.is_own = are_own(node.layer for node in program.graph.nodes)
+        return private(seen) if program.is_own else nullcontext()
 
     def __call__(self, x: Array, train_flg: bool = False) -> Array:
         """`predict`."""
@@ -243,12 +252,17 @@ class Network(Tree):
         program = self._program()
         program.forget()
         try:
-            self.last_loss = self.loss(x, t, train_flg=True)
+            with self._private(program) if self._runs_alone() else nullcontext():
+                self.last_loss = self.loss(x, t, train_flg=True)
         except BaseException:
             program.forget()  # a block that has run would wait for its backward
             raise
         program.backward(self.last_layer.backward(), needs_dx=False)
         return {name: self._gradient_of(owner) for name, owner in self._owners.items() if self._is_trained(owner)}
+
+    def _runs_alone(self) -> bool:
+        """Whether nothing but Network's own methods stands between a forward and a backward pass."""
+        return all(getattr(type(self), m) is getattr(Network, m) and m not in vars(self) for m in ("predict", "loss"))
 
     def _is_trained(self, owner: Parameter) -> bool:
         return not self._frozen or any(id(layer) not in self._frozen for layer, _ in owner.places)

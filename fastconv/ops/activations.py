@@ -6,6 +6,7 @@ The gradients of sigmoid and tanh take the result y, all others the input x (rel
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
@@ -13,11 +14,13 @@ from .. import _memory as memory
 from .._dispatch import kernel, straight
 
 try:
-    from ..kernels.activations.cy import straight_unary
+    from ..kernels.activations.cy import straight_masked, straight_masked_backward, straight_unary
 except ImportError:  # a build without the compiled kernels takes the road
 
     def straight_unary(road: Callable[..., Any]) -> Callable[..., Any]:
         return road
+
+    straight_masked = straight_masked_backward = straight_unary
 
 
 def _forward(op: str, x: ArrayLike, out: NDArray | None, negative_slope: float = 0.0) -> NDArray:
@@ -65,6 +68,50 @@ def relu_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
     ndarray, the shape of dout
     """
     return _backward("relu", dout, x, "x")
+
+
+@straight_masked
+def relu_masked(x: ArrayLike) -> tuple[NDArray, NDArray]:
+    """`relu`, and what its gradient needs: a bit for each element, set where ``x <= 0``.
+
+    Later changes of x or of the result do not change the bits, which are a 32nd of a float32 array.
+
+    Parameters
+    ----------
+    x : array_like, any shape
+
+    Returns
+    -------
+    y : ndarray, the shape of x
+    bits : ndarray of uint8
+        Of the elements in row-major order, lowest bit first; on a device in fastconv's own array.
+    """
+    p, x = check.elementwise(x)
+    empty = memory.empty[p.device]
+    y, bits = empty(x.shape, p.dtype), empty(((p.size + 7) // 8,), np.dtype(np.uint8))
+    kernel("relu_masked_forward", p)(y, bits, x, p)
+    return p.finish(y), bits
+
+
+@straight_masked_backward
+def relu_masked_backward(dout: ArrayLike, bits: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """Gradient of `relu` from the bits that `relu_masked` gave: 0 where one is set, else dout.
+
+    Parameters
+    ----------
+    dout : array_like
+    bits : ndarray of uint8
+    shape : tuple of int
+        relu's input had it, and dout has it.
+
+    Returns
+    -------
+    ndarray, the shape of dout
+    """
+    p, dout = check.relu_masked_backward(dout, bits, shape)
+    dx = memory.empty[p.device](dout.shape, p.dtype)
+    kernel("relu_masked_backward", p)(dx, dout, bits, p)
+    return p.finish(dx)
 
 
 @straight(check.elementwise, "leaky_relu_forward")

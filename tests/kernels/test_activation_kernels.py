@@ -89,6 +89,37 @@ class TestAgainstReference:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+class TestReluMasked:
+    def bits(self, x):
+        return np.packbits(x <= 0, bitorder="little")
+
+    def test_sizes_and_nothing_beyond(self, compiled, dtype):
+        rng = np.random.default_rng(6)
+        for n in (*SIZES, 400_003):
+            x, dout = rng.standard_normal((2, n)).astype(dtype)
+            count = (n + 7) // 8
+            y, dx, bits = np.full(n + 64, 99, dtype), np.full(n + 64, 99, dtype), np.full(count + 8, 99, np.uint8)
+            compiled.relu_masked_forward(y[:n], bits[:count], x, problem(dtype))
+            compiled.relu_masked_backward(dx[:n], dout, bits[:count], problem(dtype))
+            np.testing.assert_array_equal(y[:n], np.maximum(x, 0))
+            np.testing.assert_array_equal(bits[:count], self.bits(x))
+            np.testing.assert_array_equal(dx[:n], np.where(x <= 0, 0, dout))
+            assert (y[n:] == 99).all() and (dx[n:] == 99).all() and (bits[count:] == 99).all()
+
+    def test_special_values_at_every_place(self, compiled, dtype):
+        special = np.array([np.nan, np.inf, -np.inf, -0.0, 0, -1, 1, 5e-324, -5e-324, 1e-45, -1e-45], dtype)
+        for start in range(11):
+            x = np.roll(np.tile(special, 7), start)
+            y, bits = np.full_like(x, 99), np.zeros((x.size + 7) // 8, np.uint8)
+            compiled.relu_masked_forward(y, bits, x, problem(dtype))
+            np.testing.assert_array_equal(y, np.maximum(x, 0))
+            np.testing.assert_array_equal(bits, self.bits(x))
+            dx = np.full_like(x, 99)
+            compiled.relu_masked_backward(dx, x, bits, problem(dtype))
+            np.testing.assert_array_equal(dx, np.where(x <= 0, 0, x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_against_torch(compiled, name, dtype):
     rng = np.random.default_rng(3)

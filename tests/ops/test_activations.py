@@ -53,6 +53,40 @@ def test_forward(kernel, case, dtype):
 @pytest.mark.against_torch
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES["elementwise"], ids=str)
+@pytest.mark.parametrize("kernel", kernels("relu_masked_forward"), ids=str)
+def test_relu_masked_forward(kernel, case, dtype):
+    given = normal(case.shape, dtype)
+    given.reshape(-1)[: len(SPECIAL)] = np.array(SPECIAL, dtype)[: given.size]
+    p, x = check.elementwise(given)
+    if kernel.refuses(p):
+        pytest.skip(kernel.refuses(p))
+    y, bits = np.full(x.shape, 7, dtype), np.full((x.size + 7) // 8, 0xAA, np.uint8)
+    kernel(y, bits, x, p)
+    np.testing.assert_array_equal(y, F.relu(torch.tensor(x)).numpy())
+    np.testing.assert_array_equal(bits, np.packbits((x <= 0).reshape(-1), bitorder="little"))
+
+
+@pytest.mark.against_torch
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES["elementwise"], ids=str)
+@pytest.mark.parametrize("kernel", kernels("relu_masked_backward"), ids=str)
+def test_relu_masked_backward(kernel, case, dtype):
+    x, dout = normal(case.shape, dtype), normal(case.shape, dtype, 1)
+    dout.reshape(-1)[: len(SPECIAL)] = np.array(SPECIAL, dtype)[: dout.size]
+    bits = np.packbits((x <= 0).reshape(-1), bitorder="little")
+    tx = torch.tensor(x, requires_grad=True)
+    F.relu(tx).backward(torch.tensor(dout))
+    p, dout = check.relu_masked_backward(dout, bits, x.shape)
+    if kernel.refuses(p):
+        pytest.skip(kernel.refuses(p))
+    dx = np.full(x.shape, 7, dtype)
+    kernel(dx, dout, bits, p)
+    np.testing.assert_array_equal(dx, tx.grad.numpy())
+
+
+@pytest.mark.against_torch
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES["elementwise"], ids=str)
 @pytest.mark.parametrize("kernel", kernels(*(f"{n}_backward" for n in NAMES)), ids=lambda k: f"{k.op}-{k}")
 def test_backward(kernel, case, dtype):
     name = kernel.op.removesuffix("_backward")

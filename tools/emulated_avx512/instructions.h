@@ -49,6 +49,15 @@ static inline unsigned unordered(V a, V b) {
     return mask;
 }
 
+// The sign bits of the lanes.
+template <class V>
+static inline unsigned signs(V v) {
+    unsigned mask = 0;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < int(sizeof(V) / sizeof(v[0])); ++i) mask |= unsigned(v[i] < 0) << i;
+    return mask;
+}
+
 // a * 2^floor(n)
 template <class V>
 static inline V scalef(V a, V n) {
@@ -89,6 +98,8 @@ static inline Floats with_upper(__m256 lower, __m256 upper) {
 #define _mm512_maskz_scalef_ps(all, a, n) emulated::scalef<emulated::Floats>(a, n)
 #define _mm512_maskz_sqrt_pd(all, v) emulated::lanes<emulated::Doubles>([=](int i) { return std::sqrt((v)[i]); })
 #define _mm512_maskz_sqrt_ps(all, v) emulated::lanes<emulated::Floats>([=](int i) { return std::sqrt((v)[i]); })
+#define _mm512_movepi32_mask(v) emulated::signs((emulated::Ints)(v))
+#define _mm512_movepi64_mask(v) emulated::signs(v)
 #define _mm512_stream_si512(p, v) emulated::stream(p, v)
 
 #define __AVX512F__ 1

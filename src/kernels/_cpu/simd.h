@@ -6,6 +6,7 @@
 //   set1 zero iota      constants
 //   fma max min abs sqrt isnan any_nan select     arithmetic; a comparison gives a vector of integers, all ones or zero
 //   sum max_lane        over the lanes, in a fixed order
+//   lane_bits lanes_of    between such vectors of integers and bits, lane 0's the lowest
 //   bits convert widen_lo widen_hi narrow                   between element types
 //   interleave_lo interleave_hi even odd twice              between two vectors, and from half of one
 //   transpose load_transposed store_transposed              between rows and columns: simd_transpose.h
@@ -391,6 +392,30 @@ FC_INLINE bool any_nan(V v) {
     bool found = false;
     FC_UNROLL for (int i = 0; i < lanes<T>; ++i) found |= v[i] != v[i];
     return found;
+}
+
+// Bit i is set where lane i of a comparison's result is.
+template <class M, class I = Element<M>>
+FC_INLINE uint32_t lane_bits(M mask) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(I) == 4) return _mm512_movepi32_mask((__m512i)mask);
+    if constexpr (sizeof(I) == 8) return _mm512_movepi64_mask((__m512i)mask);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(I) == 4) return uint32_t(_mm256_movemask_ps((__m256)mask));
+    if constexpr (sizeof(I) == 8) return uint32_t(_mm256_movemask_pd((__m256d)mask));
+#elif defined(__x86_64__)
+    if constexpr (sizeof(I) == 4) return uint32_t(_mm_movemask_ps((__m128)mask));
+    if constexpr (sizeof(I) == 8) return uint32_t(_mm_movemask_pd((__m128d)mask));
+#endif
+    uint32_t found = 0;
+    FC_UNROLL for (int i = 0; i < lanes<I>; ++i) found |= uint32_t(mask[i] & 1) << i;
+    return found;
+}
+
+// The inverse, for lanes of the size of T: all ones where bit i is set.
+template <class T>
+FC_INLINE Vec<Int<T>> lanes_of(uint32_t bits) {
+    return ((Int<T>(1) << iota<Int<T>>()) & set1(Int<T>(bits))) != 0;
 }
 
 // a*b + c, rounded once where the instruction set has FMA (the compiler contracts it).

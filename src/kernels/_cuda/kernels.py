@@ -43,6 +43,7 @@ _LETTERS = {
     "i": numba.int64,
     "u": numba.uint64,
     "?": numba.boolean,
+    "b": numba.uint8,
     "h": numba.types.float16,
     "s": numba.float32,
     "d": numba.float64,
@@ -68,8 +69,8 @@ class Family:
         (Elements, *options) to the body of a kernel.
     arguments : str
         The kernel's arguments: ``S[]`` an array of elements as they are stored, ``T`` a number as they are computed
-        with, ``h``, ``s``, ``d`` a float16, 32, 64, ``i`` an int64, ``u`` a uint64, ``?`` a bool; with ``[]`` a dense
-        array of them. ``g`` is a tuple of int64 of class `sizes`.
+        with, ``h``, ``s``, ``d`` a float16, 32, 64, ``i`` an int64, ``u`` a uint64, ``b`` a uint8, ``?`` a bool; with
+        ``[]`` a dense array of them. ``g`` is a tuple of int64 of class `sizes`.
     variants : callable
         The stored type to the options (tuples) to compile when every kernel is.
     sizes : NamedTuple class

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..._problem import Elementwise
 from .._cuda.arrays import entry, flat
-from .._cuda.elements import Type
-from .._cuda.kernels import Family
+from .._cuda.elements import Elements, Type
+from .._cuda.kernels import EACH, WIDTH, Family, family
 from .._cuda.shim import cuda, require
 from .._cuda.sweeps import sweep
 
@@ -176,6 +176,51 @@ def _backward(name: str, formula: Callable[[Type], Any]) -> Entry:
         kernels.vectors(p.dtype, p.size, flat(dx), flat(dout), flat(saved), slope, p.size)
 
     return backward
+
+
+@family("S[] b[] S[] i")
+def relu_masked(E: Elements) -> Any:
+    """y, and a byte of bits for each eight elements, which are one thread's."""
+    T, load, store = E.T, E.load, E.store
+
+    def kernel(out, bits, x, count):
+        k = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
+        first = 8 * k
+        if first < count:
+            byte = 0
+            for i in range(first, min(first + 8, count)):
+                value = load(x, i)
+                if value <= T(0):
+                    byte |= 1 << (i - first)
+                store(out, i, T(0) if value <= T(0) else value)
+            bits[k] = byte
+
+    return kernel
+
+
+@family("S[] S[] b[] i")
+def relu_masked_gradient(E: Elements) -> Any:
+    """dout where an element's bit is not set."""
+    T, load, store = E.T, E.load, E.store
+
+    def kernel(dx, dout, bits, count):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            i = first + e * WIDTH
+            if i < count:
+                store(dx, i, T(0) if (bits[i >> 3] >> (i & 7)) & 1 else load(dout, i))
+
+    return kernel
+
+
+@entry("out", "bits")
+def relu_masked_forward(out: Any, bits: Any, x: Any, p: Elementwise) -> None:
+    relu_masked.launch(p.dtype, -(-p.size // (8 * WIDTH)), WIDTH, flat(out), flat(bits), flat(x), p.size)
+
+
+@entry("dx")
+def relu_masked_backward(dx: Any, dout: Any, bits: Any, p: Elementwise) -> None:
+    relu_masked_gradient.each(p.dtype, p.size, flat(dx), flat(dout), flat(bits), p.size)
 
 
 relu_forward = _forward("activations.relu_forward", _relu)

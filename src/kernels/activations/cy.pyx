@@ -15,15 +15,21 @@ ctypedef void (*Backward)(void* dx, const void* dout, const void* x, int64_t cou
 ctypedef void (*AddActivation)(
     void* out, const void* x, const void* y, int64_t count, Forward activation, double slope
 ) except + nogil
+ctypedef void (*MaskedForward)(void* out, void* bits, const void* x, int64_t count) except + nogil
+ctypedef void (*MaskedBackward)(void* dx, const void* dout, const void* bits, int64_t count) except + nogil
 ctypedef CStep* (*Prepare)(Forward kernel, int64_t size, double slope) except + nogil
 
 cdef Forward[2] _relu_forward, _leaky_relu_forward, _sigmoid_forward, _tanh_forward
 cdef Backward[2] _relu_backward, _leaky_relu_backward, _sigmoid_backward, _tanh_backward
+cdef MaskedForward[2] _relu_masked_forward
+cdef MaskedBackward[2] _relu_masked_backward
 cdef Prepare[2] _prepare
 cdef AddActivation[2] _add_activation
 
 lookup_floats("activations", "relu_forward", <void**>_relu_forward)
 lookup_floats("activations", "relu_backward", <void**>_relu_backward)
+lookup_floats("activations", "relu_masked_forward", <void**>_relu_masked_forward)
+lookup_floats("activations", "relu_masked_backward", <void**>_relu_masked_backward)
 lookup_floats("activations", "leaky_relu_forward", <void**>_leaky_relu_forward)
 lookup_floats("activations", "leaky_relu_backward", <void**>_leaky_relu_backward)
 lookup_floats("activations", "sigmoid_forward", <void**>_sigmoid_forward)
@@ -59,6 +65,26 @@ def relu_forward(out, x, p):
 
 def relu_backward(dx, dout, x, p):
     _backward(_relu_backward, dx, dout, x)
+
+
+def relu_masked_forward(cnp.ndarray out, cnp.ndarray bits, cnp.ndarray x, p):
+    cdef MaskedForward kernel = _relu_masked_forward[precision(x)]
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* bits_data = cnp.PyArray_DATA(bits)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef int64_t count = cnp.PyArray_SIZE(x)
+    with nogil:
+        kernel(out_data, bits_data, x_data, count)
+
+
+def relu_masked_backward(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray bits, p):
+    cdef MaskedBackward kernel = _relu_masked_backward[precision(dout)]
+    cdef void* dx_data = cnp.PyArray_DATA(dx)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* bits_data = cnp.PyArray_DATA(bits)
+    cdef int64_t count = cnp.PyArray_SIZE(dout)
+    with nogil:
+        kernel(dx_data, dout_data, bits_data, count)
 
 
 def leaky_relu_forward(out, x, p):
@@ -221,3 +247,47 @@ cdef int run(Forward kernel, cnp.ndarray out, cnp.ndarray x) except -1:
         with nogil:
             kernel(out_data, x_data, count, 0)
     return 0
+
+
+def straight_masked(road):
+    """As `straight_unary`, for relu with the bits of its mask: x to (y, bits)."""
+
+    @wraps(road)
+    def call(x):
+        cdef cnp.npy_intp count
+        cdef cnp.ndarray array
+        if type(x) is cnp.ndarray and is_plain(<cnp.ndarray>x):
+            array = <cnp.ndarray>x
+            count = (cnp.PyArray_SIZE(array) + 7) // 8
+            out = new_array(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_TYPE(array))
+            bits = new_array(1, &count, cnp.NPY_UINT8)
+            relu_masked_forward(out, bits, array, None)
+            return out, bits
+        return road(x)
+
+    return call
+
+
+def straight_masked_backward(road):
+    """As `straight_unary`, for the gradient of relu from the bits of its mask."""
+
+    @wraps(road)
+    def call(dout, bits, shape):
+        cdef cnp.ndarray array
+        if type(dout) is cnp.ndarray and type(bits) is cnp.ndarray and is_plain(<cnp.ndarray>dout):
+            array = <cnp.ndarray>dout
+            if dout.shape == shape:
+                dx = new_array(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_TYPE(array))
+                relu_masked_backward(dx, array, bits, None)
+                return dx
+        return road(dout, bits, shape)
+
+    return call
+
+
+cdef bint is_plain(cnp.ndarray a) noexcept:
+    """Whether it needs no check: a dense float array, and no backend is forced."""
+    cdef int kind = cnp.PyArray_TYPE(a)
+    return (
+        forced_backends[0] == 0 and (kind == cnp.NPY_FLOAT or kind == cnp.NPY_DOUBLE) and cnp.PyArray_ISCARRAY_RO(a)
+    )

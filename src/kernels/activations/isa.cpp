@@ -1,14 +1,19 @@
 // Element-wise activations and their gradients: one pass over the elements, bound by memory when the arrays are large.
 //
 //   relu         y = x > 0 ? x : 0, NaN stays         dx = x <= 0 ? 0 : dout          (x: the input, or the output)
+//   relu_masked  the same with a bit for each x          dx = bit ? 0 : dout
+//                in between, set where x <= 0
 //   leaky_relu   y = x > 0 ? x : slope*x              dx = x > 0 ? dout : slope*dout
 //   sigmoid      y = 1/(1 + exp(-x))                  dx = dout*y*(1 - y)
 //   tanh         y = tanh(x)                          dx = dout*(1 - y^2)
 //   the others   formulas.h
 //   add_activation   out = f(x + y), f any of them or none
 //
-// All take (result, inputs..., count, slope), so that one Cython function calls them; leaky_relu alone has a slope.
+// All but relu_masked take (result, inputs..., count, slope), so that one Cython function calls them; leaky_relu alone has
+// a slope. Bit i of byte k belongs to element 8k + i, the lowest bit being bit 0; bits behind the last element are 0.
 // ref.py is the truth; exp and tanh are simd_math.h's.
+#include <cstring>
+
 #include "formulas.h"
 #include "kernel.h"
 #include "simd_math.h"
@@ -44,6 +49,77 @@ void relu_forward(T* out, const T* x, int64_t count, double) {
 template <class T>
 void relu_backward(T* dx, const T* dout, const T* x, int64_t count, double) {
     map(kCopy, count, [](Vec<T> g, Vec<T> v) { return fc::select(v <= zero<T>(), zero<T>(), g); }, dx, dout, x);
+}
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+constexpr int kWord = 32;  // elements whose bits are written, or read, at once
+
+// y and the bits of up to kWord elements. `Whole`: of all of them, known when this is compiled.
+template <bool Whole, class T>
+uint32_t relu_word(T* out, const T* x, int64_t count) {
+    uint32_t word = 0;
+    FC_UNROLL for (int i = 0; i < kWord; i += fc::lanes<T>) {
+        if (!Whole && i >= count) break;
+        const Vec<T> v = Whole ? fc::load(x + i) : fc::load_n(x + i, count - i);
+        word |= fc::lane_bits(v <= zero<T>()) << i;
+        const Vec<T> y = fc::max(zero<T>(), v);
+        if (Whole)
+            fc::store(out + i, y);
+        else
+            fc::store_n(out + i, y, count - i);
+    }
+    return Whole ? word : word & ((uint64_t(1) << count) - 1);  // lanes that were not loaded are 0, which is <= 0
+}
+
+template <bool Whole, class T>
+void relu_gradient_word(T* dx, const T* dout, uint32_t word, int64_t count) {
+    FC_UNROLL for (int i = 0; i < kWord; i += fc::lanes<T>) {
+        if (!Whole && i >= count) break;
+        const Vec<T> g = Whole ? fc::load(dout + i) : fc::load_n(dout + i, count - i);
+        const Vec<T> kept = fc::select(fc::lanes_of<T>(word >> i), zero<T>(), g);
+        if (Whole)
+            fc::store(dx + i, kept);
+        else
+            fc::store_n(dx + i, kept, count - i);
+    }
+}
+
+// body(begin, end) for blocks that begin at whole words.
+template <class T, class Body>
+void masked_blocks(int64_t count, Body body) {
+    static_assert(kBlock % kWord == 0);
+    fc::parallel_blocks(count, kBlock, kCopy * sizeof(T) * 2, body);
+}
+
+template <class T>
+void relu_masked_forward(T* out, uint8_t* bits, const T* x, int64_t count) {
+    masked_blocks<T>(count, [=](int64_t begin, int64_t end) {
+        int64_t i = begin;
+        for (; i + kWord <= end; i += kWord) {
+            const uint32_t word = relu_word<true>(out + i, x + i, kWord);
+            memcpy(bits + i / 8, &word, sizeof(word));
+        }
+        if (i < end) {
+            const uint32_t word = relu_word<false>(out + i, x + i, end - i);
+            memcpy(bits + i / 8, &word, size_t(end - i + 7) / 8);
+        }
+    });
+}
+
+template <class T>
+void relu_masked_backward(T* dx, const T* dout, const uint8_t* bits, int64_t count) {
+    masked_blocks<T>(count, [=](int64_t begin, int64_t end) {
+        int64_t i = begin;
+        uint32_t word = 0;
+        for (; i + kWord <= end; i += kWord) {
+            memcpy(&word, bits + i / 8, sizeof(word));
+            relu_gradient_word<true>(dx + i, dout + i, word, kWord);
+        }
+        if (i < end) {
+            memcpy(&word, bits + i / 8, size_t(end - i + 7) / 8);
+            relu_gradient_word<false>(dx + i, dout + i, word, end - i);
+        }
+    });
 }
 
 template <class T>
@@ -137,9 +213,10 @@ fc::Step* prepare(Forward<T> kernel, int64_t size, double slope) {
         fc::fc_entry(#name "_backward_f32", &backward<F, float>),                                           \
         fc::fc_entry(#name "_backward_f64", &backward<F, double>)
 
-FC_KERNELS(FC_FLOATS(relu_forward), FC_FLOATS(relu_backward), FC_FLOATS(leaky_relu_forward),
-           FC_FLOATS(leaky_relu_backward), FC_FLOATS(sigmoid_forward), FC_FLOATS(sigmoid_backward),
-           FC_FLOATS(tanh_forward), FC_FLOATS(tanh_backward), FC_FLOATS(prepare), FC_FLOATS(add_activation),
+FC_KERNELS(FC_FLOATS(relu_forward), FC_FLOATS(relu_backward), FC_FLOATS(relu_masked_forward),
+           FC_FLOATS(relu_masked_backward), FC_FLOATS(leaky_relu_forward), FC_FLOATS(leaky_relu_backward),
+           FC_FLOATS(sigmoid_forward), FC_FLOATS(sigmoid_backward), FC_FLOATS(tanh_forward), FC_FLOATS(tanh_backward),
+           FC_FLOATS(prepare), FC_FLOATS(add_activation),
            FC_FORMULA(relu6, fc::activations::Relu6), FC_FORMULA(hard_sigmoid, fc::activations::HardSigmoid),
            FC_FORMULA(hard_swish, fc::activations::HardSwish), FC_FORMULA(silu, fc::activations::Silu),
            FC_FORMULA(gelu, fc::activations::Gelu), FC_FORMULA(gelu_tanh, fc::activations::GeluTanh))

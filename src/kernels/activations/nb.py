@@ -33,6 +33,30 @@ def _relu_backward(workers, dx, dout, x):
 
 
 @kernel
+def _relu_masked_forward(workers, out, bits, x):
+    for worker in prange(workers):
+        begin, end = share(worker, workers, bits.size)
+        source, result, packed = x[8 * begin : 8 * end], out[8 * begin : 8 * end], bits[begin:end]
+        for k in range(packed.size):
+            byte = 0
+            for i in range(8 * k, min(8 * k + 8, source.size)):
+                value = source[i]
+                blocked = value <= 0
+                result[i] = type(value)(0) if blocked else value
+                byte |= int(blocked) << (i - 8 * k)
+            packed[k] = byte
+
+
+@kernel
+def _relu_masked_backward(workers, dx, dout, bits):
+    for worker in prange(workers):
+        begin, end = share(worker, workers, bits.size)
+        dy, result, packed = dout[8 * begin : 8 * end], dx[8 * begin : 8 * end], bits[begin:end]
+        for i in range(dy.size):
+            result[i] = type(dy[i])(0) if (packed[i >> 3] >> (i & 7)) & 1 else dy[i]
+
+
+@kernel
 def _leaky_relu_forward(workers, out, x, slope):
     for worker in prange(workers):
         begin, end = share(worker, workers, x.size)
@@ -255,6 +279,14 @@ def relu_forward(out, x, p):
 
 def relu_backward(dx, dout, x, p):
     _relu_backward(workers_for(COPY * x.size), dx.reshape(-1), dout.reshape(-1), x.reshape(-1))
+
+
+def relu_masked_forward(out, bits, x, p):
+    _relu_masked_forward(workers_for(COPY * x.size), out.reshape(-1), bits, x.reshape(-1))
+
+
+def relu_masked_backward(dx, dout, bits, p):
+    _relu_masked_backward(workers_for(COPY * dout.size), dx.reshape(-1), dout.reshape(-1), bits)
 
 
 def leaky_relu_forward(out, x, p):

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from ..._problem import Elementwise
 
 Array = npt.NDArray[np.floating]
+Bits = npt.NDArray[np.uint8]
 
 
 def relu_forward(out: Array, x: Array, p: Elementwise) -> None:
@@ -16,6 +17,16 @@ def relu_forward(out: Array, x: Array, p: Elementwise) -> None:
 
 def relu_backward(dx: Array, dout: Array, x: Array, p: Elementwise) -> None:
     dx[...] = np.where(x <= 0, 0, dout)
+
+
+def relu_masked_forward(out: Array, bits: Bits, x: Array, p: Elementwise) -> None:
+    """relu, and a bit for each element in row-major order, lowest bit first: set where x <= 0."""
+    bits[...] = np.packbits((x <= 0).reshape(-1), bitorder="little")
+    relu_forward(out, x, p)
+
+
+def relu_masked_backward(dx: Array, dout: Array, bits: Bits, p: Elementwise) -> None:
+    dx[...] = np.where(np.unpackbits(bits, count=dout.size, bitorder="little").reshape(dout.shape), 0, dout)
 
 
 def leaky_relu_forward(out: Array, x: Array, p: Elementwise) -> None:

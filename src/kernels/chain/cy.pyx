@@ -15,7 +15,7 @@ cdef struct Link:
     int64_t input_bytes, result_bytes
 
 ctypedef void (*Run)(void* out, const void* x, const Link* links, int64_t count, int64_t N) except + nogil
-ctypedef uint64_t (*Fingerprint)(const void* data, int64_t bytes) noexcept nogil
+ctypedef uint64_t (*Fingerprint)(const void* data, int64_t bytes) except + nogil
 
 cdef Run _run = <Run>lookup("chain", "run")
 cdef Fingerprint _fingerprint = <Fingerprint>lookup("chain", "fingerprint")
@@ -192,3 +192,10 @@ cdef uint64_t _print(cnp.ndarray array):
         return _fingerprint(data, size)
     with nogil:
         return _fingerprint(data, size)
+
+
+def fingerprint(array):
+    """A number that changes with any number of an array; None for one that is not dense, or no ndarray."""
+    if isinstance(array, cnp.ndarray) and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>array):
+        return _print(<cnp.ndarray>array)
+    return None

@@ -16,9 +16,9 @@ sys.setswitchinterval(1e-5)  # the simulator's main thread polls those of the ke
 
 @pytest.fixture(autouse=True)
 def results_begin_as_nan(monkeypatch):
-    """A number that a kernel does not write stays NaN (or -7), and differs from what is expected."""
+    """A number that a kernel does not write stays NaN (or -7, or 170), and differs from what is expected."""
 
     def dirty(shape, dtype):
-        return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -7, dtype)
+        return np.full(shape, {"f": np.nan, "u": 0xAA}.get(np.dtype(dtype).kind, -7), dtype)
 
     monkeypatch.setitem(_memory.empty, "cpu", dirty)

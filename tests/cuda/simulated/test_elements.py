@@ -6,6 +6,7 @@ from fastconv.kernels._cuda import kernels
 from fastconv.kernels._cuda.elements import elements
 
 import fastconv as fc
+from fastconv.ops.activations import relu_masked, relu_masked_backward
 from fastconv.testing import normal
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
@@ -54,6 +55,8 @@ CALLS = {
     **{name: (getattr(fc, name), TALL) for name in ("relu", "leaky_relu", "sigmoid", "tanh")},
     "sigmoid_backward": (fc.sigmoid_backward, TALL, TALL),
     "relu_backward": (fc.relu_backward, TALL, TALL),
+    "relu_masked": (relu_masked, TALL),
+    "relu_masked_backward": (relu_masked_backward, TALL, np.arange(-(-TALL.size // 8), dtype=np.uint8), TALL.shape),
 }
 
 

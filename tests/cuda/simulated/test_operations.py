@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv.layers import Relu
+from fastconv.ops.activations import relu_masked, relu_masked_backward
 from fastconv.testing import DTYPES, normal, whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning", "ignore:invalid value")
@@ -178,6 +180,23 @@ def test_activations(name, dtype):
     y = compare(getattr(fc, name), x)
     compare(getattr(fc, f"{name}_backward"), normal(x.shape, dtype, 1), y if name in ("sigmoid", "tanh") else x)
     compare(getattr(fc, name), x[:0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 64, 131, 1000])
+def test_relu_with_bits(count, dtype):
+    x = np.array([*[0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan][:count], *normal(max(count - 7, 0), dtype)], dtype)
+    _, bits = compare(relu_masked, x, exact=True)
+    compare(relu_masked_backward, normal(x.shape, dtype, 1), bits, x.shape, exact=True)
+
+
+def test_a_relu_layer_keeps_bits_on_the_device():
+    x, dout = normal((3, 5, 7), np.float32), normal((3, 5, 7), np.float32, 1)
+    layer, given = Relu(), fc.to_device(x)
+    y = layer.forward(given)
+    np.testing.assert_array_equal(layer.mask, x <= 0)
+    y[...] = given[...] = fc.to_device(np.ones_like(x))
+    np.testing.assert_array_equal(fc.to_host(layer.backward(fc.to_device(dout))), np.where(x <= 0, 0, dout))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
