@@ -3,7 +3,8 @@
 The book's programs import ``common.layers``, ``common.functions`` and six more modules of a package
 ``common`` that lies beside them. After `install` those imports find fastconv's classes and functions under
 the book's names. Everything else in a program's own tree is found as before: the other modules of its
-``common``, and what its own ``common.layers`` defines beyond the book.
+``common``, and what its own ``common.layers`` defines beyond the book. Processes that the program starts by
+multiprocessing find the same, whatever the start method.
 """
 
 import sys
@@ -15,6 +16,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from . import _children
 
 _PACKAGE = "common"
 
@@ -61,16 +64,21 @@ def install() -> None:
     >>> Convolution is fastconv.layers.Convolution
     True
     """
-    if _FINDER not in sys.meta_path:
+    if not _installed():
         _forget()
         sys.meta_path.insert(0, _FINDER)
+        _children.watch(_installed)
 
 
 def uninstall() -> None:
     """Undo `install`: later imports of ``common.*`` find the program's own modules again."""
-    if _FINDER in sys.meta_path:
+    if _installed():
         sys.meta_path.remove(_FINDER)
         _forget()
+
+
+def _installed() -> bool:
+    return _FINDER in sys.meta_path
 
 
 def names(module: str) -> dict[str, Any]:
@@ -121,6 +129,8 @@ class _BookFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname == _children.SPAWN:
+            return _children.watched(self._own_spec(fullname, path, target), _installed)
         package, _, module = fullname.partition(".")
         if package != _PACKAGE or (module and module not in _NAMES):
             return None

@@ -91,7 +91,7 @@ LAYERS = [
     {"graph"},
     {"diagnostics", "testing", "functions", "gradient", "init", "layers", "hooks", "plots", "optim", "_fast"},
     {"networks", "trainer", "datasets"},
-    {"book", "cli", "__main__", "_bench"},
+    {"book", "cli", "__main__", "_bench", "_children", "_installed"},
 ]
 
 

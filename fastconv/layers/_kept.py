@@ -22,7 +22,7 @@ except ImportError:  # a build without the compiled engine
     def fingerprint(array: Any) -> int | None:
         """As the compiled one."""
         if isinstance(array, np.ndarray) and array.flags.c_contiguous:
-            return zlib.crc32(array.reshape(-1).view(np.uint8))
+            return zlib.crc32(array.reshape(-1).view(np.uint8).data)
         return None
 
 

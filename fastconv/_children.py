@@ -1,0 +1,93 @@
+"""Processes that multiprocessing starts anew, by "spawn" or "forkserver", get the book's modules as their parent has them.
+
+Such a child runs the program's main module again, under another name, before it takes work: by then its imports of
+``common.*`` must find fastconv's classes. What a parent sends first is a pickled dict, its preparation data; an entry
+of that dict installs the hook while it is read.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+SPAWN = "multiprocessing.spawn"
+_FORKSERVER = "multiprocessing.forkserver"
+_PRELOADED = "fastconv._installed"
+
+# `exec` reads this in the child, whose import path is not the parent's yet: there might be no fastconv on it, or another.
+# multiprocessing sets the path right afterwards.
+_CODE = """
+import sys
+from importlib.util import find_spec
+found = find_spec("fastconv")
+if found is None or found.origin != {init!r}:
+    sys.path.insert(0, {root!r})
+from fastconv import book
+book.install()
+"""
+
+
+class _Install:
+    """Pickles to a call that installs the hook."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, dict[str, Any]]]:
+        package = Path(__file__).parent
+        return exec, (_CODE.format(init=str(package / "__init__.py"), root=str(package.parent)), {})
+
+
+def watch(installed: Callable[[], bool]) -> None:
+    """Prepare children from now on, as long as `installed()` is true; see `watched` for a later import."""
+    spawn = sys.modules.get(SPAWN)
+    if spawn is not None and not hasattr(spawn.get_preparation_data, "_of_fastconv"):
+        spawn.get_preparation_data = _preparing(spawn.get_preparation_data, installed)  # type: ignore[attr-defined]
+
+
+def watched(spec: ModuleSpec | None, installed: Callable[[], bool]) -> ModuleSpec | None:
+    """The spec of multiprocessing.spawn, such that its import ends with `watch`."""
+    if spec is not None and spec.loader is not None:
+        spec.loader = _Watched(spec.loader, installed)
+    return spec
+
+
+class _Watched(Loader):
+    """Runs a module by its own loader, which the module then has again."""
+
+    def __init__(self, own: Loader, installed: Callable[[], bool]) -> None:
+        self.own, self.installed = own, installed
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self.own
+        self.own.exec_module(module)
+        watch(self.installed)
+
+
+def _preparing(original: Callable[..., dict[str, Any]], installed: Callable[[], bool]) -> Callable[..., dict[str, Any]]:
+    @wraps(original)
+    def get_preparation_data(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        data = original(name, *args, **kwargs)
+        if installed():
+            if name == "ignore":  # of the fork server itself, which reads no pickle
+                _preload(data)
+            else:
+                data["fastconv"] = _Install()
+        return data
+
+    get_preparation_data._of_fastconv = True  # type: ignore[attr-defined]
+    return get_preparation_data
+
+
+def _preload(data: dict[str, Any]) -> None:
+    """Let a fork server install the hook before it imports what else it is to have; its children run the main module."""
+    for key in ("main_path", "init_main_from_path", "init_main_from_name"):
+        data.pop(key, None)
+    modules = getattr(getattr(sys.modules.get(_FORKSERVER), "_forkserver", None), "_preload_modules", None)
+    if isinstance(modules, list) and _PRELOADED not in modules:
+        modules.insert(0, _PRELOADED)
