@@ -1,4 +1,4 @@
-"""Processes that multiprocessing starts anew, by "spawn" or "forkserver", get the book's modules as their parent has them.
+"""Processes that multiprocessing starts anew ("spawn", "forkserver") have the book's modules as their parent has them.
 
 Such a child runs the program's main module again, under another name, before it takes work: by then its imports of
 ``common.*`` must find fastconv's classes. What a parent sends first is a pickled dict, its preparation data; an entry
@@ -18,8 +18,8 @@ SPAWN = "multiprocessing.spawn"
 _FORKSERVER = "multiprocessing.forkserver"
 _PRELOADED = "fastconv._installed"
 
-# `exec` reads this in the child, whose import path is not the parent's yet: there might be no fastconv on it, or another.
-# multiprocessing sets the path right afterwards.
+# `exec` reads this in the child, whose import path is not the parent's yet: no fastconv might be on it, or another one.
+# Afterwards multiprocessing sets the path.
 _CODE = """
 import sys
 from importlib.util import find_spec
@@ -85,7 +85,7 @@ def _preparing(original: Callable[..., dict[str, Any]], installed: Callable[[], 
 
 
 def _preload(data: dict[str, Any]) -> None:
-    """Let a fork server install the hook before it imports what else it is to have; its children run the main module."""
+    """Let a fork server install the hook before its other imports, and leave the main module to its children."""
     for key in ("main_path", "init_main_from_path", "init_main_from_name"):
         data.pop(key, None)
     modules = getattr(getattr(sys.modules.get(_FORKSERVER), "_forkserver", None), "_preload_modules", None)

@@ -31,6 +31,8 @@ def arrays() -> ModuleType:
         shim.require()
     except ImportError as error:
         raise RuntimeError(f"arrays on a CUDA device cannot be used: {error}") from None
+    except Exception as error:
+        raise RuntimeError(f"arrays on a CUDA device cannot be used: {type(error).__name__}: {error}") from error
     return arrays
 
 

@@ -29,11 +29,12 @@ def load(kernel: str) -> Callable[..., Any] | str:
     """The kernel function, or why it cannot be had."""
     module, function = kernel.split(":")
     try:
-        return getattr(importlib.import_module(f"fastconv.kernels.{module}"), function)
+        found = importlib.import_module(f"fastconv.kernels.{module}")
     except ImportError as error:
         return f"cannot be imported: {error}"
-    except AttributeError:
-        return f"module fastconv.kernels.{module} has no {function}"
+    except Exception as error:  # whatever ails a package or a driver: the other backends are there all the same
+        return f"cannot be imported: {type(error).__name__}: {error}"
+    return getattr(found, function, f"module fastconv.kernels.{module} has no {function}")
 
 
 def candidates(op: str, p: Problem) -> Iterator[tuple[_table.Row, Callable[..., Any] | str]]:

@@ -1,6 +1,6 @@
 """What kernels may use: threads, one number for the whole process, and the processor's instructions."""
 
-import os
+import platform
 
 from ._check import arguments as arg
 from .kernels._cpu import thread_count
@@ -51,7 +51,7 @@ def isa() -> str:
 
 def vector_registers() -> int:
     """How many registers for vectors that instruction set has."""
-    return 32 if isa() == "avx512" or os.uname().machine in ("aarch64", "arm64") else 16
+    return 32 if isa() == "avx512" or platform.machine().lower() in ("aarch64", "arm64") else 16
 
 
 def vector_lanes() -> int:

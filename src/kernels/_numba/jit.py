@@ -26,9 +26,13 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba.core.caching import NullCache
 from numba.core.registry import cpu_target
 
 from .._cpu.thread_count import get_num_threads
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set, and these kernels run compiled or not at all")
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
@@ -88,8 +92,15 @@ _STAMP = _source_stamp()
 
 
 def _cached(function: FunctionType, **options: Any) -> Any:
-    """Compiled and cached; Numba itself would look at the kernel's own file alone to see whether the cache is stale."""
-    dispatcher = numba.njit(cache=True, **options, **OPTIONS)(function)
+    """Compiled and cached; Numba itself would look at the kernel's own file alone to see whether the cache is stale.
+
+    Where no folder for the cache can be written, each process compiles for itself. A folder for temporary files would
+    not do: what Numba reads from its cache it runs, and there anybody may write.
+    """
+    try:
+        dispatcher = numba.njit(cache=True, **options, **OPTIONS)(function)
+    except RuntimeError:  # no locator available for file ...
+        return numba.njit(**options, **OPTIONS)(function)
     file = getattr(dispatcher._cache, "_cache_file", None)
     if file is not None:
         file._source_stamp = _STAMP
@@ -149,7 +160,11 @@ class Kernel:
     def _timed(self, dispatcher: Any, call: Callable[..., Any], workers: int, args: tuple[Any, ...]) -> Any:
         """The call, with a note of what it cost if it was the first for its types."""
         known, hits, start = len(dispatcher.overloads), len(dispatcher.stats.cache_hits), time.perf_counter()
-        result = call(workers, *args)
+        try:
+            result = call(workers, *args)
+        except OSError:  # compiled, but not written to the cache: a full disk, say
+            dispatcher._cache = NullCache()
+            result = call(workers, *args)
         if len(dispatcher.overloads) > known:
             seconds, from_cache = time.perf_counter() - start, len(dispatcher.stats.cache_hits) > hits
             self.first_calls.append(
@@ -159,7 +174,7 @@ class Kernel:
 
 
 def kernel(function: Any) -> Kernel:
-    """The decorator: a `Kernel`, cached beside its source or in NUMBA_CACHE_DIR."""
+    """The decorator: a `Kernel`, cached beside its source, in the user's cache or in NUMBA_CACHE_DIR."""
     return Kernel(function)
 
 
