@@ -26,14 +26,14 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
 
 
-def load(file: IO[bytes], encoding: str = "ASCII") -> Any:
+def load(file: IO[bytes], encoding: str = "latin1") -> Any:
     """What a pickle holds.
 
     Parameters
     ----------
     file : binary file
     encoding : str
-        How to read the strings of Python 2: "ASCII", "latin1" or "bytes".
+        How to read the strings of Python 2: "latin1", which arrays need, makes them str; "bytes" leaves them bytes.
 
     Raises
     ------

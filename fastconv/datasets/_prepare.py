@@ -46,10 +46,12 @@ def one_hot(labels: ArrayLike, classes: int | None = None) -> NDArray[np.float32
 
 
 def prepare(part: Pair, normalize: bool, flatten: bool, one_hot_label: bool, classes: int) -> Pair:
-    """Apply the book's three options to images (N, C, H, W) and labels (N,)."""
+    """Apply the book's three options to images (N, C, H, W) and labels (N,); the arrays can be written to."""
     images, labels = part
     if normalize:
         images = images.astype(np.float32) / np.float32(255)
+    elif not images.flags.writeable:  # a view of what was read from a file
+        images = images.copy()
     if flatten:
         images = images.reshape(len(images), math.prod(images.shape[1:]))
     return images, one_hot(labels, classes) if one_hot_label else labels.astype(np.int64)

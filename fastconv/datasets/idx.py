@@ -16,7 +16,9 @@ from . import _fetch
 from ._prepare import Pair, Split, prepare_split, split
 
 _PARTS = ("train", "t10k")
-_KINDS = {"images": "images-idx3-ubyte", "labels": "labels-idx1-ubyte"}
+_KINDS = {"images": "images-idx3-ubyte", "labels": "labels-idx1-ubyte"}  # Kaggle's copies: images.idx3-ubyte
+
+_GZIP = b"\x1f\x8b"
 
 _MNIST = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -56,7 +58,8 @@ def load_mnist(
     one_hot_label : bool
         Labels as one-hot rows (N, 10); otherwise int64 (N,).
     data : path, optional
-        A folder with the four IDX files, gzipped or not. When only the pair ``t10k-*`` (or ``train-*``) is
+        A folder with the four IDX files, gzipped or not, each there itself or in a folder of its own name, as
+        Kaggle's archives have them (``train-images.idx3-ubyte`` is known too). When only the pair ``t10k-*`` (or ``train-*``) is
         there, it is shuffled by a fixed seed and split four to one (8,000 and 2,000 of ``t10k``), with a
         warning that says so. By default the files are downloaded once, checked and cached (needs pooch).
 
@@ -113,7 +116,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """
     path = Path(path)
     content = path.read_bytes()
-    if path.suffix == ".gz":
+    if path.suffix == ".gz" or content[:2] == _GZIP:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
@@ -127,7 +130,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     sizes = struct.unpack_from(f">{rank}I", content, 4)
     if len(content) - start != math.prod(sizes):
         raise ValueError(f"{path} has {len(content) - start} elements where its sizes are {sizes}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy()  # to be written to
 
 
 def _read_folder(place: Path) -> Split:
@@ -136,7 +139,7 @@ def _read_folder(place: Path) -> Split:
         raise FileNotFoundError(
             f"no IDX files in {place}: expected "
             + " and ".join(f"t10k-{name}.gz" for name in _KINDS.values())
-            + ", and the same for train-*"
+            + ", and the same for train-*, or Kaggle's t10k-images.idx3-ubyte"
         )
     parts = [_read_part(files) for files in found.values()]
     if len(parts) == 2:
@@ -155,7 +158,10 @@ def _files(place: Path, part: str) -> dict[str, Path] | None:
     """The images and the labels of one part, or None when either is missing."""
     files = {}
     for kind, name in _KINDS.items():
-        here = [path for suffix in (".gz", "") if (path := place / f"{part}-{name}{suffix}").is_file()]
+        spellings = [f"{part}-{name}", f"{part}-{name.replace('-', '.', 1)}"]
+        names = [f"{spelling}{suffix}" for spelling in spellings for suffix in (".gz", "")]
+        places = [place, *(place / name for name in names)]
+        here = [path for folder in places for name in names if (path := folder / name).is_file()]
         if not here:
             return None
         files[kind] = here[0]

@@ -7,9 +7,23 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .. import ops
+from .._check import arguments as arg
 from .._device import is_device
 from .._random import source
 from ._layer import Array, Layer, Saved
+
+
+class _Ratio:
+    """An attribute: a number from 0 to 1, checked when it is set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, layer: Any, owner: type | None = None) -> Any:
+        return self if layer is None else vars(layer)[self.name]
+
+    def __set__(self, layer: Any, value: float) -> None:
+        vars(layer)[self.name] = arg.real(self.name, value, 0, 1)
 
 
 class Dropout(Layer):
@@ -30,12 +44,18 @@ class Dropout(Layer):
         True where an element was kept.
     reuse_mask : bool
         True keeps the present mask for following calls of the same shape, as a numerical gradient needs.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `dropout_ratio` is no number from 0 to 1, here or when it is set later.
     """
 
     kind = "dropout"
     reads = ("dropout_ratio", "inverted")
     runs_on_cuda = True
     takes_train_flg = True
+    dropout_ratio = _Ratio()
     _drop: ClassVar[Callable[..., Any]] = staticmethod(ops.dropout)
     _gradient: ClassVar[Callable[..., Array]] = staticmethod(ops.dropout_backward)
 

@@ -38,6 +38,65 @@ def test_mnist_reads_both_parts(tmp_path, digits, load, suffix):
     np.testing.assert_array_equal(t_test, labels[::-1])
 
 
+KAGGLE = {
+    "dots": "{name}",
+    "folders of the files' names": "{name}/{name}",
+    "folders with hyphens": "{hyphens}/{name}",
+    "folders of dotted names": "{name}/{hyphens}",
+    "hyphens in folders of their names": "{hyphens}/{hyphens}",
+}
+
+
+@pytest.mark.parametrize("suffix", [".gz", ""])
+@pytest.mark.parametrize("layout", KAGGLE)
+def test_mnist_as_kaggle_has_it(tmp_path, digits, layout, suffix):
+    for part in ("train", "t10k"):
+        for hyphens, array in (("images-idx3-ubyte", digits[0]), ("labels-idx1-ubyte", digits[1])):
+            names = {"hyphens": f"{part}-{hyphens}", "name": f"{part}-{hyphens.replace('-', '.', 1)}"}
+            path = tmp_path / (KAGGLE[layout].format(**names) + suffix)
+            path.parent.mkdir(exist_ok=True)
+            content = idx_bytes(array)
+            path.write_bytes(gzip.compress(content) if suffix else content)
+    (x, t), (x_test, t_test) = datasets.load_mnist(normalize=False, flatten=False, data=tmp_path)
+    for images, labels in ((x, t), (x_test, t_test)):
+        np.testing.assert_array_equal(images[:, 0], digits[0])
+        np.testing.assert_array_equal(labels, digits[1])
+
+
+def test_a_gzipped_file_without_its_suffix(tmp_path, digits):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(gzip.compress(idx_bytes(digits[0])))
+    np.testing.assert_array_equal(read_idx(path), digits[0])
+
+
+@pytest.mark.parametrize("flatten", [True, False])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_every_array_can_be_written_to(tmp_path, digits, normalize, flatten):
+    """And writing to one changes no other."""
+    write_idx(tmp_path, "train", *digits)
+    write_idx(tmp_path, "t10k", *digits)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3072), np.uint8)
+    records = np.concatenate([np.arange(3, dtype=np.uint8)[:, None], pixels], axis=1).tobytes()
+    python = pickle.dumps({b"data": pixels, b"labels": [0, 1, 2]})
+    for folder, suffix, content in (("bin", ".bin", records), ("py", "", python)):
+        (tmp_path / folder).mkdir()
+        for stem in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+            (tmp_path / folder / f"{stem}{suffix}").write_bytes(content)
+    options = {"normalize": normalize, "flatten": flatten}
+    for load, place in (
+        (datasets.load_mnist, tmp_path),
+        (datasets.load_cifar10, tmp_path / "bin"),
+        (datasets.load_cifar10, tmp_path / "py"),
+    ):
+        (x, t), (x_test, t_test) = load(**options, data=place)
+        before = x.copy()
+        for array in (t, x_test, t_test):
+            array += 1
+        np.testing.assert_array_equal(x, before)
+        x += 1
+    assert read_idx(tmp_path / "train-labels-idx1-ubyte.gz").flags.writeable
+
+
 def test_mnist_takes_the_books_options_by_position(tmp_path, digits):
     images, labels = digits
     write_idx(tmp_path, "train", images, labels)

@@ -168,6 +168,26 @@ def test_dropout():
     assert_array_equal(layer.forward(x, False), x * 0.7)
 
 
+@pytest.mark.parametrize("kind", [layers.Dropout, layers.Dropout2d])
+@pytest.mark.parametrize("ratio", [1.5, -0.1, np.nan, np.inf, "half", None, True])
+def test_a_ratio_that_is_none_is_refused_when_it_is_given(kind, ratio):
+    with pytest.raises((ValueError, TypeError), match="dropout_ratio: expected a number"):
+        kind(ratio)
+    layer = kind(0.25)
+    with pytest.raises((ValueError, TypeError), match="dropout_ratio: expected a number"):
+        layer.dropout_ratio = ratio
+    x = rng.standard_normal((2, 3, 4, 4))
+    assert_array_equal(layer.forward(x, False), x if layer.inverted else x * 0.75)
+
+
+@pytest.mark.parametrize("ratio", [0, 1, np.float32(0.5)])
+def test_the_limits_of_a_ratio(ratio):
+    x = np.ones((40, 50))
+    layer = layers.Dropout(ratio, rng=3)
+    assert abs(layer.forward(x, True).mean() - (1 - ratio)) < 0.05
+    assert_array_equal(layer.forward(x, False), x * (1 - float(ratio)))
+
+
 @pytest.mark.parametrize(
     ("layer", "x"),
     [

@@ -1,6 +1,7 @@
 """save_params and load_params: formats, foreign and hostile files."""
 
 import collections
+import io
 import os
 import pickle
 
@@ -80,6 +81,54 @@ def test_the_books_pickle_from_numpy_1(tmp_path):
     (tmp_path / "params.pkl").write_bytes(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
     two.load_params(tmp_path / "params.pkl")
     assert_array_equal(two.params["W2"], one.params["W2"])
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes what Python 2 writes, where text and bytes are one type, str."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, text):
+        content = text.encode("latin1") if isinstance(text, str) else text
+        if self.proto == 0:
+            self.write(b"S" + repr(content)[1:].encode("latin1") + b"\n")
+        elif len(content) < 256:
+            self.write(b"U" + bytes([len(content)]) + content)
+        else:
+            self.write(b"T" + len(content).to_bytes(4, "little") + content)
+        self.memoize(text)
+
+    dispatch[str] = dispatch[bytes] = save_string
+
+
+def python2_pickle(thing, protocol):
+    file = io.BytesIO()
+    Python2Pickler(file, protocol).dump(thing)
+    return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+@pytest.mark.parametrize("kind", [dict, collections.OrderedDict])
+def test_the_books_pickle_from_python_2(protocol, kind, tmp_path):
+    one, two = small(1), small(2)
+    one.params["W1"] = np.asfortranarray(one.params["W1"])
+    content = python2_pickle(kind(one.params), protocol)
+    with pytest.raises(UnicodeDecodeError, match="'ascii' codec"):
+        pickle.loads(content)
+    (tmp_path / "params.pkl").write_bytes(content)
+    two.load_params(tmp_path / "params.pkl")
+    for key, a in one.params.items():
+        assert_array_equal(two.params[key], a)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_code_in_a_pickle_from_python_2_is_not_run(protocol, tmp_path):
+    net = small()
+    content = python2_pickle({**net.params, "b2": Hostile(tmp_path / "run")}, protocol)
+    (tmp_path / "params.pkl").write_bytes(content)
+    with pytest.raises(ValueError, match="only arrays are admitted"):
+        net.load_params(tmp_path / "params.pkl")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_dtype_of_the_network_stays(tmp_path):
