@@ -4,6 +4,7 @@ import collections
 import io
 import os
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_the_books_pickle_from_numpy_1(tmp_path):
 class Python2Pickler(pickle._Pickler):
     """Writes what Python 2 writes, where text and bytes are one type, str."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_string(self, text):
         content = text.encode("latin1") if isinstance(text, str) else text

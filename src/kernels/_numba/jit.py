@@ -20,13 +20,16 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite.binding.ffi import lib as llvm_library
 from numba.core.caching import NullCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from .._cpu.thread_count import get_num_threads
@@ -105,6 +108,29 @@ def _cached(function: FunctionType, **options: Any) -> Any:
     if file is not None:
         file._source_stamp = _STAMP
     return dispatcher
+
+
+def _wait_for_compilers() -> None:
+    """Before a fork: nobody compiles any more, and nobody begins to.
+
+    A child has the locks of its parent's compilers as they were, and nobody to release one that another thread held:
+    the first kernel that it compiled or loaded would wait for ever. LLVM's own state could be half changed as well.
+    """
+    global_compiler_lock.acquire()
+    _LLVM_LOCK.__enter__()
+
+
+def _let_compilers_go() -> None:
+    """After the fork, in the parent and in the child."""
+    _LLVM_LOCK.__exit__(None, None, None)
+    global_compiler_lock.release()
+
+
+# Objects of LLVM are deleted without the compilers' lock. Another llvmlite may have no lock under this name.
+_LLVM_LOCK: Any = getattr(llvm_library, "_lock", None) or nullcontext()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_compilers, after_in_parent=_let_compilers_go, after_in_child=_let_compilers_go)
 
 
 class _Threads:
