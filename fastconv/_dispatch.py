@@ -171,5 +171,5 @@ def backend(name: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        count_forced_backend(-1)
         settings.context_backend.reset(token)
+        count_forced_backend(-1)  # an interrupt before this leaves calls on the slow path, not on a wrong backend

@@ -60,8 +60,8 @@ def load_mnist(
     data : path, optional
         A folder with the four IDX files, gzipped or not, each there itself or in a folder of its own name, as
         Kaggle's archives have them (``train-images.idx3-ubyte`` is known too). When only the pair ``t10k-*`` (or
-        ``train-*``) is there, it is shuffled by a fixed seed and split four to one (8,000 and 2,000 of ``t10k``), with a
-        warning that says so. By default the files are downloaded once, checked and cached (needs pooch).
+        ``train-*``) is there, it is shuffled by a fixed seed and split four to one (8,000 and 2,000 of ``t10k``),
+        with a warning that says so. By default the files are downloaded once, checked and cached (needs pooch).
 
     Returns
     -------

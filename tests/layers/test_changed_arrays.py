@@ -315,3 +315,24 @@ class TestInNetworks:
         g = net.gradient(x, t)
         expected = net.gradient(x.copy(), t)
         assert all(np.array_equal(g[key], expected[key]) for key in g)
+
+    def test_an_interrupt_at_the_border_of_a_pass_leaves_nothing_private(self, monkeypatch):
+        from fastconv.layers import _kept
+
+        net, x, t = self.net()
+
+        def interrupted(self, *error):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(_kept.private, "__exit__", interrupted)
+        try:
+            net.predict(x)
+        except KeyboardInterrupt:
+            pass
+        monkeypatch.undo()
+        layer = convolution()
+        x = normal((2, 2, 6, 5), np.float64)
+        y = layer.forward(x)
+        x += 1
+        with pytest.raises(RuntimeError, match="changed in place"):
+            layer.backward(y)

@@ -34,7 +34,7 @@ from numba.core.registry import cpu_target
 
 from .._cpu.thread_count import get_num_threads
 
-if numba.config.DISABLE_JIT:
+if getattr(numba.config, "DISABLE_JIT", False):
     raise ImportError("NUMBA_DISABLE_JIT is set, and these kernels run compiled or not at all")
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
