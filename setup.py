@@ -13,6 +13,7 @@ import copy
 import os
 import platform
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +21,12 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    raise SystemExit(
+        f"fastconv cannot be built for this free-threaded Python {platform.python_version()}t: what the compiled "
+        "engine remembers between calls is guarded by the global interpreter lock. Use the usual build of this Python."
+    )
 
 KERNELS = Path("src/kernels")
 CPU = KERNELS / "_cpu"
