@@ -22,6 +22,10 @@ class Convolution(Layer):
     ----------
     dW, db : ndarray
         Gradients after `backward`, in the shapes of `W` and `b`; `db` is None without `b`.
+    x : ndarray
+        The input of the last `forward`.
+    col, col_W : ndarray
+        The book's matrices of windows and of filters. Computed when they are asked for.
 
     Notes
     -----
@@ -42,6 +46,14 @@ class Convolution(Layer):
         self.stride, self.pad, self.dilation, self.groups = stride, pad, dilation, groups
         self.dW: Saved = None
         self.db: Saved = None
+
+    @property
+    def col(self) -> Array | None:
+        return None if self.x is None else ops.im2col(self.x, *self.W.shape[2:], self.stride, self.pad)
+
+    @property
+    def col_W(self) -> Array:
+        return self.W.reshape(len(self.W), -1).T
 
     def forward(self, x: Array, *, activation: str | None = None) -> Array:
         """x (N, C, H, W) -> (N, FN, OH, OW)."""

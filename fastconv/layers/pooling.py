@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from .._device import to_host
 from .._random import source
 from ._layer import Array, Layer, Saved
 
@@ -42,6 +43,10 @@ class Pooling(_Window):
         Where each maximum was, flat in H*W.
     out : ndarray (N, C, OH, OW)
         The last result.
+    x : ndarray (N, C, H, W)
+        The last input.
+    arg_max : ndarray (N*OH*OW*C,)
+        The book's places of the maxima: in each window, row by row. Computed when it is asked for.
     """
 
     kind = "max_pool2d"
@@ -50,11 +55,23 @@ class Pooling(_Window):
     _gradient = staticmethod(ops.max_pool2d_backward)
     indices: Saved = None
     out: Saved = None
+    x: Saved = None
+
+    @property
+    def arg_max(self) -> Array | None:
+        if self.indices is None:
+            return None
+        (stride_h, stride_w), (pad_h, pad_w) = (v if isinstance(v, tuple) else (v, v) for v in (self.stride, self.pad))
+        OH, OW = self.indices.shape[2:]
+        rows, columns = np.divmod(to_host(self.indices), self.input_shape[3])
+        rows = rows + pad_h - stride_h * np.arange(OH)[:, None]
+        columns = columns + pad_w - stride_w * np.arange(OW)
+        return (rows * self.pool_w + columns).transpose(0, 2, 3, 1).reshape(-1)
 
     def forward(self, x: Array) -> Array:
         """x (N, C, H, W) -> (N, C, OH, OW)."""
         self.out, self.indices = self._pool(x, *self._window, ceil_mode=self.ceil_mode)
-        self.input_shape = x.shape
+        self.x, self.input_shape = x, x.shape
         return self.out
 
     def backward(self, dout: Array, *, through_relu: bool = False) -> Array:
