@@ -124,7 +124,8 @@ def _fits(out: Any, other: Any) -> bool:
 
 def _steps(graph: Graph, training: Training) -> list[Any]:
     """The steps of a graph, in order."""
-    fusions = find(graph, training=True)
+    # What a fusion keeps of its result must stay as it is, and who gets the graph's result may change it.
+    fusions = {i: f for i, f in find(graph, training=True).items() if graph.nodes[i].output != graph.output}
     rows = {i: row[-1] for i, row in blocks.find(graph, fusions).items()}
     ids = [id(node.layer) for node in graph.nodes]
     shared = {each for each in ids if ids.count(each) > 1} if len(set(ids)) < len(ids) else set()

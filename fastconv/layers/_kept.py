@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -26,9 +27,8 @@ except ImportError:  # a build without the compiled engine
         return None
 
 
-_EVERYTHING = object()
-_seen: ContextVar[Any] = ContextVar("fastconv_seen_inputs", default=_EVERYTHING)
-"""The one array that others may change now; `_EVERYTHING` outside of `private`."""
+_pass: ContextVar[Any] = ContextVar("fastconv_private_pass", default=lambda: None)
+"""A weak reference to the `private` block that runs: one whose end an interrupt prevented does not last."""
 
 _NOTHING = None, None  # the array and its fingerprint before the first `forward`
 
@@ -61,8 +61,8 @@ class Kept:
 
         given: what `forward` was given, where `array` is another view of its memory.
         """
-        seen, print_ = _seen.get(), None
-        if seen is _EVERYTHING or seen is (array if given is None else given):
+        inside, print_ = _pass.get()(), None
+        if inside is None or inside.seen is (array if given is None else given):
             print_ = fingerprint(array)
             if print_ is None and not is_device(array):  # the kernels had to copy it anyway
                 array = np.array(array, order="C")

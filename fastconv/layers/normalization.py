@@ -127,6 +127,8 @@ def _activated(y: Array, activation: str | None) -> Array:
     if activation not in (None, "relu"):
         raise ValueError(f"activation: expected None or 'relu', got {activation!r}")
     return y if activation is None else ops.relu(y)
+
+
 def _keep_input(layer: Any, x: Array) -> None:
     """Keep what the cache of a layer's batch normalisation reads: x's own numbers, or a copy that nobody else has."""
     read = layer._cache.x

@@ -35,6 +35,10 @@ REFUSING = {
     "Affine of images": (lambda: layers.Affine(normal((12, 4), np.float64), np.zeros(4)), (5, 3, 2, 2)),
     "LeakyRelu": (layers.LeakyRelu, (3, 17)),
     "Sequential": (lambda: layers.Sequential([convolution(), layers.Relu()]), (2, 2, 6, 5)),
+    "Sequential that ends in a pooling": (
+        lambda: layers.Sequential([convolution(), layers.Relu(), layers.Pooling(2, 2)]),
+        (2, 2, 6, 6),
+    ),
     "Residual": (lambda: layers.Residual([convolution(pad=1), layers.Relu()], [convolution(pad=1)]), (2, 2, 6, 5)),
 }
 
@@ -53,7 +57,7 @@ class TestRefused:
         y = layer.forward(x)
         expected = layer.backward(y)
         x.reshape(-1)[-1] += 1
-        if dtype is not np.float64 and "Batch" in type(layer).__name__:  # it keeps a copy in its parameters' dtype
+        if "Batch" in type(layer).__name__ and not np.may_share_memory(layer.x, x):  # a copy in its parameters' dtype
             np.testing.assert_array_equal(layer.backward(y), expected)
             return
         with pytest.raises(RuntimeError, match=r"\.backward: its input was changed in place since forward; .* a copy"):
@@ -222,7 +226,6 @@ def test_recurrent_steps_and_squared_errors_refuse():
     for changed, what in ((0, "input"), (1, "input h"), (2, "result")):
         x, h = normal((4, 2), np.float64), normal((4, 3), np.float64, 1)
         arrays = x, h, step.forward(x, h)
-        step.backward(np.ones((4, 3)))
         arrays[changed][0, 0] += 1
         with pytest.raises(RuntimeError, match=rf"RecurrentStep\.backward: its {what} was changed in place"):
             step.backward(np.ones((4, 3)))
