@@ -24,8 +24,10 @@ def sum_channels(y: Any) -> Any:
 
 
 def inverse_std(var: Any, eps: float) -> Any:
-    """1 / sqrt(var + eps)."""
-    return 1 / np.sqrt(var + var.dtype.type(eps))
+    """1 / sqrt(var + eps), in double where eps is so small that var's dtype may not hold it."""
+    if eps >= 1e-30:
+        return 1 / np.sqrt(var + var.dtype.type(eps))
+    return (1 / np.sqrt(var + np.float64(eps))).astype(var.dtype)
 
 
 def plus_squares(base: Any, arrays: list[Any], scale: float) -> Any:

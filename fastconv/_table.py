@@ -15,7 +15,7 @@ conv2d_backward_weights(dw, db, dout, x, p)        db may be None
 conv2d_backward(dx, dw, db, dout, x, w, p)         likewise; of AT_ONCE
 im2col(out, x, p), col2im(out, col, p)
 max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p) -> bool
-    False if an index was outside of its plane; its dout is left out
+    False if an index was outside of its plane, -1 included; its dout is left out
 avg_pool2d_forward(out, x, p), avg_pool2d_backward(dx, dout, p); adaptive_* alike
 stochastic_pool2d_forward(out, indices, x, u, p)   u: uniform numbers in [0, 1), one for each window
 stochastic_pool2d_inference(out, x, p)
@@ -55,6 +55,29 @@ def floats(p: Problem) -> str:
     return anything(p)
 
 
+def _spread(p: Any) -> str:
+    """How far the windows reach, where the padded image is much larger than all that is read and written, else "".
+
+    With dilation and padding of 10,000, kernels that copy the padded image ask for more memory than there is.
+    """
+    rows = max((p.OH - 1) * p.stride_h + p.dilation_h * (p.FH - 1) + 1, p.pad_top + p.H)
+    columns = max((p.OW - 1) * p.stride_w + p.dilation_w * (p.FW - 1) + 1, p.pad_left + p.W)
+    if p.C * rows * columns <= max(1 << 22, 16 * p.C * (p.H * p.W + p.OH * p.OW)):
+        return ""
+    return f"windows that reach over {rows} x {columns} for an image of {p.H} x {p.W} and {p.OH} x {p.OW} results"
+
+
+def compact(p: Any) -> str:
+    """Floats, and padded images that can be copied."""
+    spread = _spread(p)
+    return f"does not take {spread}" if spread else floats(p)
+
+
+def spread(p: Any) -> str:
+    """What `compact` refuses: computed a tap at a time, by the reference's own function."""
+    return floats(p) if _spread(p) else "takes windows that are spread far beyond the image"
+
+
 def on_device(p: Problem) -> str:
     """Floats on a CUDA device; NumPy arrays when asked for, since they are copied there and back."""
     if p.dtype not in (np.float16, np.float32, np.float64):
@@ -75,7 +98,7 @@ def _is_depthwise(p: Any) -> str:
 
 def depthwise(p: Any) -> str:
     """Convolutions in which every channel has filters of its own."""
-    return _is_depthwise(p) or floats(p)
+    return _is_depthwise(p) or compact(p)
 
 
 def depthwise_on_device(p: Any) -> str:
@@ -292,27 +315,41 @@ TABLE: dict[str, list[Row]] = {
         Row("cython", "depthwise.cy:forward", depthwise),
         Row("cython", "winograd.cy:forward", winograd, "winograd.cy:prepare"),
         Row("cython", "affine.cy:pointwise_forward", pointwise, "affine.cy:prepare_pointwise"),
-        Row("cython", "conv2d.cy:forward", floats, "conv2d.cy:prepare"),
-        Row("numba", "conv2d.nb:forward", floats),
+        Row("cython", "conv2d.cy:forward", compact, "conv2d.cy:prepare"),
+        Row("cython", "conv2d.cy:forward_by_taps", spread),
+        Row("numba", "conv2d.nb:forward", compact),
+        Row("numba", "conv2d.nb:forward_by_taps", spread),
         *_convolution("forward"),
     ],
     "conv2d_backward_data": [
         Row("cython", "depthwise.cy:backward_data", depthwise),
         Row("cython", "winograd.cy:backward_data", winograd_backward_data, "winograd.cy:prepare_data"),
         Row("cython", "affine.cy:pointwise_backward_data", pointwise_backward_data, "affine.cy:prepare_pointwise_data"),
-        Row("cython", "conv2d.cy:backward_data", floats, "conv2d.cy:prepare_data"),
-        Row("numba", "conv2d.nb:backward_data", floats),
+        Row("cython", "conv2d.cy:backward_data", compact, "conv2d.cy:prepare_data"),
+        Row("cython", "conv2d.cy:backward_data_by_taps", spread),
+        Row("numba", "conv2d.nb:backward_data", compact),
+        Row("numba", "conv2d.nb:backward_data_by_taps", spread),
         *_convolution("backward_data"),
     ],
     "conv2d_backward_weights": [
         Row("cython", "depthwise.cy:backward_weights", depthwise),
         Row("cython", "winograd.cy:backward_weights", winograd_backward_weights, "winograd.cy:prepare_weights"),
-        Row("cython", "conv2d_weights.cy:backward_weights", floats, "conv2d_weights.cy:prepare_weights"),
-        Row("numba", "conv2d_weights.nb:backward_weights", floats),
+        Row("cython", "conv2d_weights.cy:backward_weights", compact, "conv2d_weights.cy:prepare_weights"),
+        Row("cython", "conv2d.cy:backward_weights_by_taps", spread),
+        Row("numba", "conv2d_weights.nb:backward_weights", compact),
+        Row("numba", "conv2d.nb:backward_weights_by_taps", spread),
         *_convolution("backward_weights"),
     ],
-    "im2col": _rows("im2col", "im2col"),
-    "col2im": _rows("im2col", "col2im"),
+    "im2col": [
+        Row("cython", "im2col.cy:im2col", compact),
+        Row("cython", "im2col.cy:im2col_by_taps", spread),
+        *_rows("im2col", "im2col")[1:],
+    ],
+    "col2im": [
+        Row("cython", "im2col.cy:col2im", compact),
+        Row("cython", "im2col.cy:col2im_by_taps", spread),
+        *_rows("im2col", "col2im")[1:],
+    ],
     "max_pool2d_forward": _rows("pool2d", "max_forward", "prepare_max"),
     "max_pool2d_backward": _rows("pool2d", "max_backward"),
     "avg_pool2d_forward": _rows("pool2d", "avg_forward"),

@@ -14,6 +14,8 @@ from .._device import is_device, taken, where
 from .._problem import arithmetic
 
 FLOATS = "float16, float32 or float64"
+MOST = 2**31 - 1  # of an integer: products of a few of them and the sizes of arrays stay within 64 bits
+MOST_BYTES = 2**47  # of a result: what a process can address
 
 
 def array(name: str, a: Any, ndim: tuple[int, ...] | None = None) -> np.ndarray:
@@ -31,6 +33,10 @@ def array(name: str, a: Any, ndim: tuple[int, ...] | None = None) -> np.ndarray:
 
 
 def _checked(name: str, a: Any, ndim: tuple[int, ...] | None) -> Any:
+    if a.dtype.kind == "O" and not is_device(a) and all(isinstance(n, int) for n in a.flat):
+        wide = next((n for n in a.flat if n.bit_length() > 63), None)
+        if wide is not None:
+            raise ValueError(f"{name}: expected integers of 64 bits, got {_digits(wide)}")
     if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8:
         raise TypeError(f"{name}: expected {FLOATS} (integers are promoted), got dtype {a.dtype}")
     if ndim is not None and a.ndim not in ndim:
@@ -71,7 +77,14 @@ def dense(dtype: np.dtype, *arrays: np.ndarray | None) -> list[Any]:
     ]
 
 
-def integer(name: str, value: Any, least: int) -> int:
+def int64(name: str, a: np.ndarray) -> np.ndarray:
+    """Integers, dense and of int64."""
+    if a.dtype.kind == "u" and a.size and a.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: expected integers below 2**63, got {a.max()}")
+    return np.require(a, np.int64, ("C", "A"))
+
+
+def integer(name: str, value: Any, least: int, most: int = MOST) -> int:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected an int, got {value!r}")
     try:
@@ -79,18 +92,53 @@ def integer(name: str, value: Any, least: int) -> int:
     except TypeError:
         raise TypeError(f"{name}: expected an int, got {value!r} ({type(value).__name__})") from None
     if value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {value}")
+        raise ValueError(f"{name}: expected at least {_power(least)}, got {_digits(value)}")
+    if value > most:
+        raise ValueError(f"{name}: expected at most {_power(most)}, got {_digits(value)}")
     return value
 
 
+_AS_POWERS = {
+    2**31 - 1: "2**31 - 1",
+    2**63 - 1: "2**63 - 1",
+    1 - 2**63: "-(2**63 - 1)",
+}
+
+
+def _power(bound: int) -> str:
+    """A bound as people write it."""
+    return _AS_POWERS.get(bound, str(bound))
+
+
+def _digits(value: int) -> str:
+    """An int in an error message: Python refuses to print one of thousands of digits."""
+    return str(value) if value.bit_length() < 1000 else f"an int of {value.bit_length()} bits"
+
+
+def _is_sequence(value: Any) -> bool:
+    return (
+        value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, Sequence) and not isinstance(value, str)
+    )
+
+
 def pair(name: str, value: Any, least: int) -> tuple[int, int]:
-    """An int, or (h, w)."""
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+    """An int, or (h, w); a sequence of one int counts as that int (PyTorch's rule)."""
+    if _is_sequence(value):
+        if len(value) == 1:
+            value = integer(f"{name}[0]", value[0], least)
+            return value, value
         if len(value) != 2:
             raise ValueError(f"{name}: expected an int or (h, w), got {value!r}")
         return integer(f"{name}[0]", value[0], least), integer(f"{name}[1]", value[1], least)
     number = integer(name, value, least)
     return number, number
+
+
+def fits(name: str, sizes: tuple[int, ...], dtype: np.dtype, why: str) -> None:
+    """Raise unless an array of these sizes could exist: a size of 0 on one axis does not excuse the others."""
+    count = math.prod(max(n, 1) for n in sizes) * dtype.itemsize
+    if count > MOST_BYTES:
+        raise ValueError(f"{name}: {why} of shape {sizes} and dtype {dtype} would need {_digits(count)} bytes")
 
 
 def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
@@ -100,30 +148,37 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) 
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {value!r} ({type(value).__name__})") from None
+    except OverflowError:  # an int beyond the doubles
+        raise ValueError(f"{name}: expected a number that a float can hold, got {_digits(value)}") from None
     if not low <= number <= high:
         raise ValueError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r}")
     return number
 
 
 def padding(
-    value: Any, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], words: bool
+    value: Any,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    words: bool,
+    name: str = "padding",
 ) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) from an int, (h, w), ((top, bottom), (left, right)), "same" or "valid"."""
     if isinstance(value, str) and words:
         if value == "valid":
             return 0, 0, 0, 0
         if value != "same":
-            raise ValueError(f"padding: expected 'same' or 'valid' (or numbers), got {value!r}")
+            raise ValueError(f"{name}: expected 'same' or 'valid' (or numbers), got {value!r}")
         if stride != (1, 1):
-            raise ValueError(f"padding: 'same' needs stride 1 (as in PyTorch), got stride {stride}")
+            raise ValueError(f"{name}: 'same' needs stride 1 (as in PyTorch), got stride {stride}")
         height, width = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
         return height // 2, height - height // 2, width // 2, width - width // 2
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
-        if len(value) == 2 and all(isinstance(v, (Sequence, np.ndarray)) for v in value):
-            return *pair("padding[0]", value[0], 0), *pair("padding[1]", value[1], 0)
-        if len(value) != 2:
-            raise ValueError(f"padding: expected an int, (h, w) or ((top, bottom), (left, right)), got {value!r}")
-    h, w = pair("padding", value, 0)
+    if _is_sequence(value):
+        if len(value) == 2 and all(_is_sequence(v) for v in value):
+            return *pair(f"{name}[0]", value[0], 0), *pair(f"{name}[1]", value[1], 0)
+        if len(value) not in (1, 2):
+            raise ValueError(f"{name}: expected an int, (h, w) or ((top, bottom), (left, right)), got {value!r}")
+    h, w = pair(name, value, 0)
     return h, h, w, w
 
 
@@ -135,18 +190,19 @@ def axis(value: Any, ndim: int) -> int:
     except TypeError:
         raise TypeError(f"axis: expected an int, got {value!r} ({type(value).__name__})") from None
     if not -ndim <= index < ndim:
-        raise ValueError(f"axis: expected {-ndim} to {ndim - 1} for a {ndim}-D array, got {index}")
+        raise ValueError(f"axis: expected {-ndim} to {ndim - 1} for a {ndim}-D array, got {_digits(index)}")
     return index % ndim
 
 
 def size(extent: int, kernel: int, stride: int, before: int, after: int, dilation: int, ceil: bool = False) -> int:
     """Number of window positions along one axis; below 1 when the window does not fit.
 
-    floor((extent + before + after - dilation*(kernel - 1) - 1) / stride) + 1; with `ceil` the division rounds up, and
-    a last window that would start in the padding after the input is dropped (PyTorch's rule).
+    floor((extent + before + after - dilation*(kernel - 1) - 1) / stride) + 1; with `ceil` the division rounds up, so
+    that a window larger than the padded input may have a position, and a last window that would start in the padding
+    after the input is dropped (PyTorch's rule).
     """
     room = extent + before + after - dilation * (kernel - 1) - 1
-    if room < 0:
+    if room < 0 and not ceil:
         return 0
     positions = (-(-room // stride) if ceil else room // stride) + 1
     if ceil and (positions - 1) * stride >= extent + before:

@@ -60,6 +60,11 @@ def affine_backward(dout, x, W, needs=(True, True, True), transposed=False, name
     return p, *arg.dense(kind["dtype"], dout, x, W), needs_of(needs)
 
 
+def _momentum(value: Any) -> float:
+    """Any number that PyTorch takes, not a number included."""
+    return value if isinstance(value, float) and math.isnan(value) else arg.real("momentum", value)
+
+
 @remembered
 def batch_norm(x, gamma, beta, running_mean, running_var, training=False, momentum=0.1, eps=1e-5):
     """The running statistics come back dense, of the dtype computed in: themselves, or copies to update them from."""
@@ -83,7 +88,7 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
     kind = arg.kind(x, vectors["gamma"], vectors["beta"])
     p = BatchNorm(
         **kind, N=N, C=C, P=P, training=bool(training),
-        momentum=arg.real("momentum", momentum, 0, 1), eps=arg.real("eps", eps, 0),
+        momentum=_momentum(momentum), eps=arg.real("eps", eps, 0),
     )  # fmt: skip
     return p, *arg.dense(p.dtype, x), *arg.dense(p.arithmetic, *vectors.values())
 
@@ -212,7 +217,7 @@ def labels(t: np.ndarray, N: int, C: int) -> np.ndarray:
         if t.dtype != np.int64:
             raise TypeError(f"t: expected labels of int64 on the device, got dtype {t.dtype}")
         return t.reshape(N)
-    return _classes(np.require(t.reshape(N), np.int64, ("C", "A")), C)
+    return _classes(arg.int64("t", t.reshape(N)), C)
 
 
 def nll_loss(log_y, t):

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .._device import is_device, taken, where
+from .._device import is_device, where
 from .._problem import AdaptivePool2d, Conv2d, Pool2d, Window
 from .._settings import settings
 from . import arguments as arg
 from .remembered import is_dense_int64, remembered
 
+_INDEX = np.dtype(np.int64)
 IMAGES = "(N, C, H, W), or (C, H, W)"
 
 
@@ -52,6 +53,7 @@ def _window(
             f"kernel size {kernel} with dilation {dilation} reaches over {reach}, more than the padded input "
             f"{(H + top + bottom, W + left + right)} (x has shape {x_shape}, padding (top, bottom, left, right) {pads})"
         )
+    stride, dilation = _counting(stride, (OH, OW), kernel, dilation)
     return {
         "N": N, "C": C, "H": H, "W": W, "FH": kernel[0], "FW": kernel[1], "OH": OH, "OW": OW,
         "stride_h": stride[0], "stride_w": stride[1], "dilation_h": dilation[0], "dilation_w": dilation[1],
@@ -59,14 +61,25 @@ def _window(
     }  # fmt: skip
 
 
+def _counting(
+    stride: tuple[int, int], windows: tuple[int, int], kernel: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Stride and dilation without what no kernel need see: a dilation between the taps of one, and a stride between
+    windows of one, which may be any number and so need any amount of memory."""
+    dilation = tuple(d if k > 1 else 1 for d, k in zip(dilation, kernel, strict=True))
+    reach = (d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+    return tuple(s if n > 1 else min(s, r) for s, n, r in zip(stride, windows, reach, strict=True)), dilation
+
+
 @remembered
 def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
     x = arg.array("input_data", input_data, (4,))
     kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
     strides = arg.pair("stride", stride, 1)
-    pads = arg.padding(pad, kernel, strides, (1, 1), words=False)
+    pads = arg.padding(pad, kernel, strides, (1, 1), words=False, name="pad")
     kind = arg.kind(x)
     p = Window(**kind, **_window(x.shape, kernel, strides, pads, (1, 1)))
+    arg.fits("pad", (p.N * p.OH * p.OW, p.C * p.FH * p.FW), p.dtype, "a result")
     return p, *arg.dense(kind["dtype"], x)
 
 
@@ -76,9 +89,10 @@ def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0):
     shape = _shape4("input_shape", input_shape)
     kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
     strides = arg.pair("stride", stride, 1)
-    pads = arg.padding(pad, kernel, strides, (1, 1), words=False)
+    pads = arg.padding(pad, kernel, strides, (1, 1), words=False, name="pad")
     kind = arg.kind(col)
     p = Window(**kind, **_window(shape, kernel, strides, pads, (1, 1)))
+    arg.fits("input_shape", p.x_shape, p.dtype, "a result")
     arg.shape("col", col, (p.N * p.OH * p.OW, p.C * p.FH * p.FW), "(N*OH*OW, C*FH*FW)")
     return p, *arg.dense(kind["dtype"], col)
 
@@ -92,6 +106,13 @@ def _shape4(name: str, shape: Any, unbatched: bool = False) -> tuple[int, ...]:
         raise ValueError(f"{name}: expected {IMAGES if unbatched else '(N, C, H, W)'}, got {shape!r}")
     sizes = tuple(arg.integer(f"{name}[{i}]", n, 0) for i, n in enumerate(sizes))
     return sizes if len(sizes) == 4 else (1, *sizes)
+
+
+def _image_shape(shape: Any, unbatched: bool) -> tuple[int, ...]:
+    sizes = _shape4("input_shape", shape, unbatched)
+    if 0 in sizes[1:]:
+        raise ValueError(f"input_shape: only the batch may be of size zero, got {shape!r}")
+    return sizes
 
 
 def _conv_geometry(x_shape, w, stride, padding, dilation, groups) -> dict[str, Any]:
@@ -121,6 +142,7 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=N
     b = vector(b, w.shape[0], "w's filters")
     kind = arg.kind(x, w, b)
     p = Conv2d(**kind, unbatched=unbatched, activation=activation_of(activation), **sizes)
+    arg.fits("padding", p.out_shape, p.dtype, "a result")
     return p, *arg.dense(kind["dtype"], x, w, b)
 
 
@@ -140,6 +162,7 @@ def conv2d_backward(dout, x, w, stride=1, padding=0, dilation=1, groups=1, needs
     dout, _ = images("dout", dout)
     kind = arg.kind(dout, x, w)
     p = Conv2d(**kind, unbatched=unbatched, **sizes)
+    arg.fits("padding", p.out_shape, p.dtype, "dout")
     arg.shape("dout", dout, p.out_shape, "(N, FN, OH, OW), the shape of conv2d's result")
     return p, *arg.dense(kind["dtype"], dout, x, w), needs_of(needs)
 
@@ -184,6 +207,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     if min(out) < 1:
         raise ValueError(f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}")
     b = vector(b, w.shape[1] * G, "the result's channels")
+    strides, dilations = _counting(strides, (H, W), kernel, dilations)
     kind = arg.kind(x, w, b)
     p = Conv2d(
         **kind, unbatched=unbatched, precision=settings.float32_conv_precision,
@@ -191,6 +215,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
         stride_h=strides[0], stride_w=strides[1], pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right,
         dilation_h=dilations[0], dilation_w=dilations[1], groups=G,
     )  # fmt: skip
+    arg.fits("stride, dilation or output_padding", p.x_shape, p.dtype, "a result")
     return p, *arg.dense(kind["dtype"], x, w, b)
 
 
@@ -208,14 +233,15 @@ def conv_transpose2d_backward(
 
 def _pool(x_shape, unbatched, kind, kernel_size, stride, padding, dilation=1, ceil_mode=False, **more) -> Pool2d:
     kernel = arg.pair("kernel_size", kernel_size, 1)
-    strides = kernel if stride is None else arg.pair("stride", stride, 1)
+    whole = stride is None or (isinstance(stride, (tuple, list)) and not stride)  # PyTorch's own default is []
+    strides = kernel if whole else arg.pair("stride", stride, 1)
     dilations = arg.pair("dilation", dilation, 1)
     pads = arg.padding(padding, kernel, strides, dilations, words=False)
-    reach = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    if max(pads[:2]) > reach[0] // 2 or max(pads[2:]) > reach[1] // 2:
-        raise ValueError(f"padding: expected at most half of the window {tuple(reach)}, got {padding!r}")
     sizes = _window(x_shape, kernel, strides, pads, dilations, bool(ceil_mode))
-    return Pool2d(**kind, unbatched=unbatched, **sizes, **more)
+    p = Pool2d(**kind, unbatched=unbatched, **sizes, **more)
+    arg.fits("padding", p.out_shape, _INDEX, "a result")
+    arg.fits("input_shape", p.x_shape, p.dtype, "an array")
+    return p
 
 
 @remembered
@@ -230,30 +256,52 @@ def max_pool2d_backward(dout, indices, input_shape, kernel_size, stride=None, pa
     p, dout = _max_pool2d_dout(dout, input_shape, kernel_size, stride, padding, dilation, ceil_mode)
     if is_dense_int64(indices) and indices.shape == p.out_shape and p.device == "cpu":  # as max_pool2d gave them
         return p, dout, indices
-    indices = taken("indices", indices) if is_device(indices) else np.asarray(indices)
+    indices = arg.array("indices", indices)
     where((dout, indices))
     if indices.dtype.kind not in "iu":
         raise TypeError(f"indices: expected integers as max_pool2d gives them, got dtype {indices.dtype}")
     indices = indices[None] if p.unbatched and indices.ndim == 3 else indices
     arg.shape("indices", indices, p.out_shape, "the shape of dout")
-    return p, dout, indices if is_device(indices) else np.require(indices, np.int64, ("C", "A"))
+    return p, dout, indices if is_device(indices) else arg.int64("indices", indices)
 
 
 @remembered
 def _max_pool2d_dout(dout, input_shape, kernel_size, stride, padding, dilation, ceil_mode):
     dout, unbatched = images("dout", dout)
-    shape = _shape4("input_shape", input_shape, unbatched)
+    shape = _image_shape(input_shape, unbatched)
     p = _pool(shape, unbatched, arg.kind(dout), kernel_size, stride, padding, dilation, ceil_mode)
     arg.shape("dout", dout, p.out_shape, "(N, C, OH, OW)")
     return p, *arg.dense(p.dtype, dout)
 
 
 def max_pool2d_indices(inside, indices, p):
-    """Raises unless the indices were inside of their planes, as the kernel found on its way."""
-    if not inside:
+    """Raises unless every index was inside of its plane, or -1 for a window of padding alone.
+
+    inside: whether the kernel found all of them inside.
+    """
+    if inside:
+        return
+    allowed = (indices >= 0) & (indices < p.H * p.W)
+    allowed |= (indices == -1) & windows_of_padding(p)
+    if not allowed.all():
+        wrong = indices[~allowed]
         raise ValueError(
-            f"indices: expected 0 to {p.H * p.W - 1} (flat in H*W), got {indices.min()} to {indices.max()}"
+            f"indices: expected 0 to {p.H * p.W - 1} (flat in H*W), or -1 where a window sees padding alone, got "
+            f"{wrong.min()} to {wrong.max()}"
         )
+
+
+def windows_of_padding(p: Window) -> np.ndarray:
+    """Which windows have no tap in the image, (OH, OW)."""
+
+    def axis(windows, stride, pad, extent, taps, dilation):
+        start = np.arange(windows, dtype=np.int64) * stride - pad
+        skipped = np.maximum(0, -(start // dilation))  # taps before the image
+        return (skipped >= taps) | (start + skipped * dilation >= extent)
+
+    rows = axis(p.OH, p.stride_h, p.pad_top, p.H, p.FH, p.dilation_h)
+    columns = axis(p.OW, p.stride_w, p.pad_left, p.W, p.FW, p.dilation_w)
+    return rows[:, None] | columns
 
 
 @remembered
@@ -266,7 +314,11 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
 
 
 def _average(count_include_pad: Any, divisor_override: Any) -> dict[str, Any]:
-    divisor = 0 if divisor_override is None else arg.integer("divisor_override", divisor_override, 1)
+    divisor = 0
+    if divisor_override is not None:
+        divisor = arg.integer("divisor_override", divisor_override, 1 - 2**63, 2**63 - 1)
+        if divisor == 0:
+            raise ValueError("divisor_override: expected a number other than 0, got 0")
     return {"count_include_pad": bool(count_include_pad), "divisor": divisor}
 
 
@@ -276,7 +328,7 @@ def avg_pool2d_backward(
     divisor_override=None,
 ):  # fmt: skip
     dout, unbatched = images("dout", dout)
-    shape = _shape4("input_shape", input_shape, unbatched)
+    shape = _image_shape(input_shape, unbatched)
     more = _average(count_include_pad, divisor_override)
     p = _pool(shape, unbatched, arg.kind(dout), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
     arg.shape("dout", dout, p.out_shape, "(N, C, OH, OW)")
@@ -295,16 +347,19 @@ def adaptive_avg_pool2d(x, output_size):
     OH, OW = arg.pair("output_size", output_size, 1)
     N, C, H, W = x.shape
     p = AdaptivePool2d(**kind, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
+    arg.fits("output_size", p.out_shape, p.dtype, "a result")
     return p, *arg.dense(kind["dtype"], x)
 
 
 @remembered
 def adaptive_avg_pool2d_backward(dout, input_shape):
     dout, unbatched = images("dout", dout)
-    N, C, H, W = _shape4("input_shape", input_shape, unbatched)
+    not_empty("dout", dout)
+    N, C, H, W = _image_shape(input_shape, unbatched)
     if dout.shape[:2] != (N, C):
         raise ValueError(f"dout: expected {(N, C)} first to match input_shape, got shape {dout.shape}")
     kind = arg.kind(dout)
     OH, OW = dout.shape[2:]
     p = AdaptivePool2d(**kind, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)
+    arg.fits("input_shape", (N, C, H, W), p.dtype, "a result")
     return p, *arg.dense(kind["dtype"], dout)

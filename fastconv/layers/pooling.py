@@ -33,14 +33,14 @@ class Pooling(_Window):
     pool_h, pool_w : int
     stride : int or (h, w)
     pad : int or (h, w)
-        At most half of the window.
+        Of any size; a window of padding alone gives minus infinity, and its gradient goes nowhere.
     ceil_mode : bool
         Whether a last window that is only partly covered counts.
 
     Attributes
     ----------
     indices : ndarray (N, C, OH, OW), int64
-        Where each maximum was, flat in H*W.
+        Where each maximum was, flat in H*W; -1 for a window of padding alone.
     out : ndarray (N, C, OH, OW)
         The last result.
     x : ndarray (N, C, H, W)
@@ -101,7 +101,7 @@ class AveragePooling(_Window):
     pool_h, pool_w, stride, pad, ceil_mode
         As `Pooling` has them.
     count_include_pad : bool
-        Whether padding zeros count in the divisor.
+        Whether padding zeros count in the divisor. The average of padding alone is 0 either way.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ def batch_norm(
         Updated in place when training; both None to keep none (training only).
     training : bool
     momentum : float
-        Weight of the batch in the running statistics (the book's momentum is 1 minus this).
+        Weight of the batch in the running statistics (the book's momentum is 1 minus this); any number, as in PyTorch.
     eps : float
 
     Returns

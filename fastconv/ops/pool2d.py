@@ -40,17 +40,18 @@ def max_pool2d(
     stride : int or (h, w), optional
         kernel_size when not given.
     padding : int, (h, w) or ((top, bottom), (left, right))
-        Counts as -inf; at most half of the window.
+        Counts as -inf; of any size.
     dilation : int or (h, w)
     ceil_mode : bool
-        Round the output size up: a last window may reach past the padded input.
+        Round the output size up: a last window, or the only one, may reach past the padded input. It is dropped where
+        it would begin behind the input (PyTorch's rule).
 
     Returns
     -------
     y : ndarray (N, C, OH, OW) or (C, OH, OW)
-        NaN where the window holds a NaN.
+        NaN where the window holds a NaN, -inf where it is padding alone.
     indices : ndarray of int64, like y
-        Flat position in H*W of the first maximum (PyTorch's indices).
+        Flat position in H*W of the first maximum (PyTorch's indices), -1 where the window is padding alone.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def max_pool2d_backward(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> NDArray:
-    """Gradient of `max_pool2d`: each dout added at its window's index.
+    """Gradient of `max_pool2d`: each dout added at its window's index; where that is -1, nowhere.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def max_pool2d_backward(
     Raises
     ------
     ValueError, TypeError
-        When the shapes do not fit, or an index is outside of the plane.
+        When the shapes do not fit, or an index is outside of the plane: -1 is only for windows of padding alone.
     """
     p, dout, indices = check.max_pool2d_backward(
         dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode
@@ -152,13 +153,13 @@ def avg_pool2d(
     stride : int or (h, w), optional
         kernel_size when not given.
     padding : int, (h, w) or ((top, bottom), (left, right))
-        Zeros; at most half of the window.
+        Zeros; of any size.
     ceil_mode : bool
-        Round the output size up.
+        Round the output size up, as in `max_pool2d`.
     count_include_pad : bool
-        Whether the divisor counts the padding.
+        Whether the divisor counts the padding. A window of padding alone has the mean 0 either way.
     divisor_override : int, optional
-        Divide by this instead.
+        Divide by this instead; any number but 0.
 
     Returns
     -------
@@ -293,7 +294,7 @@ def stochastic_pool2d(
     ----------
     x : array_like (N, C, H, W) or (C, H, W)
     kernel_size, stride, padding
-        As for `max_pool2d`; padding is never drawn.
+        As for `max_pool2d`. Padding is never drawn: a window of padding alone gives 0 and the index -1.
     training : bool
         Draw, or take the probability-weighted mean.
     rng : Generator, int or None

@@ -106,3 +106,71 @@ def test_variance_of_numbers_far_from_zero(offset):
         exact.var(axis=(0, 2, 3), keepdims=True) + 1e-5
     )
     assert np.abs(y - expected).max() < (1e-5 if offset == 0 else 2e-3)
+
+
+BACKENDS = [name for name, reason in fc.backends().items() if not reason and name != "cuda"]
+SCALES = [
+    # spread, mean, eps
+    (1e30, 0, 1e-5),
+    (1e37, 0, 1e-5),
+    (1e19, 1e19, 1e-5),
+    (1e-30, 0, 1e-5),
+    (1e-30, 0, 0.0),
+    (1e-20, 1e-20, 0.0),
+    (1e-3, 1e3, 1e-5),
+    (1e-2, 1e2, 1e-9),
+]
+
+
+@pytest.mark.parametrize("spread, mean, eps", SCALES, ids=str)
+@pytest.mark.parametrize("shape", [(300, 5), (8, 5, 3, 3), (4, 6, 9, 9), (2, 3, 80, 80)], ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_numbers_of_any_size(backend, shape, spread, mean, eps):
+    """Variances and sums that float32 cannot hold: the formulas in double decide, with the mean as it is kept."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal(shape) * spread + mean).astype(np.float32)
+    dout = rng.standard_normal(shape).astype(np.float32)
+    gamma, beta = (rng.standard_normal(shape[1]).astype(np.float32) for _ in range(2))
+    with fc.backend(backend):
+        y, cache = fc.batch_norm(x, gamma, beta, None, None, True, eps=eps)
+        dx, dgamma, dbeta = fc.batch_norm_backward(dout, cache)
+    axes, per_channel = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
+    exact, count = x.astype(float), x.size / shape[1]
+    deviation = exact - exact.mean(axis=axes, keepdims=True)
+    inv = 1 / np.sqrt((deviation**2).mean(axis=axes, keepdims=True) + eps)
+    scale = gamma.reshape(per_channel) * inv
+    close(y, scale * deviation + beta.reshape(per_channel))
+    x_hat = (exact - np.asarray(cache.mean, float).reshape(per_channel)) * inv
+    sums = dout.sum(axis=axes, dtype=float), (dout * x_hat).sum(axis=axes)
+    close(dbeta, sums[0])
+    close(dgamma, sums[1])
+    close(dx, scale * (dout - (sums[0].reshape(per_channel) + x_hat * sums[1].reshape(per_channel)) / count))
+
+
+def close(got, expected):
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_variance_beyond_the_doubles(backend):
+    """It is infinite then, and the result beta: as in PyTorch."""
+    for shape in ((20, 3), (300, 3), (4, 3, 9, 9)):
+        x = np.random.default_rng(0).standard_normal(shape) * 1e200
+        with fc.backend(backend), np.errstate(over="ignore"):
+            y, cache = fc.batch_norm(x, None, np.full(3, 7.0), None, None, True)
+            dx, _, _ = fc.batch_norm_backward(np.ones(shape), cache)
+        assert (y == 7).all() and not dx.any()
+
+
+@pytest.mark.parametrize("momentum", [-1, -0.25, 0, 1.5, 7, float("nan")])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_momentum(backend, momentum):
+    x = normal((6, 3, 4, 4), np.float64)
+    ours, theirs = [np.zeros(3), np.ones(3)], [torch.zeros(3).double(), torch.ones(3).double()]
+    with fc.backend(backend):
+        y, _ = fc.batch_norm(x, None, None, *ours, True, momentum)
+    expected = F.batch_norm(torch.tensor(x), *theirs, None, None, True, momentum)
+    np.testing.assert_allclose(y, expected.numpy(), rtol=1e-10, atol=1e-12)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), rtol=1e-10, atol=1e-12)

@@ -41,8 +41,12 @@ static inline PyObject* new_array(int ndim, const npy_intp* shape, int typenum) 
     for (int i = 0; i < ndim; ++i) overflow |= __builtin_mul_overflow(bytes, size_t(shape[i]), &bytes);
     void* data = overflow ? nullptr : acquire(bytes);
     if (!data) {
+        if (PyObject* sizes = PyArray_IntTupleFromIntp(ndim, shape)) {
+            PyErr_Format(PyExc_MemoryError, "there is no memory for an array of shape %R and dtype %S", sizes, dtype);
+            Py_DECREF(sizes);
+        }
         Py_DECREF(dtype);
-        return PyErr_NoMemory();
+        return nullptr;
     }
     PyObject* array = PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, shape, nullptr, data, NPY_ARRAY_CARRAY, nullptr);
     if (!array) {

@@ -25,6 +25,15 @@ inline Window simplified(Window p) {
     return p;
 }
 
+// Whether the windows reach so far, for the size of x and of the result, that rows and planes with their padding should
+// not be copied: a window at a time is computed instead, in place.
+inline bool is_spread(const Window& p) {
+    constexpr double kUsual = 1 << 22;
+    const double rows = std::max((p.OH - 1) * p.stride_h + p.reach_h(), p.pad_top + p.H);
+    const double columns = std::max((p.OW - 1) * p.stride_w + p.reach_w(), p.pad_left + p.W);
+    return rows * columns > std::max(kUsual, 16 * (double(p.H) * double(p.W) + double(p.OH) * double(p.OW)));
+}
+
 // Some planes, and some rows of each of them.
 struct Part {
     int64_t plane_begin, plane_end, row_begin, row_end;

@@ -44,7 +44,7 @@ def deviations(line, pivot):
     """(sum, sum of squares) of what the numbers differ from `pivot` by, in double."""
     first, second = 0.0, 0.0
     for i in range(line.size):
-        d = float(line[i]) - pivot
+        d = np.float64(line[i]) - pivot
         first += d
         second += d * d
     return first, second
@@ -57,6 +57,16 @@ def total_and_dot(dy, x, pivot):
     for i in range(dy.size):
         first += dy[i]
         second += dy[i] * (x[i] - pivot)
+    return first, second
+
+
+@_reordered
+def total_and_dot_in_double(dy, x, pivot):
+    """The same in double, for products that float32 cannot hold."""
+    first, second = 0.0, 0.0
+    for i in range(dy.size):
+        first += dy[i]
+        second += np.float64(dy[i]) * (np.float64(x[i]) - np.float64(pivot))
     return first, second
 
 

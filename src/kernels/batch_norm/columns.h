@@ -18,6 +18,7 @@ struct Columns {
     static constexpr int kBatch = 4;
 
     int64_t C, P;
+    Trusted<T> trusted;
 
     void moments(const T* x, const Block& b, Moments* out) const {
         T shift[kColumns], sum[kColumns], squares[kColumns];
@@ -39,6 +40,13 @@ struct Columns {
                 for (int64_t j = 0; j < width; ++j) shift[j] = finite<T>(fresh_moments(j).mean());
                 shifted_sums(x, b, n, end, shift, sum, squares);
             }
+            int64_t doubtful = 0;
+            for (int64_t j = 0; j < width; ++j) doubtful |= !trusted(squares[j]);
+            if (doubtful) {
+                add_in_double(x, b, n, end, total, m2);
+                for (int64_t j = 0; j < width; ++j) shift[j] = finite<T>(total[j] / double(end - b.n0));
+                continue;
+            }
             // Moments::add for all columns at once: the counts are theirs in common.
             const double before = double(n - b.n0), rows = double(end - n), weight = before * rows / (before + rows);
             const double to_mean_before = before ? 1 / before : 0, to_mean_after = 1 / (before + rows);
@@ -46,7 +54,7 @@ struct Columns {
                 const Moments fresh = fresh_moments(j);
                 const double difference = fresh.sum * (1 / rows) - total[j] * to_mean_before;
                 total[j] += fresh.sum;
-                m2[j] += fresh.m2 + difference * difference * weight;
+                m2[j] += fresh.m2 + difference * weight * difference;  // 0 where weight is, also for an infinite square
                 shift[j] = finite<T>(total[j] * to_mean_after);
             }
         }
@@ -65,7 +73,10 @@ struct Columns {
                 s += g;
                 q = fma(g, lanes.load(x + at) - lanes.load(column_mean + j), q);
             });
-            spread(b, [&](int64_t j, int64_t c) { out[c].add({sum[j], products[j]}); });
+            spread(b, [&](int64_t j, int64_t c) {
+                const bool fine = sizeof(T) == 8 || std::isfinite(products[j]);
+                out[c].add(fine ? GradientSums{sum[j], products[j]} : in_double(dout, x, mean[c], start(n, b) + j, end - n));
+            });
         }
     }
 
@@ -97,7 +108,7 @@ struct Columns {
                 const Vec<T> s = lanes.load(scale + j), a = lanes.load(slope + j), m = lanes.load(mean + j);
                 const Vec<T> o = lanes.load(offset + j);
                 return [=](int64_t at) {
-                    lanes.store(dx + at, fma(lanes.load(dout + at), s, fma(lanes.load(x + at) - m, a, o)));
+                    lanes.store(dx + at, (lanes.load(dout + at) + fma(lanes.load(x + at) - m, a, o)) * s);
                 };
             });
         });
@@ -156,6 +167,32 @@ private:
                 lanes.store(second + j, two);
             });
         });
+    }
+
+    // The moments of rows [n0, n1) added up in double to those of the rows before, for the rare numbers whose squares T
+    // cannot hold.
+    void add_in_double(const T* x, const Block& b, int64_t n0, int64_t n1, double* total, double* m2) const {
+        const double before = double(n0 - b.n0), rows = double(n1 - n0);
+        for (int64_t j = 0; j < columns(b); ++j) {
+            const T* column = x + start(n0, b) + j;
+            double sum = 0, squares = 0;
+            for (int64_t n = 0; n < n1 - n0; ++n) sum += double(column[n * C * P]);
+            for (int64_t n = 0; n < n1 - n0; ++n) {
+                const double d = double(column[n * C * P]) - sum / rows;
+                squares += d * d;
+            }
+            Moments together{before, total[j], m2[j]};
+            together.add({rows, sum, squares});
+            total[j] = together.sum;
+            m2[j] = together.m2;
+        }
+    }
+
+    GradientSums in_double(const T* dout, const T* x, double mean, int64_t first, int64_t rows) const {
+        GradientSums sums{0, 0};
+        for (int64_t at = first; at < first + rows * C * P; at += C * P)
+            sums.add({double(dout[at]), double(dout[at]) * (double(x[at]) - mean)});
+        return sums;
     }
 
     // Sums over rows [n0, n1) of x - shift and of its square.

@@ -37,9 +37,12 @@ def merged(count_a, mean_a, squares_a, count_b, mean_b, squares_b):
     return count, mean_a + apart * share, squares_a + squares_b + apart * apart * count_a * share
 
 
-@family("d[] S[] g", sizes=Channels)
+@family("d[] S[] d g", sizes=Channels)
 def moments(E: Elements) -> Any:
-    """Count, mean and squares about the mean of each channel and split. Grid: channels / wide, splits."""
+    """Count, mean and squares about the mean of each channel and split. Grid: channels / wide, splits.
+
+    Squares that T cannot hold, too large or below `least`, are summed again in float64.
+    """
     T = E.T
 
     @cuda.jit(device=True)
@@ -48,9 +51,14 @@ def moments(E: Elements) -> Any:
         apart = x - pivot
         return total[0] + T(1), pivot, total[2] + apart, total[3] + apart * apart
 
-    visit_all = sums.walk(E, 1, visit)
+    @cuda.jit(device=True)
+    def visit_in_double(total, x, y, state):
+        apart = np.float64(x) - state[0]
+        return total[0] + apart, total[1] + apart * apart
 
-    def kernel(partial, x, g):
+    visit_all, visit_all_in_double = sums.walk(E, 1, visit), sums.walk(E, 1, visit_in_double)
+
+    def kernel(partial, x, least, g):
         counts = cuda.shared.array(WIDTH, np.float64)
         means = cuda.shared.array(WIDTH, np.float64)
         squares = cuda.shared.array(WIDTH, np.float64)
@@ -60,10 +68,15 @@ def moments(E: Elements) -> Any:
         if c < g.C:
             count, pivot, total, square = visit_all((T(0), T(0), T(0), T(0)), x, x, (0,), g, c, tid // g.wide)
             if count > T(0):
-                shift = np.float64(total) / np.float64(count)
+                first, second = np.float64(total), np.float64(square)
+                if math.isinf(second) or second < least:
+                    state = (np.float64(pivot),)
+                    first, second = visit_all_in_double((0.0, 0.0), x, x, state, g, c, tid // g.wide)
+                shift = first / np.float64(count)
                 counts[tid] = count
                 means[tid] = np.float64(pivot) + shift
-                squares[tid] = max(np.float64(square) - shift * np.float64(total), 0.0)
+                overflow = math.isinf(second) and math.isfinite(first)
+                squares[tid] = second if overflow else max(second - shift * first, 0.0)
         cuda.syncthreads()
         half = WIDTH // 2
         while half >= g.wide:
@@ -81,11 +94,17 @@ def moments(E: Elements) -> Any:
     return kernel
 
 
-@family("T[] T[] T[] T[] d[] i i i d d")
+@family("T[] T[] T[] T[] T[] T[] T[] d[] i i i d d")
 def statistics(E: Elements) -> Any:
-    """mean, 1/sqrt(var + eps) and, if `keep`, the running statistics, from the moments of the splits in order."""
+    """mean, 1/sqrt(var + eps) and, if `keep`, the running statistics, from the moments of the splits in order.
 
-    def kernel(mean, inv_std, running_mean, running_var, partial, C, splits, keep, momentum, eps):
+    shift: beta less what the mean loses when it is stored, scaled: of a large one, more than the spread may have.
+    """
+    T = E.T
+
+    def kernel(
+        mean, inv_std, shift, gamma, beta, running_mean, running_var, partial, C, splits, keep, momentum, eps
+    ):  # fmt: skip
         c = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
         if c < C:
             count, middle, squares = 0.0, 0.0, 0.0
@@ -95,6 +114,7 @@ def statistics(E: Elements) -> Any:
             var = squares / count
             mean[c] = middle
             inv_std[c] = 1.0 / math.sqrt(var + eps)
+            shift[c] = T(beta[c] - gamma[c] * inv_std[c] * (middle - np.float64(mean[c])))
             if keep:
                 running_mean[c] += momentum * (middle - running_mean[c])
                 running_var[c] += momentum * (squares / (count - 1.0) - running_var[c])
@@ -179,7 +199,7 @@ def gradient(E: Elements) -> Any:
 def gradient_sums(E: Elements) -> Any:
     """For each channel the sums of dout and of dout * x_hat."""
     first = cuda.jit(device=True)(lambda dout, x, mean, inv_std: dout)
-    second = cuda.jit(device=True)(lambda dout, x, mean, inv_std: dout * (x - mean) * inv_std)
+    second = cuda.jit(device=True)(lambda dout, x, mean, inv_std: dout * ((x - mean) * inv_std))
     return sums.channel_sums(E, 2, first, second)
 
 
@@ -204,13 +224,15 @@ def training(
 ) -> None:
     g, keep = sums.channels(p.N, p.C, p.P), running_mean is not None
     partial = scratch(3 * p.C * g.splits, np.float64)
-    moments.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, flat(partial), flat(x), g)
+    least = 1e-28 if p.arithmetic == np.float32 and p.eps < 1e-20 else 0.0
+    moments.launch(p.dtype, (-(-p.C // g.wide), g.splits), WIDTH, flat(partial), flat(x), least, g)
+    shift = scratch(p.C, p.arithmetic)
     running = [flat(r) if keep else nothing(p.arithmetic) for r in (running_mean, running_var)]
-    vectors = flat(mean), flat(inv_std), *running, flat(partial)
+    vectors = (*(flat(a) for a in (mean, inv_std, shift, gamma, beta)), *running, flat(partial))
     statistics.launch(
         p.dtype, -(-p.C // WIDTH), WIDTH, *vectors, p.C, g.splits, int(keep), float(p.momentum), float(p.eps)
     )
-    _launch(normalise, p, out, x, x, (mean, inv_std, gamma, beta, beta), 0.0)
+    _launch(normalise, p, out, x, x, (mean, inv_std, gamma, shift, shift), 0.0)
 
 
 @entry("out")

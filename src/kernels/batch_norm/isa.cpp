@@ -5,7 +5,7 @@
 // channels to keep the threads busy, images are shared out too, and the two passes are two parallel regions.
 //
 //   forward    y  = scale * (x - mean) + shift
-//   backward   dx = scale * dout + slope * (x - mean) + offset
+//   backward   dx = scale * (dout + slope * (x - mean) + offset)
 //
 // planes.h and columns.h are the two ways through memory. Sums end in double, in an order fixed by the sizes and the
 // number of threads. ref.py has the formulas and is the truth.
@@ -88,11 +88,12 @@ template <class T, class F>
 void with_layout(const BatchNorm& p, F f) {
     using fc::Columns;
     constexpr int64_t bytes = sizeof(T);
+    const fc::Trusted<T> trusted(p.eps);
     if (p.P * bytes < kShortPlane) {
         const int64_t columns = kSlice / (std::max<int64_t>(p.N, 1) * bytes), most = Columns<T>::kColumns;
-        f(Columns<T>{p.C, p.P}, std::clamp<int64_t>(columns, 64, most) / p.P, most / p.P);
+        f(Columns<T>{p.C, p.P, trusted}, std::clamp<int64_t>(columns, 64, most) / p.P, most / p.P);
     } else {
-        f(fc::Planes<T>{p.C, p.P}, ceil_div(kRun, p.P * bytes), p.C);
+        f(fc::Planes<T>{p.C, p.P, trusted}, ceil_div(kRun, p.P * bytes), p.C);
     }
 }
 
@@ -171,8 +172,8 @@ void backward(T* dx, T* dgamma, T* dbeta, const T* dout, const T* x, const T* ga
                     dbeta[c] = T(sums.dout);
                     dgamma[c] = T(sums.product * inverse);
                     affine[c] = {T(scale), T(0), T(0)};
-                    gradient[c] = {T(scale), T(-scale * inverse * inverse * sums.product * to_mean), mean[c],
-                                   T(-scale * sums.dout * to_mean)};
+                    gradient[c] = {T(scale), T(-inverse * inverse * sums.product * to_mean), mean[c],
+                                   T(-sums.dout * to_mean)};
                 }
             },
             [&](const Block& b) {

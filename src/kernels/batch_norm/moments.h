@@ -25,10 +25,23 @@ struct Moments {
     }
 };
 
-// Moments of `count` values of which the sums of (x - shift) and of its square are known.
+// Moments of `count` values of which the sums of (x - shift) and of its square are known. Squares of finite numbers
+// beyond the doubles make an infinite variance, as they do in ref.py.
 static inline Moments shifted_moments(double count, double shift, double sum, double squares) {
-    return {count, count * shift + sum, squares - sum * sum / count};
+    const bool overflow = std::isinf(squares) && std::isfinite(sum);
+    return {count, count * shift + sum, overflow ? squares : squares - sum * sum / count};
 }
+
+// Sums of squares in T that are not to be trusted: they have overflowed, or they are so small that squares may have been
+// lost, and that is asked about. The sums are made again in double then. Double itself has no more to offer.
+template <class T>
+struct Trusted {
+    T least;
+
+    // Squares below the rounding of eps do not count.
+    explicit Trusted(double eps) : least(sizeof(T) == 4 && eps < 1e-20 ? T(1e-28) : T(0)) {}
+    bool operator()(T squares) const { return sizeof(T) == 8 || !(std::isinf(squares) || squares < least); }
+};
 
 // Is the shift so far from the mean that m2 lost digits? Its error grows with the square of this distance in standard
 // deviations. The mean of all values added up before is never too far as a shift: the distance adds to the spread of
@@ -60,7 +73,7 @@ struct Affine {
     T scale, mean, shift;
 };
 
-// dx = scale * dout + slope * (x - mean) + offset
+// dx = scale * (dout + slope * (x - mean) + offset): `scale` in front, since its product with slope may be too small for T
 template <class T>
 struct Gradient {
     T scale, slope, mean, offset;

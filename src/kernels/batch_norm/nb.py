@@ -1,8 +1,8 @@
 """Batch normalisation over (N, C, P) on Numba. The formulas are in ref.py.
 
 Statistics are summed in double, of what the numbers differ from their channel's first one by: one pass over the memory,
-and no digits lost to a large mean. A channel's planes stay in the L2 cache between the sums and the result. Columns (P
-is 1) are summed side by side instead.
+and no digits lost to a large mean. (To Numba, float() of a float32 is a float32: np.float64() converts.) A channel's
+planes stay in the L2 cache between the sums and the result. Columns (P is 1) are summed side by side instead.
 """
 
 import math
@@ -11,14 +11,15 @@ import numpy as np
 from numba import prange
 
 from .._numba.jit import inline, kernel, share, workers_for
-from .._numba.sums import deviations, total_and_dot
+from .._numba.sums import deviations, total_and_dot, total_and_dot_in_double
 
 NANOSECONDS = 0.5  # that one thread needs for an element
 
 
 @inline
 def _statistics(mean, inv_std, running_mean, running_var, c, count, pivot, first, second, eps, momentum):
-    """Channel c's results, from the sum and the sum of squares of the deviations from the pivot."""
+    """Channel c's results, from the sum and the sum of squares of the deviations from the pivot. Returns what its mean
+    loses when it is stored: of a large one, more than the spread may have."""
     shift = first / count
     batch_mean, batch_var = pivot + shift, max(second / count - shift * shift, 0.0)
     if math.isnan(second):
@@ -28,6 +29,7 @@ def _statistics(mean, inv_std, running_mean, running_var, c, count, pivot, first
     if running_mean.size:
         running_mean[c] += momentum * (batch_mean - running_mean[c])
         running_var[c] += momentum * (batch_var * (count / (count - 1)) - running_var[c])
+    return batch_mean - mean[c]
 
 
 @kernel
@@ -36,13 +38,14 @@ def _training(workers, out, mean, inv_std, x, gamma, beta, running_mean, running
     for worker in prange(workers):
         begin, end = share(worker, workers, C)
         for c in range(begin, end):
-            pivot, first, second = float(x[0, c, 0]), 0.0, 0.0
+            pivot, first, second = np.float64(x[0, c, 0]), 0.0, 0.0
             for n in range(N):
                 one, two = deviations(x[n, c], pivot)
                 first += one
                 second += two
-            _statistics(mean, inv_std, running_mean, running_var, c, N * P, pivot, first, second, eps, momentum)
-            scale, center, shift = gamma[c] * inv_std[c], mean[c], beta[c]
+            lost = _statistics(mean, inv_std, running_mean, running_var, c, N * P, pivot, first, second, eps, momentum)
+            scale, center = gamma[c] * inv_std[c], mean[c]
+            shift = type(center)(beta[c] - scale * lost)
             for n in range(N):
                 source, result = x[n, c], out[n, c]
                 for i in range(P):
@@ -55,19 +58,20 @@ def _training_columns(workers, out, mean, inv_std, x, gamma, beta, running_mean,
     for worker in prange(workers):
         begin, end = share(worker, workers, C)
         first, second, scale = np.zeros(end - begin), np.zeros(end - begin), np.empty(end - begin, x.dtype)
-        pivot, center, shift = x[0, begin:end], mean[begin:end], beta[begin:end]
+        shift, pivot, center = np.empty(end - begin, x.dtype), x[0, begin:end], mean[begin:end]
         for n in range(N):
             source = x[n, begin:end]
             for i in range(source.size):
-                d = float(source[i]) - float(pivot[i])
+                d = np.float64(source[i]) - np.float64(pivot[i])
                 first[i] += d
                 second[i] += d * d
         for i in range(scale.size):
             c = begin + i
-            _statistics(
-                mean, inv_std, running_mean, running_var, c, N, float(pivot[i]), first[i], second[i], eps, momentum
+            lost = _statistics(
+                mean, inv_std, running_mean, running_var, c, N, np.float64(pivot[i]), first[i], second[i], eps, momentum
             )
             scale[i] = gamma[c] * inv_std[c]
+            shift[i] = beta[c] - scale[i] * lost
         for n in range(N):
             source, result = x[n, begin:end], out[n, begin:end]
             for i in range(source.size):
@@ -106,6 +110,8 @@ def _backward(workers, dx, dgamma, dbeta, dout, x, gamma, mean, inv_std, trainin
             first, second = 0.0, 0.0
             for n in range(N):
                 one, two = total_and_dot(dout[n, c], x[n, c], mean[c])
+                if not math.isfinite(two):
+                    one, two = total_and_dot_in_double(dout[n, c], x[n, c], mean[c])
                 first += one
                 second += two
             dbeta[c] = first
@@ -136,7 +142,7 @@ def _backward_columns(workers, dx, dgamma, dbeta, dout, x, gamma, mean, inv_std,
             dy, source = dout[n, begin:end], x[n, begin:end]
             for i in range(dy.size):
                 first[i] += dy[i]
-                second[i] += dy[i] * (source[i] - center[i])
+                second[i] += np.float64(dy[i]) * (source[i] - center[i])
         scale, lift, slope = np.empty_like(center), np.zeros_like(center), np.zeros_like(center)
         for i in range(scale.size):
             c = begin + i
@@ -167,7 +173,7 @@ def training(out, mean, inv_std, x, gamma, beta, running_mean, running_var, p):
 
 
 def inference(out, x, gamma, beta, mean, var, p):
-    scale = gamma * (1 / np.sqrt(var + p.dtype.type(p.eps)))
+    scale = gamma * (1 / np.sqrt(var.astype(np.float64) + p.eps)).astype(p.dtype)
     run = _inference_columns if p.P == 1 else _inference
     run(workers_for(0.3 * x.size), *_shaped(p, out, x), scale, mean, beta)
 

@@ -15,6 +15,7 @@ struct Planes {
     static constexpr int64_t kChunk = 4096;
 
     int64_t C, P;
+    Trusted<T> trusted;
 
     // Elements [p, p + length) of channel c in images [n0, n1).
     struct Chunk {
@@ -48,7 +49,10 @@ struct Planes {
                     sum += g;
                     products = fma(g, lanes.keep(lanes.load(x + at) - m, T(0)), products);
                 },
-                [&](T sum, T products) { out[chunk.c].add({sum, products}); });
+                [&](T sum, T products) {
+                    const bool fine = sizeof(T) == 8 || std::isfinite(products);
+                    out[chunk.c].add(fine ? GradientSums{sum, products} : in_double(dout, x, m, chunk));
+                });
         });
     }
 
@@ -66,7 +70,7 @@ struct Planes {
             const Gradient<T> a = gradient[c];
             for_vectors<T>(P, [&](int64_t i, auto lanes, int) {
                 const Vec<T> slope = fma(lanes.load(x + at + i) - a.mean, set1(a.slope), set1(a.offset));
-                lanes.store(dx + at + i, fma(lanes.load(dout + at + i), set1(a.scale), slope));
+                lanes.store(dx + at + i, (lanes.load(dout + at + i) + slope) * set1(a.scale));
             });
         });
     }
@@ -120,8 +124,34 @@ private:
                 sum += d;
                 squares = fma(d, d, squares);
             },
-            [&](T sum, T squares) { moments = shifted_moments(chunk.count(), shift, sum, squares); });
+            [&](T sum, T squares) {
+                moments = trusted(squares) ? shifted_moments(chunk.count(), shift, sum, squares)
+                                           : moments_in_double(x, chunk, shift);
+            });
         return moments;
+    }
+
+    // The same sums in double, for the rare numbers whose squares or products T cannot hold.
+    Moments moments_in_double(const T* x, const Chunk& chunk, double shift) const {
+        double sum = 0, squares = 0;
+        each(chunk, [&](int64_t at) {
+            const double d = double(x[at]) - shift;
+            sum += d;
+            squares += d * d;
+        });
+        return shifted_moments(chunk.count(), shift, sum, squares);
+    }
+
+    GradientSums in_double(const T* dout, const T* x, double mean, const Chunk& chunk) const {
+        GradientSums sums{0, 0};
+        each(chunk, [&](int64_t at) { sums.add({double(dout[at]), double(dout[at]) * (double(x[at]) - mean)}); });
+        return sums;
+    }
+
+    template <class F>
+    void each(const Chunk& chunk, F f) const {
+        for (int64_t n = chunk.n0; n < chunk.n1; ++n)
+            for (int64_t p = 0; p < chunk.length; ++p) f(start(n, chunk.c) + chunk.p + p);
     }
 };
 

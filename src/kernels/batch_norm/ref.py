@@ -36,7 +36,8 @@ def training(
     batch_mean, batch_var = exact.mean(axis=(0, 2)), exact.var(axis=(0, 2))
     mean[...] = batch_mean
     inv_std[...] = 1 / np.sqrt(batch_var + p.eps)
-    y[...] = (gamma * inv_std)[:, None] * (xc - mean[:, None]) + beta[:, None]
+    # The mean as it is, not as it is kept: of a large one, rounding takes more than the spread has.
+    y[...] = (gamma * inv_std)[:, None] * (exact - batch_mean[:, None]) + beta[:, None]
     if running_mean is not None and running_var is not None:
         count = p.N * p.P
         running_mean += p.momentum * (batch_mean - running_mean)
@@ -44,7 +45,7 @@ def training(
 
 
 def inference(out: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, p: BatchNorm) -> None:
-    inv_std = 1 / np.sqrt(var + p.eps)
+    inv_std = (1 / np.sqrt(var.astype(np.float64) + p.eps)).astype(p.dtype)
     _channels(out, p)[...] = (gamma * inv_std)[:, None] * (_channels(x, p) - mean[:, None]) + beta[:, None]
 
 

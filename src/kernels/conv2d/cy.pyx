@@ -8,6 +8,16 @@ from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window
 from fastconv.kernels.chain.cy cimport CStep, prepared
 
+# For windows spread so far that a padded copy of the image would not fit in memory.
+from fastconv.kernels.conv2d.ref import backward_data as backward_data_by_taps
+from fastconv.kernels.conv2d.ref import backward_weights as backward_weights_by_taps
+from fastconv.kernels.conv2d.ref import forward as forward_by_taps
+
+__all__ = [
+    "backward_data", "backward_data_by_taps", "backward_weights_by_taps", "forward", "forward_by_taps", "prepare",
+    "prepare_data",
+]
+
 cnp.import_array()
 
 ctypedef void (*Forward)(

@@ -15,6 +15,11 @@ from .._numba.scratch import scratch
 from .._numba.vectors import add, choose, is_larger, lanes_inside, lanes_of, load, spread, store, store_at
 from .nb_plan import backward_data_plan, forward_plan
 
+# For windows spread so far that a padded copy of the image would not fit in memory.
+from .ref import backward_data as backward_data_by_taps  # noqa: F401
+from .ref import backward_weights as backward_weights_by_taps  # noqa: F401
+from .ref import forward as forward_by_taps  # noqa: F401
+
 
 @inline
 def copy_row(copy, at, count, row, start, step):

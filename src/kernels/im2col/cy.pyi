@@ -4,6 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..._problem import Window
+from .ref import col2im as col2im_by_taps
+from .ref import im2col as im2col_by_taps
+
+__all__ = ["col2im", "col2im_by_taps", "im2col", "im2col_by_taps"]
 
 Array = npt.NDArray[np.floating]
 

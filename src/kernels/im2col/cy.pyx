@@ -5,6 +5,12 @@ cimport numpy as cnp
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window, window
 
+# For windows spread so far that a padded copy of the image would not fit in memory.
+from fastconv.kernels.im2col.ref import col2im as col2im_by_taps
+from fastconv.kernels.im2col.ref import im2col as im2col_by_taps
+
+__all__ = ["col2im", "col2im_by_taps", "im2col", "im2col_by_taps"]
+
 cnp.import_array()
 
 ctypedef void (*Kernel)(void* out, const void* source, const Window* p) except + nogil

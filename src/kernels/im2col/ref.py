@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..._problem import Window
-from ..conv2d.ref import inside, padded, taps
+from ..conv2d.ref import meetings, taps
 
 Array = npt.NDArray[np.floating]
 
@@ -21,13 +21,12 @@ def _windows(col: Array, p: Window) -> Array:
 
 def im2col(out: Array, x: Array, p: Window) -> None:
     windows = _windows(out, p)
-    for u, v, x_tap in taps(padded(x, p), p):
+    for u, v, x_tap in taps(x, p):
         windows[..., u, v] = x_tap
 
 
 def col2im(out: Array, col: Array, p: Window) -> None:
     windows = _windows(col, p)
-    images = np.zeros((p.N, p.C, p.H + p.pad_top + p.pad_bottom, p.W + p.pad_left + p.pad_right), p.dtype)
-    for u, v, tap in taps(images, p):
-        tap += windows[..., u, v]
-    out[...] = inside(images, p)
+    out[...] = 0
+    for u, v, (rows, columns), pixels in meetings(p):
+        out[:, :, *pixels] += windows[:, :, rows, columns, u, v]

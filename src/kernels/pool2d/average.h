@@ -17,7 +17,8 @@ struct Divisor {
     int64_t axis(int64_t start, int64_t taps, int64_t extent, int64_t pad_after) const {
         if (given) return 1;
         if (include_pad) return std::min(start + taps, extent + pad_after) - start;
-        return std::min(start + taps, extent) - std::max(start, int64_t(0));
+        // At least 1: the mean of padding alone is 0.
+        return std::max(std::min(start + taps, extent) - std::max(start, int64_t(0)), int64_t(1));
     }
 };
 
@@ -28,7 +29,7 @@ public:
     Divisors(const Window& p, const Divisor& rule, bool inverse = false) : down_(p.OH), across_(round_up(p.OW, lanes<T>)) {
         std::fill_n(across_.get(), round_up(p.OW, lanes<T>), T(1));
         for (int64_t i = 0; i < p.OH; ++i)
-            down_[i] = T(std::max(rule.given, int64_t(1)) *
+            down_[i] = T((rule.given ? rule.given : 1) *
                          rule.axis(i * p.stride_h - p.pad_top, p.FH, p.H, p.pad_bottom));
         for (int64_t j = 0; j < p.OW; ++j)
             across_[j] = T(rule.axis(j * p.stride_w - p.pad_left, p.FW, p.W, p.pad_right));
@@ -56,6 +57,7 @@ private:
 // The sum of n columns of the rows first to last - 1 of x, which begins at the first of these columns.
 template <class T>
 Vec<T> sum_rows(const T* x, int64_t W, int64_t first, int64_t last, int64_t n) {
+    if (first >= last) return fc::zero<T>();  // a window of padding alone
     Vec<T> sum = fc::load_between(x + first * W, 0, n);
     for (int64_t h = first + 1; h < last; ++h) sum += fc::load_between(x + h * W, 0, n);
     return sum;
@@ -354,12 +356,68 @@ private:
     const Scratch<T> x_;
 };
 
+// A window at a time, in place: the means, and the shares of their gradients, of whole planes.
+template <class T>
+class AverageOneByOne {
+public:
+    AverageOneByOne(const Window& p, const Divisor& rule) : p_(p), divisors_(p, rule) {}
+
+    void means(T* out, const T* x) const {
+        each_window([&](int64_t i, int64_t j, T divisor) {
+            T sum = 0;
+            each_tap(i, j, [&](int64_t at) { sum += x[at]; });
+            out[i * p_.OW + j] = sum / divisor;
+        });
+    }
+
+    void shares(T* dx, const T* dout) const {
+        std::fill_n(dx, p_.H * p_.W, T(0));
+        each_window([&](int64_t i, int64_t j, T divisor) {
+            const T share = dout[i * p_.OW + j] / divisor;
+            each_tap(i, j, [&](int64_t at) { dx[at] += share; });
+        });
+    }
+
+private:
+    template <class Body>
+    void each_window(Body body) const {
+        const auto divisors = divisors_.view();
+        for (int64_t i = 0; i < p_.OH; ++i)
+            for (int64_t j = 0; j < p_.OW; ++j) body(i, j, divisors.down[i] * divisors.across[j]);
+    }
+
+    template <class Body>
+    void each_tap(int64_t i, int64_t j, Body body) const {
+        const int64_t top = i * p_.stride_h - p_.pad_top, left = j * p_.stride_w - p_.pad_left;
+        const int64_t bottom = std::min(top + p_.FH, p_.H), right = std::min(left + p_.FW, p_.W);
+        for (int64_t h = std::max(top, int64_t(0)); h < bottom; ++h)
+            for (int64_t w = std::max(left, int64_t(0)); w < right; ++w) body(h * p_.W + w);
+    }
+
+    const Window& p_;
+    const Divisors<T> divisors_;
+};
+
+// body(kernel, plane) for all planes.
+template <class T, class Body>
+void over_planes_one_by_one(const Window& p, const Divisor& rule, Body body) {
+    const double taps = double(std::min(p.FH, p.H)) * double(std::min(p.FW, p.W));
+    over_planes(p.N * p.C, 1, double(p.N * p.C * p.OH * p.OW) * taps, [&](const Part& part) {
+        const AverageOneByOne<T> kernel(p, rule);
+        for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) body(kernel, plane);
+    });
+}
+
 template <class T>
 void avg_forward(T* out, const T* x, const Window* window, int64_t divisor, int64_t include_pad) {
     const Window p = simplified(*window);
     const double elements = double(p.N * p.C * p.OH) * double(p.W * std::min(p.FH, p.stride_h) + p.OW * p.FW);
     const bool quarters = is_2x2(p) && divisor == 0;
     const Divisor rule{divisor, include_pad != 0};
+    if (is_spread(p))
+        return over_planes_one_by_one<T>(p, rule, [&](const auto& kernel, int64_t plane) {
+            kernel.means(out + plane * p.OH * p.OW, x + plane * p.H * p.W);
+        });
     if (pays_across<T>(p))
         return over_bundles<AverageAcross<T>, T>(p, elements * 0.1, [&](const auto& kernel, int64_t first, int64_t count) {
             kernel.means(out + first * p.OH * p.OW, x + first * p.H * p.W, count);
@@ -383,6 +441,10 @@ void avg_backward(T* dx, const T* dout, const Window* window, int64_t divisor, i
     const bool quarters = is_2x2(p) && divisor == 0;
     const double elements = double(p.N * p.C * p.H * p.W);
     const Divisor rule{divisor, include_pad != 0};
+    if (is_spread(p))
+        return over_planes_one_by_one<T>(p, rule, [&](const auto& kernel, int64_t plane) {
+            kernel.shares(dx + plane * p.H * p.W, dout + plane * p.OH * p.OW);
+        });
     if (pays_across<T>(p))
         return over_bundles<AverageAcross<T>, T>(p, elements * 0.2, [&](const auto& kernel, int64_t first, int64_t count) {
             kernel.shares(dx + first * p.H * p.W, dout + first * p.OH * p.OW, count);

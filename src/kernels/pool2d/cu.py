@@ -88,6 +88,21 @@ def _window(p: Pool2d) -> tuple[int, int]:
     return (p.FH, p.FW) if (p.FH, p.FW) in WINDOWS else (0, 0)
 
 
+@cuda.jit(device=True)
+def met(start, extent, taps, dilation):
+    """(first, last): which of the taps start + t*dilation are inside of [0, extent)."""
+    first = min(max(dilation - 1 - start, 0) // dilation, taps)
+    last = min(max(extent - start + dilation - 1, 0) // dilation, taps)
+    return first, last
+
+
+@cuda.jit(device=True)
+def meeting(pixel, windows, stride, taps, dilation):
+    """(first, last): the taps under which one of the windows may meet a pixel of the padded axis, and no others."""
+    first = min(max(pixel - (windows - 1) * stride + dilation - 1, 0) // dilation, taps)
+    return first, min(pixel // dilation + 1, taps)
+
+
 @family("S[] i[] S[] i g", _windows, Sizes)
 def maxima(E: Elements, FH: int, FW: int) -> Any:
     """The first maximum of each window, and its place; a NaN wins. FH, FW: 0, or known beforehand.
@@ -108,15 +123,15 @@ def maxima(E: Elements, FH: int, FW: int) -> Any:
                 top = (row - plane * g.OH) * g.stride_h - g.pad_top
                 best, place = T(-np.inf), -1
                 if LARGER:
-                    for i in range(g.FH):
+                    rows = met(top, g.H, g.FH, g.dilation_h)
+                    columns = met(left, g.W, g.FW, g.dilation_w)
+                    for i in range(rows[0], rows[1]):
                         row = top + i * g.dilation_h
-                        if row >= 0 and row < g.H:
-                            for j in range(g.FW):
-                                column = left + j * g.dilation_w
-                                if column >= 0 and column < g.W:
-                                    value = load(x, (plane * g.H + row) * g.W + column)
-                                    if value > best or value != value or place < 0:
-                                        best, place = value, row * g.W + column
+                        for j in range(columns[0], columns[1]):
+                            column = left + j * g.dilation_w
+                            value = load(x, (plane * g.H + row) * g.W + column)
+                            if value > best or value != value or place < 0:
+                                best, place = value, row * g.W + column
                 else:
                     mine = cuda.local.array(SIZE, T)
                     for i in range(FH):
@@ -161,11 +176,11 @@ def from_cells(E: Elements, FH: int, FW: int) -> Any:
                     window = (plane * g.OH + i) * g.OW + j
                     named, value = indices[u(window)], load(dout, window)
                 top, left = i * g.stride_h - g.pad_top, j * g.stride_w - g.pad_left
-                for row in range(top, top + (g.FH if LARGER else FH)):
-                    for column in range(left, left + (g.FW if LARGER else FW)):
-                        if row >= 0 and row < g.H and column >= 0 and column < g.W:
-                            pixel = row * g.W + column
-                            store(dx, plane * g.H * g.W + pixel, value if pixel == named else T(0))
+                bottom, right = top + (g.FH if LARGER else FH), left + (g.FW if LARGER else FW)
+                for row in range(max(top, 0), min(bottom, g.H)):
+                    for column in range(max(left, 0), min(right, g.W)):
+                        pixel = row * g.W + column
+                        store(dx, plane * g.H * g.W + pixel, value if pixel == named else T(0))
 
     return kernel
 
@@ -184,12 +199,14 @@ def from_maxima(E: Elements) -> Any:
                 pixel = at - plane * g.H * g.W
                 y, x = pixel // g.W + g.pad_top, pixel % g.W + g.pad_left
                 total = T(0)
-                for i in range(g.FH):
+                rows = meeting(y, g.OH, g.stride_h, g.FH, g.dilation_h)
+                columns = meeting(x, g.OW, g.stride_w, g.FW, g.dilation_w)
+                for i in range(rows[0], rows[1]):
                     row = y - i * g.dilation_h
-                    if row >= 0 and row % g.stride_h == 0 and row // g.stride_h < g.OH:
-                        for j in range(g.FW):
+                    if row % g.stride_h == 0:
+                        for j in range(columns[0], columns[1]):
                             column = x - j * g.dilation_w
-                            if column >= 0 and column % g.stride_w == 0 and column // g.stride_w < g.OW:
+                            if column % g.stride_w == 0:
                                 window = (plane * g.OH + row // g.stride_h) * g.OW + column // g.stride_w
                                 if indices[window] == pixel:
                                     total += load(dout, window)
@@ -201,12 +218,12 @@ def from_maxima(E: Elements) -> Any:
 @cuda.jit(device=True)
 def divisor_at(i, j, g):
     """What the mean of window (i, j) divides by."""
-    if g.divisor > 0:
+    if g.divisor != 0:
         return g.divisor
     top, left = i * g.stride_h - g.pad_top, j * g.stride_w - g.pad_left
     if g.count_include_pad:
         return (min(top + g.FH, g.H + g.pad_bottom) - top) * (min(left + g.FW, g.W + g.pad_right) - left)
-    return (min(top + g.FH, g.H) - max(top, 0)) * (min(left + g.FW, g.W) - max(left, 0))
+    return max(min(top + g.FH, g.H) - max(top, 0), 1) * max(min(left + g.FW, g.W) - max(left, 0), 1)
 
 
 @family("S[] S[] i i i g", sizes=Sizes)
@@ -330,7 +347,8 @@ def draws(E: Elements) -> Any:
             # Rounding may leave the limit at the total itself: then the last element with a weight.
             chosen = drawn if drawn >= 0 else last
             indices[at] = chosen
-            store(out, at, load(x, plane * g.H * g.W + chosen))
+            # A window of padding alone has no weight, and draws none.
+            store(out, at, load(x, plane * g.H * g.W + max(chosen, 0)) if chosen >= 0 else T(0))
 
     return kernel
 
@@ -347,7 +365,7 @@ def expectations(E: Elements) -> Any:
         total, moment = totals(x, plane, top, left, False, g)
         if total == T(0):
             total, moment = totals(x, plane, top, left, True, g)
-        return moment / total
+        return moment / total if total != T(0) else moment
 
     return _each(E, value)
 

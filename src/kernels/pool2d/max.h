@@ -83,17 +83,18 @@ __attribute__((noinline)) void max_windows(T* out, int64_t* indices, const T* x,
     }
 }
 
-// Whether some window misses x altogether: dilated taps may step over it.
+// Whether some window misses x altogether: it lies in the padding, or dilated taps step over x.
 inline bool misses(const Window& p) {
     auto axis = [](int64_t positions, int64_t stride, int64_t pad, int64_t extent, int64_t taps, int64_t dilation) {
+        if (dilation == 1) return pad >= taps || (positions - 1) * stride - pad >= extent;
         for (int64_t i = 0; i < positions; ++i) {
             const Taps inside(i * stride - pad, extent, taps, dilation);
             if (inside.begin == inside.end) return true;
         }
         return false;
     };
-    return (p.dilation_h > 1 && axis(p.OH, p.stride_h, p.pad_top, p.H, p.FH, p.dilation_h)) ||
-           (p.dilation_w > 1 && axis(p.OW, p.stride_w, p.pad_left, p.W, p.FW, p.dilation_w));
+    return axis(p.OH, p.stride_h, p.pad_top, p.H, p.FH, p.dilation_h) ||
+           axis(p.OW, p.stride_w, p.pad_left, p.W, p.FW, p.dilation_w);
 }
 
 template <class T>
@@ -352,8 +353,8 @@ struct MaxOneByOne {
 template <class T>
 void max_forward(T* out, int64_t* indices, const T* x, const Window* window) {
     const Window p = simplified(*window);
-    const bool one_by_one = p.reach_h() * p.W >= std::numeric_limits<Int<T>>::max() || misses(p);
-    const double nanoseconds = double(p.N * p.C * p.OH * p.OW) * 0.1 * double(p.FH * p.FW);
+    const bool one_by_one = is_spread(p) || p.reach_h() * p.W >= std::numeric_limits<Int<T>>::max() || misses(p);
+    const double nanoseconds = double(p.N * p.C * p.OH * p.OW) * 0.1 * double(p.FH) * double(p.FW);
     if (!one_by_one && pays_across<T>(p))
         return over_bundles<MaxAcross<T>, T>(p, nanoseconds, [&](const auto& kernel, int64_t first, int64_t count) {
             const int64_t at = first * p.OH * p.OW;

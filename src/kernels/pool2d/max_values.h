@@ -35,7 +35,7 @@ public:
         max_forward(y, indices.get(), source, &now);
     }
     double nanoseconds(int64_t images) const override {
-        return 0.05 * double(images * p.C * p.OH * p.OW) * double(p.FH * p.FW);
+        return 0.05 * double(images * p.C * p.OH * p.OW) * double(p.FH) * double(p.FW);
     }
 
 private:

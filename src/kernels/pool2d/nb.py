@@ -29,6 +29,17 @@ NANOSECONDS = 0.15  # that one thread needs for a tap of a window
 SCATTER = 1.5  # and for one of max_backward's additions
 
 
+@inline
+def _inside(start, extent, taps, dilation):
+    """(first, last): which of the taps start + t*dilation are inside of [0, extent)."""
+    first, last = 0, 0
+    if start < 0:
+        first = -start if dilation == 1 else (dilation - 1 - start) // dilation
+    if start < extent:
+        last = extent - start if dilation == 1 else (extent - start + dilation - 1) // dilation
+    return min(first, taps), min(last, taps)
+
+
 @kernel
 def _max_forward(workers, out, indices, x, starts, FH, FW, stride_h, stride_w, top, left, dilation_h, dilation_w):
     planes, H, W = x.shape
@@ -39,15 +50,17 @@ def _max_forward(workers, out, indices, x, starts, FH, FW, stride_h, stride_w, t
         least = x.dtype.type(-math.inf)
         for row in range(begin, end):
             i, image = row % OH, row // OH * H * W
+            first_u, last_u = _inside(i * stride_h - top, H, FH, dilation_h)
             for j in range(0, OW, L):
                 count = min(L, OW - j)
                 best = spread(least, x)
                 index = load_positions(starts, i * OW + j, count, x)
-                for u in range(FH):
+                # Columns that the last of these windows sees from its first tap on, and the first one up to its last.
+                first_v = _inside((j + count - 1) * stride_w - left, W, FW, dilation_w)[0]
+                last_v = _inside(j * stride_w - left, W, FW, dilation_w)[1]
+                for u in range(first_u, last_u):
                     h = i * stride_h + u * dilation_h - top
-                    if h < 0 or h >= H:
-                        continue
-                    for v in range(FW):
+                    for v in range(first_v, last_v):
                         shift = v * dilation_w - left
                         lo, hi = lanes_inside(j * stride_w + shift, stride_w, W, count)
                         at = h * W + j * stride_w + shift
@@ -86,14 +99,15 @@ def _avg_forward(workers, out, x, divisors, FH, FW, stride_h, stride_w, top, lef
         zero, one = x.dtype.type(0), x.dtype.type(1)
         for row in range(begin, end):
             i, image = row % OH, row // OH * H * W
+            first_u, last_u = _inside(i * stride_h - top, H, FH, 1)
             for j in range(0, OW, L):
                 count = min(L, OW - j)
                 sums = spread(zero, x)
-                for u in range(FH):
+                first_v = _inside((j + count - 1) * stride_w - left, W, FW, 1)[0]
+                last_v = _inside(j * stride_w - left, W, FW, 1)[1]
+                for u in range(first_u, last_u):
                     h = i * stride_h + u - top
-                    if h < 0 or h >= H:
-                        continue
-                    for v in range(FW):
+                    for v in range(first_v, last_v):
                         lo, hi = lanes_inside(j * stride_w + v - left, stride_w, W, count)
                         at = image + h * W + j * stride_w + v - left
                         sums = add(sums, load(numbers, at, stride_w, lo, hi, zero))
@@ -112,15 +126,16 @@ def _avg_backward(workers, dx, dout, divisors, FH, FW, stride_h, stride_w, top, 
             image = plane * H * W
             numbers[image : image + H * W] = 0
             for i in range(OH):
+                first_u, last_u = _inside(i * stride_h - top, H, FH, 1)
                 for j in range(0, OW, L):
                     count = min(L, OW - j)
+                    first_v = _inside((j + count - 1) * stride_w - left, W, FW, 1)[0]
+                    last_v = _inside(j * stride_w - left, W, FW, 1)[1]
                     dy = load(slopes, (plane * OH + i) * OW + j, 1, 0, count, zero)
                     shares = divide(dy, load(parts, i * OW + j, 1, 0, count, one))
-                    for u in range(FH):
+                    for u in range(first_u, last_u):
                         h = i * stride_h + u - top
-                        if h < 0 or h >= H:
-                            continue
-                        for v in range(FW):
+                        for v in range(first_v, last_v):
                             lo, hi = lanes_inside(j * stride_w + v - left, stride_w, W, count)
                             add_at(numbers, image + h * W + j * stride_w + v - left, stride_w, shares, lo, hi)
 
@@ -169,9 +184,10 @@ def _adaptive_avg_backward(workers, dx, dout):
 
 @inline
 def _window(i, j, H, W, FH, FW, stride_h, stride_w, top, left):
-    """(first row, last row, first column, last column) of a window, without its padding."""
+    """(first row, last row, first column, last column) of a window, without its padding; none where it is all that."""
     h, w = i * stride_h - top, j * stride_w - left
-    return max(0, h), min(H, h + FH), max(0, w), min(W, w + FW)
+    h0, w0 = max(0, h), max(0, w)
+    return h0, max(h0, min(H, h + FH)), w0, max(w0, min(W, w + FW))
 
 
 @inline
@@ -221,7 +237,8 @@ def _stochastic_forward(workers, out, indices, x, u, FH, FW, stride_h, stride_w,
                 elif chosen < 0:  # rounding left the bound at the total itself
                     chosen = last
                 indices[plane, i, j] = chosen
-                out[plane, i, j] = image[chosen // W, chosen % W]
+                # A window of padding alone has no weight, and draws none.
+                out[plane, i, j] = image[chosen // W, chosen % W] if chosen >= 0 else type(total)(0)
 
 
 @kernel
@@ -240,7 +257,7 @@ def _stochastic_inference(workers, out, x, FH, FW, stride_h, stride_w, top, left
                 for h in range(h0, h1):
                     for w in range(w0, w1):
                         result += _weight(image[h, w], empty) * image[h, w]
-                out[plane, i, j] = result / total
+                out[plane, i, j] = result / total if total != 0 else result
 
 
 def _planes(*arrays):
@@ -262,7 +279,7 @@ def _divisors(p):
         if p.count_include_pad:
             counts.append(np.minimum(start + F, extent + after) - start)
         else:
-            counts.append(np.minimum(start + F, extent) - np.maximum(start, 0))
+            counts.append(np.maximum(np.minimum(start + F, extent) - np.maximum(start, 0), 1))
     return np.outer(*counts).astype(p.dtype)
 
 

@@ -5,12 +5,13 @@
 
 namespace {
 
-// One window's taps in row-major order.
+// The taps of one window that are in x, in row-major order.
 template <class T>
 class WeightedWindow {
 public:
     WeightedWindow(const T* plane, const Window& p, int64_t i, int64_t j)
-        : plane_(plane), p_(p), top_(i * p.stride_h - p.pad_top), left_(j * p.stride_w - p.pad_left) {
+        : plane_(plane), W_(p.W), rows_(i * p.stride_h - p.pad_top, p.FH, p.H),
+          columns_(j * p.stride_w - p.pad_left, p.FW, p.W) {
         each([&](T weight, T) { total_ += weight; });
         if (total_ == 0) {
             even_ = true;
@@ -19,27 +20,35 @@ public:
     }
 
     T total() const { return total_; }
+    int64_t taps() const { return rows_.count() * columns_.count(); }
 
-    // Flat position in the plane of tap k, -1 in the padding.
+    // Flat position in the plane of tap k.
     int64_t position(int64_t k) const {
-        const int64_t h = top_ + k / p_.FW, w = left_ + k % p_.FW;
-        return h < 0 || h >= p_.H || w < 0 || w >= p_.W ? -1 : h * p_.W + w;
+        return (rows_.begin + k / columns_.count()) * W_ + columns_.begin + k % columns_.count();
     }
 
-    // f(weight, value) for every tap. Weights are max(value, 0), or 1 each where these are all 0; 0 in the padding.
+    // f(weight, value) for every tap. Weights are max(value, 0), or 1 each where these are all 0.
     template <class F>
     void each(F&& f) const {
-        for (int64_t k = 0; k < p_.FH * p_.FW; ++k) {
-            const int64_t at = position(k);
-            const T value = at < 0 ? T(0) : plane_[at];
-            f(at < 0 ? T(0) : even_ ? T(1) : value <= 0 ? T(0) : value, value);
-        }
+        for (int64_t h = rows_.begin; h < rows_.end; ++h)
+            for (int64_t w = columns_.begin; w < columns_.end; ++w) {
+                const T value = plane_[h * W_ + w];
+                f(even_ ? T(1) : value <= 0 ? T(0) : value, value);
+            }
     }
 
 private:
+    struct Range {
+        int64_t begin, end;
+
+        Range(int64_t start, int64_t taps, int64_t extent)
+            : begin(std::max(start, int64_t(0))), end(std::max(begin, std::min(start + taps, extent))) {}
+        int64_t count() const { return end - begin; }
+    };
+
     const T* plane_;
-    const Window& p_;
-    int64_t top_, left_;
+    int64_t W_;
+    Range rows_, columns_;
     T total_ = 0;
     bool even_ = false;
 };
@@ -47,7 +56,7 @@ private:
 // body(at, plane, window) for every window; `at` counts them.
 template <class T, class Body>
 void over_windows(const T* x, const Window& p, Body&& body) {
-    const double nanoseconds = double(p.N * p.C * p.OH * p.OW) * double(p.FH * p.FW) * 5;
+    const double nanoseconds = double(p.N * p.C * p.OH * p.OW) * double(std::min(p.FH, p.H)) * double(std::min(p.FW, p.W)) * 5;
     over_planes(p.N * p.C, p.OH, nanoseconds, [&](const Part& part) {
         for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
             for (int64_t i = part.row_begin; i < part.row_end; ++i)
@@ -61,7 +70,12 @@ template <class T>
 void stochastic_forward(T* out, int64_t* indices, const T* x, const T* u, const Window* p) {
     over_windows(x, *p, [&](int64_t at, int64_t plane, const WeightedWindow<T>& window) {
         const T threshold = u[at] * window.total();
-        const int64_t taps = p->FH * p->FW;
+        const int64_t taps = window.taps();
+        if (taps == 0) {  // padding alone
+            indices[at] = -1;
+            out[at] = 0;
+            return;
+        }
         int64_t tap = 0, chosen = 0, first = taps, last = taps - 1;
         T sum = 0;
         window.each([&](T weight, T) {
@@ -83,7 +97,7 @@ void stochastic_inference(T* out, const T* x, const Window* p) {
     over_windows(x, *p, [&](int64_t at, int64_t, const WeightedWindow<T>& window) {
         T sum = 0;
         window.each([&](T weight, T value) { sum += weight * value; });
-        out[at] = sum / window.total();
+        out[at] = window.taps() ? sum / window.total() : T(0);
     });
 }
 

@@ -5,8 +5,10 @@
 
 namespace {
 
+// With more padding than half of a window, more than the last vector of a row would reach beyond x.
 inline bool is_stride2(const Window& p, int64_t K, int64_t pad) {
-    return p.FH == K && p.FW == K && p.stride_w == 2 && p.pad_left == pad && p.dilation_h == 1 && p.dilation_w == 1;
+    return p.FH == K && p.FW == K && p.stride_w == 2 && p.pad_left == pad && p.dilation_h == 1 && p.dilation_w == 1 &&
+           std::max({p.pad_top, p.pad_bottom, p.pad_right}) <= K / 2;
 }
 
 // 2 x 2 windows with stride 2 that lie in x. Its last row and its last column may belong to none.
