@@ -30,7 +30,7 @@ struct Columns {
         for (int64_t n = b.n0; n < b.n1; n += kRows) {
             const int64_t end = std::min(n + kRows, b.n1);
             const auto fresh_moments = [&](int64_t j) {
-                return shifted_moments(double(end - n), shift[j], sum[j], squares[j]);
+                return shifted_moments<T>(double(end - n), shift[j], sum[j], squares[j]);
             };
             shifted_sums(x, b, n, end, shift, sum, squares);
             int64_t again = 0;  // as wide as a double, so that the loop is made of vectors
@@ -40,7 +40,7 @@ struct Columns {
                 for (int64_t j = 0; j < width; ++j) shift[j] = finite<T>(fresh_moments(j).mean());
                 shifted_sums(x, b, n, end, shift, sum, squares);
             }
-            int64_t doubtful = 0;
+            int32_t doubtful = 0;  // as wide as a float, for the same reason
             for (int64_t j = 0; j < width; ++j) doubtful |= !trusted(squares[j]);
             if (doubtful) {
                 add_in_double(x, b, n, end, total, m2);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace fc {
 
@@ -27,8 +28,9 @@ struct Moments {
 
 // Moments of `count` values of which the sums of (x - shift) and of its square are known. Squares of finite numbers
 // beyond the doubles make an infinite variance, as they do in ref.py.
+template <class T>
 static inline Moments shifted_moments(double count, double shift, double sum, double squares) {
-    const bool overflow = std::isinf(squares) && std::isfinite(sum);
+    const bool overflow = sizeof(T) == 8 && std::isinf(squares) && std::isfinite(sum);  // never of float32
     return {count, count * shift + sum, overflow ? squares : squares - sum * sum / count};
 }
 
@@ -40,7 +42,7 @@ struct Trusted {
 
     // Squares below the rounding of eps do not count.
     explicit Trusted(double eps) : least(sizeof(T) == 4 && eps < 1e-20 ? T(1e-28) : T(0)) {}
-    bool operator()(T squares) const { return sizeof(T) == 8 || !(std::isinf(squares) || squares < least); }
+    bool operator()(T squares) const { return sizeof(T) == 8 || !((squares > std::numeric_limits<T>::max()) | (squares < least)); }
 };
 
 // Is the shift so far from the mean that m2 lost digits? Its error grows with the square of this distance in standard

@@ -125,7 +125,7 @@ private:
                 squares = fma(d, d, squares);
             },
             [&](T sum, T squares) {
-                moments = trusted(squares) ? shifted_moments(chunk.count(), shift, sum, squares)
+                moments = trusted(squares) ? shifted_moments<T>(chunk.count(), shift, sum, squares)
                                            : moments_in_double(x, chunk, shift);
             });
         return moments;
@@ -139,7 +139,7 @@ private:
             sum += d;
             squares += d * d;
         });
-        return shifted_moments(chunk.count(), shift, sum, squares);
+        return shifted_moments<T>(chunk.count(), shift, sum, squares);
     }
 
     GradientSums in_double(const T* dout, const T* x, double mean, const Chunk& chunk) const {
