@@ -46,7 +46,7 @@ STRIPPED = [] if os.environ.get("FASTCONV_SYMBOLS") == "1" else ["-Wl,-s"]
 LINK_FLAGS = ["-Wl,--as-needed", *STRIPPED] if sys.platform == "linux" else []
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")]
 HEADERS = sorted(map(str, CPU.glob("*.h")))
-BORROWED = {"winograd_stride2": "winograd"}  # ops that include another one's headers
+BORROWED = {"winograd_stride2": "winograd", "winograd_rows": "winograd"}  # ops that include another one's headers
 
 
 def extension(name, sources, flags=(), macros=()):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _dispatch, _settings, _table, _threads, ops
+from . import _check, _dispatch, _settings, _table, _threads, _tile_range, ops
 from ._problem import Problem
 from ._version import __version__
 
@@ -82,6 +82,9 @@ def _first_calls(kernel: Any, dtype: np.dtype, call: Callable[[], Any]) -> list[
 def explain(op: str, *args: Any, **kwargs: Any) -> None:
     """Print which implementation a call would use, and why each one before it in the table was refused.
 
+    For "conv2d" by Winograd's algorithm it also looks at the numbers: it prints the bound on the error, and whether x
+    has a range so wide (a sentinel such as 1e6 among numbers around 1) that neighbours of large numbers lose accuracy.
+
     A kernel that is compiled when it is first called (backend "numba") is called once, with copies of the arguments, if
     it has not been yet: what its compilation took, or its loading from Numba's cache, is shown too.
 
@@ -125,6 +128,9 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
             else:
                 note, chosen = "chosen", True
             print(f"  {'->' if note == 'chosen' else '  '} {row}: {note}")
+            if note == "chosen" and op == "conv2d" and row.kernel.startswith("winograd"):
+                for line in _tile_range.describe(problem, bound.arguments["x"], bound.arguments["w"]):
+                    print(f"       {line}")
             for cost in _first_calls(outcome, problem.dtype, call) if note == "chosen" else ():
                 print(f"       {cost}")
         if not chosen and name not in _table.AT_ONCE:

@@ -1,4 +1,4 @@
-"""Winograd's kernels against PyTorch in float64: edges of tiles and vectors, every plan, errors, what is not finite."""
+"""Winograd's kernels against PyTorch in float64: edges of tiles and vectors, every plan, errors, the table."""
 
 from functools import partial
 
@@ -136,22 +136,6 @@ def test_bias_gradient_is_not_asked_for():
     np.testing.assert_array_equal(dw, run(p, x, w, b, dout)[2])
     for got, expected in zip(run_at_once(p, x, w, dout, bias=False)[:2], run_at_once(p, x, w, dout)[:2], strict=True):
         np.testing.assert_array_equal(got, expected)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("row, col", [(0, 0), (5, 6), (8, 12), (12, 3)])
-def test_not_finite_spreads_over_tiles_and_no_further(bad, row, col):
-    p, x, w, b, _ = case(2, 8, 13, 14, 20, 1)
-    clean, y = np.empty(p.out_shape, np.float32), np.empty(p.out_shape, np.float32)
-    cy.forward(clean, x, w, b, p)
-    x[1, 3, row, col] = bad
-    cy.forward(y, x, w, b, p)
-    i, j = np.arange(p.OH), np.arange(p.OW)
-    window = (abs(i - row) <= 1)[:, None] & (abs(j - col) <= 1)
-    tile = (abs(i // 4 * 4 + 1.5 - row) <= 2.5)[:, None] & (abs(j // 4 * 4 + 1.5 - col) <= 2.5)
-    assert not np.isfinite(y[1][:, window]).any()
-    np.testing.assert_array_equal(y[1][:, ~tile], clean[1][:, ~tile])
-    np.testing.assert_array_equal(y[0], clean[0])
 
 
 def test_error_statistics():

@@ -1,4 +1,4 @@
-"""Winograd with stride 2 against PyTorch in float64: edges of tiles and vectors, every plan, errors, what is not finite."""
+"""Winograd with stride 2 against PyTorch in float64: edges of tiles and vectors, every plan, errors, the table."""
 
 from functools import partial
 
@@ -97,22 +97,6 @@ def test_bias_gradient_is_not_asked_for():
     dw = np.full(p.w_shape, np.nan, np.float32)
     cy.backward_weights(dw, None, dout, x, p)
     np.testing.assert_array_equal(dw, run(p, x, w, b, dout)[2])
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("row, col", [(0, 0), (7, 8), (15, 23), (24, 3)])
-def test_not_finite_spreads_over_tiles_and_no_further(bad, row, col):
-    p, x, w, b, _ = case(2, 8, 25, 27, 20, 1)
-    clean, y = np.empty(p.out_shape, np.float32), np.empty(p.out_shape, np.float32)
-    cy.forward(clean, x, w, b, p)
-    x[1, 3, row, col] = bad
-    cy.forward(y, x, w, b, p)
-    i, j = np.arange(p.OH), np.arange(p.OW)
-    window = (abs(2 * i - row) <= 1)[:, None] & (abs(2 * j - col) <= 1)
-    tile = (abs(i // 4 * 8 + 3 - row) <= 4)[:, None] & (abs(j // 4 * 8 + 3 - col) <= 4)
-    assert not np.isfinite(y[1][:, window]).any()
-    np.testing.assert_array_equal(y[1][:, ~tile], clean[1][:, ~tile])
-    np.testing.assert_array_equal(y[0], clean[0])
 
 
 def test_error_statistics():

@@ -27,5 +27,6 @@ cdef WeightsStep prepared_weights(CWeightsStep* step)
 
 cdef class BackwardStep:
     cdef CBackwardStep* step
+    cdef tuple arrays         # that it reads in place
 
-cdef BackwardStep prepared_backward(CBackwardStep* step)
+cdef BackwardStep prepared_backward(CBackwardStep* step, tuple arrays)

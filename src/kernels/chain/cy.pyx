@@ -61,9 +61,10 @@ cdef class BackwardStep:
         del self.step
 
 
-cdef BackwardStep prepared_backward(CBackwardStep* step):
+cdef BackwardStep prepared_backward(CBackwardStep* step, tuple arrays):
     cdef BackwardStep self = BackwardStep.__new__(BackwardStep)
     self.step = step
+    self.arrays = arrays
     return self
 
 

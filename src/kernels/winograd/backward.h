@@ -19,10 +19,10 @@ namespace fc::winograd {
 
 class Backward {
 public:
-    // ready: the filters as Fused leaves them, or null.
+    // ready: the filters as Fused leaves them, or null; w is still read where a result is not finite.
     Backward(float* dx, float* dw, float* db, const float* dout, const float* x, const float* w, const Window& p,
              int64_t FN, const float* ready = nullptr)
-        : c(backward_correlation(dx, dout, w, p, FN)), ready(ready), dw(dw), db(db), x(x),
+        : p(p), c(backward_correlation(dx, dout, w, p, FN)), ready(ready), dw(dw), db(db), x(x),
           source{divide_up(c.DH, kOutputs), divide_up(c.DW, kOutputs), c.SH, c.SW, c.top, c.left, FN * c.SH * c.SW},
           inner{source.rows, source.cols, c.DH, c.DW, 0, 0, c.Cout * c.DH * c.DW}, tiles(c.N * source.per_image()),
           panels(divide_up(c.Cout, kPanel)),
@@ -55,10 +55,13 @@ public:
         if (parts > 1)
             parallel(panels * groups(), nthreads,
                      [&](int64_t task, int) { store_gradient(task / groups(), task % groups(), sums); });
-        for (int64_t f = 0; db && f < c.Cin; ++f) {
-            db[f] = 0;
-            for (int64_t part = 0; part < parts; ++part) db[f] += bias[part * groups() * L + f];
+        for (int64_t f = 0; f < c.Cin; ++f) {
+            float total = 0;
+            for (int64_t part = 0; part < parts; ++part) total += bias[part * groups() * L + f];
+            if (db) db[f] = total;
+            if (reads_edges_once() && !std::isfinite(total)) recompute_filter_gradients(dw, c.source, x, p, c.Cin, f);
         }
+        if (db) repair_bias_gradient(db, c.source, p, c.Cin);
     }
 
 private:
@@ -66,6 +69,7 @@ private:
     static constexpr int64_t kPartTiles = 16;                    // of a part, at least
     static constexpr int64_t kLeastTiles = 32, kMostTiles = 48;  // of a block
 
+    const Window p;
     const Correlation c;
     const float* const ready;
     float *const dw, *const db;
@@ -80,6 +84,9 @@ private:
         return double(c.Cin * c.Cout) * (double(2 * tiles * kPositions) / (2.2 * L) +
                                          (ready ? 1 : 2) * Fused<kOutputs>::kFilterNanoseconds);
     }
+    // With padding of 2 the first row of dout, say, meets x under the last row of taps only. Under the others it meets
+    // the padding, of which no tile is made; but if it is not finite, it makes their gradients NaN as well.
+    bool reads_edges_once() const { return std::max({p.pad_top, p.pad_bottom, p.pad_left, p.pad_right}) > 1; }
     int64_t groups() const { return divide_up(c.Cin, L); }
     Matrices filter_sums() const { return {c.Cin, kPanel}; }
     int64_t panel_size() const { return kPositions * filter_sums().step(); }
@@ -150,6 +157,8 @@ private:
                     store_transposed(strip + tap * L, L, taps + tap, kTaps, int(std::min(L, kTaps - tap)),
                                      int(std::min(L, panel.channels - lane)));
             }
+        repair_filter_gradients(dw, c.source, x, p, c.Cin, group * L, std::min((group + 1) * L, c.Cin), panel.first,
+                                panel.first + panel.channels);
     }
 };
 

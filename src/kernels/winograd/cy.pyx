@@ -137,4 +137,4 @@ def prepare_backward(cnp.ndarray w, p):
     cdef CBackwardStep* step
     with nogil:
         step = _prepare_backward(w_data, &c.window, c.FN)
-    return prepared_backward(step)
+    return prepared_backward(step, (w,))

@@ -10,6 +10,7 @@
 // parts, some of the tiles each, whose sums are added in the end. The products of a block are summed before they are
 // added to the others, so a long sum loses no precision.
 #pragma once
+#include "direct_sums.h"
 #include "kernel.h"
 #include "tiles.h"
 #include "window.h"
@@ -58,6 +59,7 @@ public:
             db[f] = 0;
             for (int64_t part = 0; part < parts; ++part) db[f] += bias[part * panels * kPanel + f];
         }
+        if (db) repair_bias_gradient(db, dout, p, FN);
     }
 
 private:
@@ -157,6 +159,8 @@ private:
                 store_transposed(strip + tap * m.width, m.width, filters + tap, p.C * kTaps,
                                  int(std::min(L, count * kTaps - tap)), int(panel.channels));
         }
+        repair_filter_gradients(dw, dout, x, p, FN, panel.first, panel.first + panel.channels, u.channels.begin,
+                                u.channels.end);
     }
 };
 

@@ -7,12 +7,14 @@
 // fused.h        forward and backward-data, a block of tiles at a time
 // gradient.h     the gradients of filters and bias
 // backward.h     all gradients at once
+// direct_sums.h  numbers one by one, where these are not finite
 //
 // A tile of 4 x 4 takes 36 products for each pair of channels where the direct sum takes 144. The price is precision:
 // the root mean square of the error, relative to the result's, is 4e-7 to 1.1e-6, where direct sums have 2e-7 to 6e-7;
-// with tiles of 2 x 2, 16 products for 36, it is 1e-7 to 5e-7. And what is not finite spreads: a NaN or an infinity
-// that the inner 4 x 4 of a tile's source holds makes all 4 x 4 results NaN, not only those whose windows hold it.
-// Tiles that do not read it are untouched. conv2d/ref.py is the truth for everything else.
+// with tiles of 2 x 2, 16 products for 36, it is 1e-7 to 5e-7. That is for numbers of one range: in general a result's
+// error is in proportion to the largest number that its tile reads, up to 6e-6 of it times the sum of |w|. What is not
+// finite would spread over a tile, and large numbers overflow in the transforms: the sum of a tile's results tells, and
+// those are computed again (direct_sums.h). conv2d/ref.py is the truth for everything else.
 #include "backward.h"
 #include "fused.h"
 #include "gradient.h"
@@ -97,7 +99,7 @@ WeightsStep* prepare_weights(const Window* p, int64_t FN) { return new PreparedW
 class PreparedBackward final : public BackwardStep {
 public:
     PreparedBackward(const Correlation& c, const Window& window)
-        : p(window), FN(c.Cin), filters(Fused<4>(c).transformed_size()) {
+        : p(window), FN(c.Cin), w(c.filters), filters(Fused<4>(c).transformed_size()) {
         Fused<4>(c).transform(filters);
     }
 
@@ -105,13 +107,14 @@ public:
         Window now = p;
         now.N = images;
         Backward(static_cast<float*>(dx), static_cast<float*>(dw), static_cast<float*>(db),
-                 static_cast<const float*>(dout), static_cast<const float*>(x), nullptr, now, FN, filters)
+                 static_cast<const float*>(dout), static_cast<const float*>(x), w, now, FN, filters)
             .run();
     }
 
 private:
     const Window p;
     const int64_t FN;
+    const float* const w;
     const Scratch<float> filters;
 };
 

@@ -4,6 +4,7 @@
 //   filters   [positions][channels][panel]            G g G^T      vectors over result channels
 //   sums      [positions][tiles][panel]               the result is A^T sums A, transposed on its way out
 #pragma once
+#include "direct_sums.h"
 #include "tiles.h"
 #include "window.h"
 
@@ -21,16 +22,36 @@ struct Correlation {
     float* result;
     const float* bias;  // of the result's channels, or null
     bool relu;
+    DirectSums direct;  // the same correlation
+
+    // One number of the result, without the ReLU.
+    float direct_sum(int64_t image, int64_t channel, int64_t i, int64_t j) const {
+        return direct(source + image * Cin * SH * SW, bias ? bias[channel] : 0.f, channel, i, j);
+    }
 };
+
+// What is not finite of `channels` lanes of a strip of pixels, rows `pitch` apart: rows x cols results from (i, j) on.
+// All have passed the way back without the ReLU, which they get now.
+FC_APART inline void repair_pixels(const Correlation& c, int64_t image, int64_t channel, int64_t channels, int64_t i,
+                                   int64_t j, int64_t rows, int64_t cols, int64_t pitch, float* pixels) {
+    for (int64_t u = 0; u < rows; ++u)
+        for (int64_t v = 0; v < cols; ++v)
+            for (int64_t l = 0; l < channels; ++l) {
+                float& y = pixels[(u * pitch + v) * L + l];
+                if (!std::isfinite(y)) y = c.direct_sum(image, channel + l, i + u, j + v);
+                if (c.relu && y < 0) y = 0;
+            }
+}
 
 inline Correlation forward_correlation(float* out, const float* x, const float* w, const float* b, const Window& p,
                                        int64_t FN, bool relu) {
-    return {p.N, p.C, FN, p.H, p.W, p.OH, p.OW, -p.pad_top, -p.pad_left, x, w, kTaps, p.C * kTaps, false, out, b, relu};
+    return {p.N, p.C, FN, p.H, p.W, p.OH, p.OW, -p.pad_top, -p.pad_left, x, w, kTaps, p.C * kTaps, false, out, b, relu,
+            direct_forward(w, p)};
 }
 
 inline Correlation backward_correlation(float* dx, const float* dout, const float* w, const Window& p, int64_t FN) {
     return {p.N,        FN, p.C,         p.OH,  p.OW, p.H,  p.W,     p.pad_top - 2, p.pad_left - 2, dout, w,
-            p.C * kTaps, kTaps, true, dx,  nullptr, false};
+            p.C * kTaps, kTaps, true, dx,  nullptr, false, direct_backward(w, p, FN)};
 }
 
 // One filter of each lane for each of `count` source channels. distances: between the lanes' filters, or their offsets.
@@ -75,19 +96,29 @@ void transform_filters(const Correlation& c, Panel panel, Range channels, Matric
     }
 }
 
+// Of a column of results.
+template <size_t OUTPUTS>
+FC_INLINE Vector sum_of(const Vector (&y)[OUTPUTS]) {
+    if constexpr (OUTPUTS == 2)
+        return y[0] + y[1];
+    else
+        return (y[0] + y[1]) + (y[2] + y[3]);
+}
+
 constexpr int64_t kStripTiles = 16;
 // Of scratch memory: pixels of a band, of which whole vectors are read.
 constexpr int64_t strip_size(int outputs) { return (kStripTiles * outputs * outputs + L) * L; }
 
 // The results of `count` neighbours in a row of tiles, as rows of pixels. sums: `step` apart for each position, `width`
-// for each tile.
+// for each tile. The sum of all before bias and ReLU: if it is finite, they are.
 template <int OUTPUTS, bool RELU>
-FC_APART void transform_results(const float* sums, int64_t step, int64_t width, int64_t count, Vector bias,
+FC_APART Vector transform_results(const float* sums, int64_t step, int64_t width, int64_t count, Vector bias,
                                 float* pixels) {
     constexpr int kInputs = inputs(OUTPUTS);
     const int64_t pitch = count * OUTPUTS * L;
     const float* rows[kInputs];  // few addresses, so that they stay in registers
     FC_UNROLL for (int u = 0; u < kInputs; ++u) rows[u] = sums + u * kInputs * step;
+    Vector total{};
     for (int64_t t = 0; t < count; ++t, pixels += OUTPUTS * L) {
         transform_2d<kInputs, OUTPUTS>(
             Formula<OUTPUTS>::result,
@@ -99,9 +130,11 @@ FC_APART void transform_results(const float* sums, int64_t step, int64_t width, 
                     const Vector z = y[u] + bias;
                     store(pixels + u * pitch + v * L, RELU ? max(zero<float>(), z) : z);  // NaN stays NaN
                 }
+                total += sum_of(y);
             });
         FC_UNROLL for (int u = 0; u < kInputs; ++u) rows[u] += width;
     }
+    return total;
 }
 
 // Band by band. Where it is as wide as the planes, its rows follow each other in them, and are one run of pixels.
@@ -122,7 +155,11 @@ void store_result(const Correlation& c, const Grid& grid, Range tiles, Panel pan
                     for (int64_t p = 0; p < length; p += kLine)
                         prefetch_for_write(result + channel * plane + run * c.DW + p);
             const Vector bias = c.bias ? load_n(c.bias + panel.first + lane, channels) : Vector{};
-            transform(sums + band.first * m.width + lane, m.step(), m.width, band.count, bias, strip);
+            const float* from = sums + band.first * m.width + lane;
+            if (!all_finite(transform(from, m.step(), m.width, band.count, bias, strip))) {
+                if (c.relu) transform_results<OUTPUTS, false>(from, m.step(), m.width, band.count, bias, strip);
+                repair_pixels(c, band.image, panel.first + lane, channels, i, j, rows, cols, pitch, strip);
+            }
             for (int64_t run = 0; run < runs; ++run)
                 for (int64_t p = 0; p < length; p += L)
                     store_transposed(strip + (run * pitch + p) * L, L, result + run * c.DW + p, plane,

@@ -5,8 +5,13 @@
 //
 // Up to 4 result channels x 3 (32 registers: 4) vectors of columns are accumulated together, position after position;
 // they pass through L1 to the way back, so that any number of positions meets full tiles of registers.
+//
+// A test of every result would be a twentieth of the work with few channels. Instead the squares of the source and of
+// the filters are summed: where both sums are below kTame, no number on the way exceeds 1e36. Else what is not finite is
+// computed again (winograd/direct_sums.h), and only then comes the ReLU.
 #pragma once
 #include "source.h"
+#include "vectors.h"
 
 namespace fc::winograd_rows {
 
@@ -14,6 +19,10 @@ constexpr int64_t kGroup = 4;                                  // result channel
 constexpr int kRun = fc::kVectorRegisters == 32 ? 4 : 3;       // vectors of columns
 constexpr int64_t kBandBytes = 128 << 10;
 constexpr int64_t kTermsAtOnce = 128;                          // a long sum loses precision
+
+// Sums of products of source and filters are then at most 1e30, by Cauchy and Schwarz. The factors of B^T, G and A^T make
+// that 750 times as much at most, and a number that meets several taps, the root of their number.
+constexpr float kTame = 1e30f;
 
 inline int64_t part_begin(int64_t size, int64_t parts, int64_t i) { return size * i / parts; }
 
@@ -90,10 +99,12 @@ public:
     explicit Forward(const Correlation& correlation)
         : c(correlation), band(c), terms(int64_t(band.offsets().size())), groups(divide_up(c.Cout, kGroup)) {}
 
-    int64_t transformed_size() const { return c.Cout * F::kInputs * terms; }
+    int64_t transformed_size() const { return filters_size() + 1; }
 
-    // [group][position][k][channels of the group]
+    // [group][position][k][channels of the group], and then the sum of the squares of the filters.
     void transform(float* filters) const {
+        const int64_t pairs = c.Cin * (c.interleaves() ? c.Cout / 4 : c.Cout);
+        filters[filters_size()] = sum_of_squares(c.direct.filters, pairs * c.direct.rows.taps * c.direct.columns.taps);
         parallel(groups, threads_for(double(c.Cout * terms) * 12), [&](int64_t g, int) {
             const int64_t first = part_begin(c.Cout, groups, g), channels = part_begin(c.Cout, groups, g + 1) - first;
             float* to = filters + first * F::kInputs * terms;
@@ -133,6 +144,28 @@ private:
     const Band<F> band;
     const int64_t terms, groups;
 
+    int64_t filters_size() const { return c.Cout * F::kInputs * terms; }
+
+    static float sum_of_squares(const float* numbers, int64_t count) {
+        Chains<float> sum;
+        for_vectors<float>(count, [&](int64_t i, auto some, int k) {
+            const Vector v = some.load(numbers + i);
+            sum[k] = fma(v, v, sum[k]);
+        });
+        return sum.total();
+    }
+
+    // Whether the rows that some tiles of an image read are tame.
+    bool is_tame(int64_t image, int64_t first, int64_t count) const {
+        const int64_t top = first * F::kOutputs * c.stride_h - c.top;
+        const int64_t read = ((count - 1) * F::kOutputs + F::kInputs) * c.stride_h;
+        const int64_t begin = std::clamp<int64_t>(top, 0, c.SH), end = std::clamp<int64_t>(top + read, begin, c.SH);
+        float sum = 0;
+        for (int64_t channel = 0; channel < c.Cin; ++channel)
+            sum += sum_of_squares(c.source + ((image * c.Cin + channel) * c.SH + begin) * c.SW, (end - begin) * c.SW);
+        return sum < kTame;
+    }
+
     // G g for column v of a filter's rows of one phase; positions `step` apart.
     void transform_column(const float* w, int64_t phase, int64_t v, float* to, int64_t step) const {
         static constexpr auto kFilters = F::filters();
@@ -155,7 +188,8 @@ private:
 
         const int64_t plane = c.interleaves() ? height * c.DW : c.DH * c.DW;
         float* result = c.interleaves() ? phases.get() : c.result + image * c.Cout * plane + top * c.DW;
-        Sum sum{band.offsets().data(), terms, band.position_step(count), plane, c.DW, 0, 0, c.relu};
+        const bool tame = filters[filters_size()] < kTame && is_tame(image, first, count);
+        Sum sum{band.offsets().data(), terms, band.position_step(count), plane, c.DW, 0, 0, c.relu && tame};
         const int64_t runs = divide_up(band.vectors, kRun);
         for (int64_t t = 0; t < count; ++t) {
             sum.rows = std::min<int64_t>(F::kOutputs, height - t * F::kOutputs);
@@ -170,7 +204,25 @@ private:
                 }
             }
         }
+        if (!tame) repair(image, top, height, plane, result);
         if (c.interleaves()) interleave(image, top, height, phases);
+    }
+
+    // What is not finite of some rows of an image's result, which is complete but for the ReLU.
+    void repair(int64_t image, int64_t top, int64_t height, int64_t plane, float* result) const {
+        const float* source = c.source + image * c.Cin * c.SH * c.SW;
+        for (int64_t m = 0; m < c.Cout; ++m, result += plane)
+            for (int64_t i = 0; i < height; ++i)
+                for (int64_t j = 0; j < c.DW; ++j) {
+                    float& y = result[i * c.DW + j];
+                    if (!std::isfinite(y)) y = direct_sum(source, m, top + i, j);
+                    if (c.relu && y < 0) y = 0;
+                }
+    }
+    float direct_sum(const float* source, int64_t m, int64_t i, int64_t j) const {
+        if (!c.interleaves()) return c.direct(source, c.bias ? c.bias[m] : 0.f, m, i, j);
+        const int64_t row = 2 * i + m % 4 / 2, column = 2 * j + m % 2;
+        return row < c.H && column < c.W ? c.direct(source, 0.f, m / 4, row, column) : 0.f;
     }
 
     // The phases of some rows, [channel][row phase, column phase][row][column], to where they belong.

@@ -69,7 +69,7 @@ template <class F>
 class Gradient {
 public:
     Gradient(float* dw, float* db, const float* dout, const float* x, const Window& p, int64_t FN)
-        : c(forward_correlation(nullptr, x, nullptr, nullptr, p, FN, false)), dw(dw), db(db), dout(dout), band(c),
+        : p(p), c(forward_correlation(nullptr, x, nullptr, nullptr, p, FN, false)), dw(dw), db(db), dout(dout), band(c),
           terms(int64_t(band.offsets().size())), groups(divide_up(FN, kMostFilters)), columns(band.vectors * L),
           nthreads(threads_for(nanoseconds())) {
         const int64_t in_cache = kGradientBandBytes / int64_t(sizeof(float)) / band.size(1);
@@ -86,9 +86,11 @@ public:
         parallel(groups, threads_for(double(parts * size) * 0.3), [&](int64_t g, int) { finish(g, sums, size); });
         if (!db) return;
         for (int64_t f = 0; f < c.Cout; ++f) db[f] = fc::sum(total(sums + products_size() + f * L, size));
+        winograd::repair_bias_gradient(db, dout, p, c.Cout);
     }
 
 private:
+    const Window& p;
     const Correlation c;
     float *const dw, *const db;
     const float* const dout;
@@ -201,6 +203,7 @@ private:
                     to[r * c.stride_h * c.FW] = sum;
                 }
             }
+        winograd::repair_filter_gradients(dw, dout, c.source, p, c.Cout, f, f + filters, 0, c.Cin);
     }
 };
 

@@ -9,8 +9,8 @@
 // Winograd's kernels (winograd, winograd_stride2) transform rows and columns, and pay with transforms that many channels
 // must share. With few channels, as in a first layer, rows alone pay: 5 rows take 8 products for 20, the 7 rows of a
 // stride of 2 take 14 for 28, and transforms of columns, which would shuffle lanes, are not needed. The root mean square
-// of the error, relative to the result's, is 2e-7 to 1.1e-6. What is not finite spreads over the 4 (7 rows with stride 1:
-// 2) rows of a tile that read it, in the columns whose windows hold it. conv2d/ref.py is the truth.
+// of the error, relative to the result's, is 2e-7 to 1.1e-6. What is not finite is computed again as a direct sum
+// (../winograd/direct_sums.h). conv2d/ref.py is the truth.
 #include "forward.h"
 #include "gradient.h"
 #include "weights_step.h"

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../winograd/direct_sums.h"
 #include "formula.h"
 #include "kernel.h"
 #include "window.h"
@@ -29,6 +30,7 @@ struct Correlation {
     float* result;
     const float* bias;  // of the result's channels, or null
     bool relu;
+    winograd::DirectSums direct;  // the same correlation
     int64_t H = 0, W = 0;  // if not 0: each 4 channels are the phases of one of H x W, by rows and columns
 
     bool interleaves() const { return H > 0; }
@@ -38,13 +40,13 @@ inline Correlation forward_correlation(float* out, const float* x, const float* 
                                        int64_t FN, bool relu) {
     const int64_t taps = p.FH * p.FW;
     return {p.N, p.C, FN, p.H, p.W, p.OH, p.OW, p.FH, p.FW, p.stride_h, p.stride_w, p.pad_top, p.pad_left,
-            x, w, taps, p.C * taps, false, out, b, relu};
+            x, w, taps, p.C * taps, false, out, b, relu, winograd::direct_forward(w, p)};
 }
 
 inline Correlation backward_correlation(float* dx, const float* dout, const float* w, const Window& p, int64_t FN) {
     const int64_t taps = p.FH * p.FW;
     return {p.N, FN, p.C, p.OH, p.OW, p.H, p.W, p.FH, p.FW, 1, 1, p.FH - 1 - p.pad_top, p.FW - 1 - p.pad_left,
-            dout, w, p.C * taps, taps, true, dx, nullptr, false};
+            dout, w, p.C * taps, taps, true, dx, nullptr, false, winograd::direct_backward(w, p, FN)};
 }
 
 // One axis of backward-data with stride 2. Its number 2a + r, phase r, meets dout's numbers a + start, ..., under the
@@ -84,7 +86,8 @@ inline Correlation phased_correlation(float* dx, const float* dout, const float*
                     }
     const int64_t taps = rows.taps * columns.taps;
     return {p.N, FN, 4 * p.C, p.OH, p.OW, (p.H + 1) / 2, (p.W + 1) / 2, rows.taps, columns.taps, 1, 1, -rows.start,
-            -columns.start, dout, filters, taps, FN * taps, false, dx, nullptr, false, p.H, p.W};
+            -columns.start, dout, filters, taps, FN * taps, false, dx, nullptr, false,
+            winograd::direct_backward(w, p, FN), p.H, p.W};
 }
 
 template <class F>

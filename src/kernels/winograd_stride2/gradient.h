@@ -57,6 +57,7 @@ public:
             db[f] = 0;
             for (int64_t part = 0; part < parts; ++part) db[f] += bias[part * panels * kPanel + f];
         }
+        if (db) repair_bias_gradient(db, dout, p, FN);
     }
 
 private:
@@ -199,6 +200,8 @@ private:
                 store_transposed(strip + tap * m.width, m.width, filters + tap, p.C * kTaps,
                                  int(std::min(L, count * kTaps - tap)), int(panel.channels));
         }
+        repair_filter_gradients(dw, dout, x, p, FN, panel.first, panel.first + panel.channels, u.channels.begin,
+                                u.channels.end);
     }
 };
 

@@ -8,8 +8,8 @@
 // gradient.h     the gradients of filters and bias
 //
 // A tile of 4 x 4 results takes 81 products for each pair of channels where the direct sum takes 144. The root mean
-// square of the error, relative to the result's, is 2e-7 to 7e-7. A NaN or an infinity spreads over the tiles that read
-// it, as with stride 1, whose entry points (winograd/cy.pyx) are these kernels' as well. conv2d/ref.py is the truth.
+// square of the error, relative to the result's, is 2e-7 to 7e-7. What is not finite is computed again, as with stride 1,
+// whose entry points (winograd/cy.pyx) are these kernels' as well. conv2d/ref.py is the truth.
 #include "fused.h"
 #include "gradient.h"
 #include "weights_step.h"

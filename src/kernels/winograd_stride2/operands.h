@@ -159,12 +159,13 @@ template <int OUT>
 constexpr int64_t kBandSize = (kBandTiles<OUT> * OUT * OUT + L) * L;
 
 // The results of `count` neighbours in a row of tiles, as every STRIDE-th pixel of rows `pitch` apart. sums: `step`
-// apart for each position, `width` for each tile.
+// apart for each position, `width` for each tile. The sum of all before `finish`: if it is finite, they are.
 template <int ROWS, int COLUMNS, int STRIDE, class Finish>
-FC_APART void transform_results(const float* sums, int64_t step, int64_t width, int64_t count, int64_t pitch,
+FC_APART Vector transform_results(const float* sums, int64_t step, int64_t width, int64_t count, int64_t pitch,
                                 float* pixels, Finish finish) {
     const float* rows[ROWS];  // few addresses, so that they stay in registers
     FC_UNROLL for (int u = 0; u < ROWS; ++u) rows[u] = sums + u * COLUMNS * step;
+    Vector total{};
     for (int64_t t = 0; t < count; ++t, pixels += STRIDE * kTile * L) {
         transform_2d(
             result<COLUMNS>, result<ROWS>,
@@ -173,26 +174,28 @@ FC_APART void transform_results(const float* sums, int64_t step, int64_t width, 
             },
             [&](int v, const Vector (&y)[kTile]) {
                 FC_UNROLL for (int u = 0; u < kTile; ++u) store(pixels + STRIDE * (u * pitch + v * L), finish(y[u]));
+                total += sum_of(y);
             });
         FC_UNROLL for (int u = 0; u < ROWS; ++u) rows[u] += width;
     }
+    return total;
 }
 
 template <bool BACKWARD>
-void transform_band(const float* sums, int64_t step, int64_t width, int64_t count, int64_t pitch, float* pixels,
+Vector transform_band(const float* sums, int64_t step, int64_t width, int64_t count, int64_t pitch, float* pixels,
                     Vector bias, bool relu) {
     if constexpr (BACKWARD) {
         const auto as_it_is = [](Vector y) { return y; };
         const auto from = [&](int phase) { return sums + first_position(phase) * step; };
-        transform_results<5, 5, 2>(from(0), step, width, count, pitch, pixels + pitch + L, as_it_is);
-        transform_results<5, 4, 2>(from(1), step, width, count, pitch, pixels + pitch, as_it_is);
-        transform_results<4, 5, 2>(from(2), step, width, count, pitch, pixels + L, as_it_is);
-        transform_results<4, 4, 2>(from(3), step, width, count, pitch, pixels, as_it_is);
+        return transform_results<5, 5, 2>(from(0), step, width, count, pitch, pixels + pitch + L, as_it_is) +
+               transform_results<5, 4, 2>(from(1), step, width, count, pitch, pixels + pitch, as_it_is) +
+               transform_results<4, 5, 2>(from(2), step, width, count, pitch, pixels + L, as_it_is) +
+               transform_results<4, 4, 2>(from(3), step, width, count, pitch, pixels, as_it_is);
     } else if (relu) {
-        transform_results<5, 5, 1>(sums, step, width, count, pitch, pixels,
-                                   [=](Vector y) { return max(zero<float>(), y + bias); });  // NaN stays NaN
+        return transform_results<5, 5, 1>(sums, step, width, count, pitch, pixels,
+                                          [=](Vector y) { return max(zero<float>(), y + bias); });  // NaN stays NaN
     } else {
-        transform_results<5, 5, 1>(sums, step, width, count, pitch, pixels, [=](Vector y) { return y + bias; });
+        return transform_results<5, 5, 1>(sums, step, width, count, pitch, pixels, [=](Vector y) { return y + bias; });
     }
 }
 
@@ -217,8 +220,15 @@ void store_result(const Convolution& c, const Grid& grid, Range tiles, Panel pan
                     for (int64_t p = 0; p < length; p += kLine)
                         prefetch_for_write(result + channel * plane + run * c.DW + p);
             const Vector bias = c.bias ? load_n(c.bias + panel.first + lane, channels) : Vector{};
-            transform_band<BACKWARD>(sums + band.first * m.width + lane, m.step(), m.width, band.count, pitch * L,
-                                     strip, bias, c.relu);
+            const auto transform = [&](bool relu) {
+                return transform_band<BACKWARD>(sums + band.first * m.width + lane, m.step(), m.width, band.count,
+                                                pitch * L, strip, bias, relu);
+            };
+            if (!all_finite(transform(c.relu))) {
+                if (c.relu) transform(false);
+                repair_pixels(c, band.image, panel.first + lane, channels, row, col, rows, cols, pitch,
+                              strip + skipped * L);
+            }
             for (int64_t run = 0; run < runs; ++run)
                 for (int64_t p = 0; p < length; p += L)
                     store_transposed(strip + (skipped + run * pitch + p) * L, L, result + run * c.DW + p, plane,
