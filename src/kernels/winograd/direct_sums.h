@@ -43,10 +43,14 @@ struct DirectSums {
     int64_t filters_in, filters_out;  // distances between successive source and result channels
     bool upside_down;
 
-    // One number of the result of an image of Cin planes.
+    // One number of the result of an image of Cin planes: number i of a column, j of a row.
     float operator()(const float* image, float bias, int64_t channel, int64_t i, int64_t j) const {
-        const auto [u, row, row_count] = rows.meeting(i);
-        const auto [v, column, column_count] = columns.meeting(j);
+        return at(image, bias, channel, rows.meeting(i), columns.meeting(j));
+    }
+    float at(const float* image, float bias, int64_t channel, const DirectAxis::Meeting& vertical,
+             const DirectAxis::Meeting& horizontal) const {
+        const auto [u, row, row_count] = vertical;
+        const auto [v, column, column_count] = horizontal;
         const int64_t turn = upside_down ? -1 : 1, tap = u * columns.taps + v;
         const int64_t tap_row = turn * rows.spacing * columns.taps, tap_column = turn * columns.spacing;
         const float* x = image + row * columns.extent + column;

@@ -23,24 +23,25 @@ struct Correlation {
     const float* bias;  // of the result's channels, or null
     bool relu;
     DirectSums direct;  // the same correlation
-
-    // One number of the result, without the ReLU.
-    float direct_sum(int64_t image, int64_t channel, int64_t i, int64_t j) const {
-        return direct(source + image * Cin * SH * SW, bias ? bias[channel] : 0.f, channel, i, j);
-    }
 };
 
 // What is not finite of `channels` lanes of a strip of pixels, rows `pitch` apart: rows x cols results from (i, j) on.
 // All have passed the way back without the ReLU, which they get now.
 FC_APART inline void repair_pixels(const Correlation& c, int64_t image, int64_t channel, int64_t channels, int64_t i,
                                    int64_t j, int64_t rows, int64_t cols, int64_t pitch, float* pixels) {
-    for (int64_t u = 0; u < rows; ++u)
-        for (int64_t v = 0; v < cols; ++v)
+    const float* source = c.source + image * c.Cin * c.SH * c.SW;
+    for (int64_t u = 0; u < rows; ++u) {
+        const auto vertical = c.direct.rows.meeting(i + u);
+        for (int64_t v = 0; v < cols; ++v) {
+            const auto horizontal = c.direct.columns.meeting(j + v);
             for (int64_t l = 0; l < channels; ++l) {
                 float& y = pixels[(u * pitch + v) * L + l];
-                if (!std::isfinite(y)) y = c.direct_sum(image, channel + l, i + u, j + v);
+                if (!std::isfinite(y))
+                    y = c.direct.at(source, c.bias ? c.bias[channel + l] : 0.f, channel + l, vertical, horizontal);
                 if (c.relu && y < 0) y = 0;
             }
+        }
+    }
 }
 
 inline Correlation forward_correlation(float* out, const float* x, const float* w, const float* b, const Window& p,
