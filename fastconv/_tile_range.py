@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# |result - exact| <= BOUND * (largest |x| that the result's tile reads) * (sum of |w| of its filter), not counting the
-# bias. Measured: up to 1.5e-6, of hostile images and one channel; direct sums: 0.25e-6, and of the window's largest |x|.
+# |result - exact| <= BOUND * (largest |x| that the result's tile reads) * (sum of |w| of its filter), without the bias.
+# Measured: up to 1.5e-6, of hostile images and one channel; direct sums: 0.25e-6, and of the window's largest |x|.
 BOUND = 6e-6
 _WIDE = 100  # times: of less, what is lost is within the usual error of a float32 network
 
@@ -58,8 +58,9 @@ def describe(p: Any, x: NDArray, w: NDArray) -> list[str]:
     if ratio.max() > _WIDE:
         share = np.mean(ratio > _WIDE)
         lines += [
-            f"wide range: max|x| of a tile is up to {ratio.max():.2g} times that of a window in it ({np.median(nonzero):.2g} "
-            f"as a rule); in {100 * share:.2g} % of the results Winograd loses accuracy that direct sums have:",
+            f"wide range: max|x| of a tile is up to {ratio.max():.2g} times that of a window in it "
+            f"({np.median(nonzero):.2g} as a rule); in {100 * share:.2g} % of the results Winograd loses accuracy that "
+            "direct sums have:",
             'set_float32_conv_precision("highest") keeps it',
         ]
     return lines

@@ -137,6 +137,7 @@ private:
         const float* sums = all_sums + index * panel_size();
         const Matrices m = of(panel, filter_sums());
         const Scratch<float> strip(round_up(kTaps, L) * L);
+        Vector total{};
         for (int64_t f = group * L; f < std::min((group + 1) * L, c.Cin); ++f)
             for (int64_t lane = 0; lane < panel.channels; lane += L) {
                 const float* src = sums + f * m.width + lane;
@@ -151,12 +152,14 @@ private:
                     },
                     [&](int j, const Vector (&t)[3]) {
                         FC_UNROLL for (int i = 0; i < 3; ++i) store(strip + (8 - 3 * i - j) * L, t[i]);
+                        total += t[0] + t[1] + t[2];
                     });
                 float* taps = dw + (f * c.Cout + panel.first + lane) * kTaps;
                 for (int64_t tap = 0; tap < kTaps; tap += L)
                     store_transposed(strip + tap * L, L, taps + tap, kTaps, int(std::min(L, kTaps - tap)),
                                      int(std::min(L, panel.channels - lane)));
             }
+        if (all_finite(total)) return;
         repair_filter_gradients(dw, c.source, x, p, c.Cin, group * L, std::min((group + 1) * L, c.Cin), panel.first,
                                 panel.first + panel.channels);
     }

@@ -134,6 +134,7 @@ private:
         const Panel panel(u.panels.begin + index, FN);
         const Matrices m = of(panel, panel_sums());
         const Scratch<float> strip(kTaps * L * kPanel);
+        Vector total{};
         sums += index * panel_size();
         for (int64_t channel = 0; channel < u.channels.size(); channel += L) {
             const int64_t count = std::min(L, u.channels.size() - channel);
@@ -152,6 +153,7 @@ private:
                         },
                         [&](int j, const Vector (&t)[3]) {
                             FC_UNROLL for (int i = 0; i < 3; ++i) store(taps + (3 * i + j) * m.width, t[i]);
+                            total += t[0] + t[1] + t[2];
                         });
                 }
             float* filters = dw + (panel.first * p.C + u.channels.begin + channel) * kTaps;
@@ -159,6 +161,7 @@ private:
                 store_transposed(strip + tap * m.width, m.width, filters + tap, p.C * kTaps,
                                  int(std::min(L, count * kTaps - tap)), int(panel.channels));
         }
+        if (all_finite(total)) return;
         repair_filter_gradients(dw, dout, x, p, FN, panel.first, panel.first + panel.channels, u.channels.begin,
                                 u.channels.end);
     }

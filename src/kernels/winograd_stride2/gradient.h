@@ -163,11 +163,12 @@ private:
         }
     }
 
-    // The taps of phase (ROWS, COLUMNS), of some filters of one channel.
+    // The taps of phase (ROWS, COLUMNS), of some filters of one channel, and their sum.
     template <int ROWS, int COLUMNS>
-    FC_APART static void store_taps(const float* sums, Matrices m, float* taps) {
+    FC_APART static Vector store_taps(const float* sums, Matrices m, float* taps) {
         constexpr int kRows = nodes(ROWS), kColumns = nodes(COLUMNS);
         sums += first_position(2 * ROWS + COLUMNS) * m.step();
+        Vector total{};
         transform_2d(
             filter_adjoint<kColumns>, filter_adjoint<kRows>,
             [&](int i, Vector (&row)[kColumns]) {
@@ -176,7 +177,9 @@ private:
             [&](int j, const Vector (&t)[2 - ROWS]) {
                 FC_UNROLL for (int i = 0; i < 2 - ROWS; ++i)
                     store(taps + (3 * (2 * i + ROWS) + 2 * j + COLUMNS) * m.width, t[i]);
+                FC_UNROLL for (int i = 0; i < 2 - ROWS; ++i) total += t[i];
             });
+        return total;
     }
 
     // dw of one of the unit's panels, [channels][taps][filters] transposed a few channels at a time.
@@ -184,22 +187,24 @@ private:
         const Panel panel(u.panels.begin + index, FN);
         const Matrices m = of(panel, sums_of_panel());
         const Scratch<float> strip(kTaps * L * kPanel);
+        Vector total{};
         for (int64_t channel = 0; channel < u.channels.size(); channel += L) {
             const int64_t count = std::min(L, u.channels.size() - channel);
             for (int64_t k = 0; k < count; ++k)
                 for (int64_t lane = 0; lane < m.width; lane += L) {
                     const float* src = sums + (channel + k) * m.width + lane;
                     float* taps = strip + k * kTaps * m.width + lane;
-                    store_taps<0, 0>(src, m, taps);
-                    store_taps<0, 1>(src, m, taps);
-                    store_taps<1, 0>(src, m, taps);
-                    store_taps<1, 1>(src, m, taps);
+                    total += store_taps<0, 0>(src, m, taps);
+                    total += store_taps<0, 1>(src, m, taps);
+                    total += store_taps<1, 0>(src, m, taps);
+                    total += store_taps<1, 1>(src, m, taps);
                 }
             float* filters = dw + (panel.first * p.C + u.channels.begin + channel) * kTaps;
             for (int64_t tap = 0; tap < count * kTaps; tap += L)
                 store_transposed(strip + tap * m.width, m.width, filters + tap, p.C * kTaps,
                                  int(std::min(L, count * kTaps - tap)), int(panel.channels));
         }
+        if (all_finite(total)) return;
         repair_filter_gradients(dw, dout, x, p, FN, panel.first, panel.first + panel.channels, u.channels.begin,
                                 u.channels.end);
     }
