@@ -6,19 +6,25 @@ cy.pyx    the Cython entry points, once: fastconv.kernels.<op>.cy
 isa.cpp   the C++ kernels, once per instruction set: fastconv.kernels.<op>.isa_baseline, .isa_avx2, .isa_avx512;
           the engine (fastconv.kernels._cpu.engine) loads the best one that the processor supports.
 
-FASTCONV_BUILD_ONLY=conv2d,pool2d builds only these ops and the engine; FASTCONV_SYMBOLS=1 keeps their symbols.
+The environment chooses what is built and how:
+
+FASTCONV_BUILD_ONLY=conv2d,pool2d         only these ops, and the engine
+FASTCONV_BUILD_ISA=baseline,avx2          only these instruction sets
+FASTCONV_SYMBOLS=1                        keep the symbols, for profilers
+FASTCONV_SANITIZE=address,undefined       with sanitizers and hardly optimised (tools/sanitize.py)
+
+The kernels need POSIX threads and memory maps, and GCC's or Clang's vector types. On Windows nothing is compiled: the
+package has its NumPy and Numba backends there.
 """
 
 import copy
 import os
 import platform
-import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
-import numpy
-from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
@@ -33,24 +39,75 @@ CPU = KERNELS / "_cpu"
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mbmi2"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
-IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
-ISA_FLAGS = {"baseline": [], "avx2": AVX2, "avx512": AVX512} if IS_X86 else {"baseline": []}
+X86_ISAS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
 
 # NaN and infinities are defined results, so the compiler keeps to IEEE rules; only a*b + c may be rounded once (FMA).
 FLAGS = [
-    "-std=c++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
-    "-fvisibility=hidden", "-fno-semantic-interposition",
+    "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-semantic-interposition",
 ]  # fmt: skip
-# Without symbols (a twentieth of the wheel) unless FASTCONV_SYMBOLS=1 keeps them, for profilers.
-STRIPPED = [] if os.environ.get("FASTCONV_SYMBOLS") == "1" else ["-Wl,-s"]
-LINK_FLAGS = ["-Wl,--as-needed", *STRIPPED] if sys.platform == "linux" else []
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")]
-HEADERS = sorted(map(str, CPU.glob("*.h")))
+HEADERS = sorted(map(str, [*CPU.glob("*.h"), CPU / "exports.map"]))
 BORROWED = {"winograd_stride2": "winograd", "winograd_rows": "winograd"}  # ops that include another one's headers
+
+
+def named(variable):
+    """The names in an environment variable, separated by commas."""
+    return {name for name in os.environ.get(variable, "").split(",") if name}
+
+
+def processors(platform, archflags=""):
+    """The processors that the extensions are for: the target's, which need not be those of the machine that compiles.
+
+    `platform` is sysconfig.get_platform(): what this Python builds for, or _PYTHON_HOST_PLATFORM in a cross
+    compilation. On macOS a Python may be for two processors at once, and ARCHFLAGS overrides what it is for.
+    """
+    if platform.startswith("macosx"):
+        words = archflags.split()
+        chosen = {after for word, after in pairwise(words) if word == "-arch"}
+        if chosen:
+            return chosen
+    machine = platform.rsplit("-", 1)[-1].lower()
+    several = {"universal2": {"arm64", "x86_64"}, "intel": {"i386", "x86_64"}}
+    return several.get(machine, {"x86_64" if machine == "amd64" else machine})
+
+
+def isa_flags(platform, archflags=""):
+    """The instruction sets to compile kernels for, each with the compiler's flags; none where nothing is compiled.
+
+    Where one call of the compiler makes code for two processors, a flag names the one that it is for.
+    """
+    if platform.startswith(("win", "mingw")):
+        return {}
+    targets = processors(platform, archflags)
+    if "x86_64" not in targets:
+        return {"baseline": []}
+    if targets == {"x86_64"}:
+        return X86_ISAS
+    return {isa: [word for flag in flags for word in ("-Xarch_x86_64", flag)] for isa, flags in X86_ISAS.items()}
+
+
+def build_flags(platform):
+    """(for the compiler, for the linker): optimisation, symbols and sanitizers."""
+    linker = ["-pthread"]
+    if platform.startswith("linux"):
+        linker += ["-Wl,--as-needed", f"-Wl,--version-script={CPU / 'exports.map'}"]
+    elif platform.startswith("macosx"):
+        linker += ["-Wl,-exported_symbol,_PyInit_*", "-Wl,-exported_symbol,_fastconv_*"]  # as exports.map
+    sanitizers = os.environ.get("FASTCONV_SANITIZE")
+    if sanitizers:
+        # Many Pythons ask for -fwrapv, under which the overflow of a signed number is no finding.
+        flags = [f"-fsanitize={sanitizers}", "-O1", "-g1", "-fno-omit-frame-pointer", "-fno-wrapv"]
+        return flags, [*linker, *flags]
+    if platform.startswith("linux") and os.environ.get("FASTCONV_SYMBOLS") != "1":
+        linker += ["-Wl,-s"]  # a twentieth of the wheel
+    return ["-O3", "-g0"], linker
 
 
 def extension(name, sources, flags=(), macros=()):
     """One C++ extension of the package fastconv.kernels, rebuilt when a header that it may include changes."""
+    import numpy
+
+    compiler, linker = build_flags(sysconfig.get_platform())
     folder = Path(sources[0]).parent
     lender = KERNELS / BORROWED.get(folder.name, folder.name)
     return Extension(
@@ -58,8 +115,8 @@ def extension(name, sources, flags=(), macros=()):
         sources=[str(s) for s in sources],
         include_dirs=[str(CPU), str(folder), numpy.get_include()],
         define_macros=[*MACROS, *macros],
-        extra_compile_args=[*FLAGS, *flags],
-        extra_link_args=LINK_FLAGS,
+        extra_compile_args=["-std=c++17", *compiler, *FLAGS, *flags],
+        extra_link_args=linker,
         depends=sorted({*HEADERS, *map(str, folder.glob("*.h")), *map(str, lender.glob("*.h"))}),
         language="c++",
     )
@@ -67,10 +124,16 @@ def extension(name, sources, flags=(), macros=()):
 
 def extensions():
     """The engine, and for every op its entry points and its kernels for each instruction set."""
-    only = {op for op in os.environ.get("FASTCONV_BUILD_ONLY", "").split(",") if op}
+    isas = isa_flags(sysconfig.get_platform(), os.environ.get("ARCHFLAGS", ""))
+    if not isas:
+        print("fastconv: no compiled kernels on this system; the NumPy and Numba backends are installed alone")
+        return
+    only, only_isas = named("FASTCONV_BUILD_ONLY"), named("FASTCONV_BUILD_ISA")
     unknown = sorted(op for op in only if not (KERNELS / op).is_dir())
     if unknown:
         raise SystemExit(f"FASTCONV_BUILD_ONLY names {unknown}, which are not folders of {KERNELS}")
+    if only_isas - isas.keys():
+        raise SystemExit(f"FASTCONV_BUILD_ISA names {sorted(only_isas - isas.keys())}; known here: {', '.join(isas)}")
 
     yield extension("_cpu.engine", [CPU / "engine.pyx", *sorted(CPU.glob("*.cpp"))])
     for module in ("remember", "straight"):
@@ -82,7 +145,9 @@ def extensions():
         if (folder / "cy.pyx").exists():
             yield extension(f"{op}.cy", [folder / "cy.pyx"])
         if (folder / "isa.cpp").exists():
-            for isa, flags in ISA_FLAGS.items():
+            for isa, flags in isas.items():
+                if only_isas and isa not in only_isas:
+                    continue
                 yield extension(f"{op}.isa_{isa}", [folder / "isa.cpp"], flags, [("FC_ISA", isa)])
 
 
@@ -114,17 +179,15 @@ def cython_include_folder():
     return str(package.parent)
 
 
-setup(
-    packages=[
-        *find_packages(include=["fastconv", "fastconv.*"]),
-        "fastconv.kernels",
-        *(f"fastconv.kernels.{name}" for name in find_packages(str(KERNELS))),
-    ],
-    package_dir={"fastconv.kernels": str(KERNELS)},
-    include_package_data=False,  # sources are for the sdist (MANIFEST.in)
-    package_data={"fastconv": ["py.typed"], "": ["*.pyi"]},
-    ext_modules=cythonize(
-        list(extensions()),
+def compiled():
+    """The extensions, their Cython translated to C++."""
+    found = list(extensions())
+    if not found:
+        return []
+    from Cython.Build import cythonize
+
+    return cythonize(
+        found,
         build_dir="build/cython",
         include_path=[cython_include_folder()],
         language_level=3,
@@ -134,6 +197,19 @@ setup(
             "initializedcheck": False,
             "cdivision": True,
         },
-    ),
-    cmdclass={"build_ext": BuildExtensions},
-)
+    )
+
+
+if __name__ == "__main__":  # the tests import this file
+    setup(
+        packages=[
+            *find_packages(include=["fastconv", "fastconv.*"]),
+            "fastconv.kernels",
+            *(f"fastconv.kernels.{name}" for name in find_packages(str(KERNELS))),
+        ],
+        package_dir={"fastconv.kernels": str(KERNELS)},
+        include_package_data=False,  # sources are for the sdist (MANIFEST.in)
+        package_data={"fastconv": ["py.typed"], "": ["*.pyi"]},
+        ext_modules=compiled(),
+        cmdclass={"build_ext": BuildExtensions},
+    )
