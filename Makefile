@@ -1,7 +1,7 @@
 # What a contributor types. CI runs the same commands (.ci/run).
 PYTHON ?= python
 
-.PHONY: install test lint types bench compare wheel clean
+.PHONY: install test lint types sanitize old-processors bench compare wheel clean
 
 install:            ## editable, with everything the tests need
 	$(PYTHON) -m pip install -e '.[test,lint]'
@@ -16,6 +16,13 @@ lint:
 
 types:
 	mypy
+
+sanitize:           ## addresses, undefined behaviour, threads; pip install Cython setuptools
+	$(PYTHON) tools/sanitize.py
+
+old-processors:     ## machine code, and every operation without AVX2 and AVX-512 (qemu-user)
+	$(PYTHON) tools/check_isa.py
+	$(PYTHON) tools/smoke.py --emulated
 
 bench:              ## one process, quick: pytest-benchmark
 	$(PYTHON) -m pytest bench --benchmark-only --benchmark-group-by=group,param:case

@@ -10,6 +10,8 @@
 // since the block freed last is the one still in cache. Blocks of 2 MiB and more are mapped on 2 MiB boundaries
 // and advised to be huge pages. When the kept bytes pass the limit, the class that has rested longest gives way.
 // A spin lock guards the lists (held for tens of nanoseconds); a fork takes it, so the child's lists are whole.
+// AddressSanitizer is told which bytes were asked for: a block that came back, and what rounding added, are not to be
+// touched.
 #include "buffers.h"
 
 #include <pthread.h>
@@ -19,6 +21,13 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
 
 namespace fc {
 namespace {
@@ -103,6 +112,7 @@ void to_system(Header* list) {
     while (list) {
         Header* block = list;
         list = block->next;
+        ASAN_UNPOISON_MEMORY_REGION(block + 1, block->capacity);
         if (block->mapped)
             munmap(block, block->footprint);
         else
@@ -136,6 +146,13 @@ Header* evict() {
     return victims;
 }
 
+// The data of a block for a caller who asked for so many bytes.
+void* lend(Header* block, size_t bytes) {
+    ASAN_POISON_MEMORY_REGION(block + 1, block->capacity);
+    ASAN_UNPOISON_MEMORY_REGION(block + 1, bytes);
+    return block + 1;
+}
+
 }  // namespace
 
 void* acquire(size_t bytes) {
@@ -152,7 +169,7 @@ void* acquire(size_t bytes) {
         use(block);
     }
     unlock();
-    if (block) return block + 1;
+    if (block) return lend(block, bytes);
 
     block = from_system(capacity, size_class);
     if (!block) {  // what we keep may be what is missing
@@ -164,7 +181,7 @@ void* acquire(size_t bytes) {
     ++stats.misses;
     use(block);
     unlock();
-    return block + 1;
+    return lend(block, bytes);
 }
 
 void release(void* data) {
@@ -172,6 +189,7 @@ void release(void* data) {
     Header* block = static_cast<Header*>(data) - 1;
     SizeClass& c = classes[block->size_class];
     const int64_t footprint = int64_t(block->footprint);
+    ASAN_POISON_MEMORY_REGION(data, block->capacity);
     lock();
     stats.used_bytes -= footprint;
     Header* victims;
@@ -191,10 +209,12 @@ void release(void* data) {
 
 void* reacquire(void* data, size_t bytes) {
     if (!data) return acquire(bytes);
-    const size_t capacity = (static_cast<Header*>(data) - 1)->capacity;
-    if (bytes <= capacity) return data;
+    Header* block = static_cast<Header*>(data) - 1;
+    const size_t capacity = block->capacity;
+    if (bytes <= capacity) return lend(block, bytes);
     void* larger = acquire(bytes);
     if (larger) {
+        ASAN_UNPOISON_MEMORY_REGION(data, capacity);  // how much of it was asked for is not kept
         memcpy(larger, data, capacity);
         release(data);
     }
