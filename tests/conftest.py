@@ -70,7 +70,16 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     if call.when == "call" and outcome.get_result().passed and item.get_closest_marker("against_torch"):
         kernel, dtype = item.callspec.params["kernel"], item.callspec.params["dtype"]
-        _passed[kernel.op, kernel.row.backend][np.dtype(dtype).name] += 1
+        outcome.get_result().user_properties.append(
+            ("against_torch", (kernel.op, kernel.row.backend, np.dtype(dtype).name))
+        )
+
+
+def pytest_runtest_logreport(report):  # of this process's tests, and under pytest-xdist of every worker's
+    for name, value in report.user_properties if report.when == "call" else ():
+        if name == "against_torch":
+            op, backend, dtype = value
+            _passed[op, backend][dtype] += 1
 
 
 def pytest_terminal_summary(terminalreporter, config):
