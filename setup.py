@@ -9,7 +9,7 @@ isa.cpp   the C++ kernels, once per instruction set: fastconv.kernels.<op>.isa_b
 The environment chooses what is built and how:
 
 FASTCONV_BUILD_ONLY=conv2d,pool2d         only these ops, and the engine
-FASTCONV_BUILD_ISA=baseline,avx2          only these instruction sets
+FASTCONV_BUILD_ISA=baseline,avx2          only these instruction sets; FASTCONV_ISA must then name one of them
 FASTCONV_SYMBOLS=1                        keep the symbols, for profilers
 FASTCONV_SANITIZE=address,undefined       with sanitizers and hardly optimised (tools/sanitize.py)
 
