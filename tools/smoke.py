@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import fastconv as fc
+from fastconv import ops
 from fastconv.testing import CASES, assert_close, normal, tolerance
 
 # qemu's name -> the instruction set that must be chosen, and an instruction that the processor must refuse: an emulator
@@ -111,7 +112,8 @@ def operations(dtype: type) -> dict[str, Callable]:
         "dropout2d_backward": lambda: fc.dropout2d_backward(x, fc.dropout2d(x, 0.5, 1)[1]),
         **updates(dtype),
     }
-    for name in ("relu", "leaky_relu", "sigmoid", "tanh"):
+    activations = "fastconv.ops.activations"
+    for name in [n for n in ops.__all__ if getattr(fc, n).__module__ == activations and not n.endswith("_backward")]:
         forward, backward = getattr(fc, name), getattr(fc, f"{name}_backward")
         calls[name] = lambda forward=forward: forward(x)
         calls[f"{name}_backward"] = lambda backward=backward: backward(x, x[::-1])
