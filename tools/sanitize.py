@@ -152,7 +152,7 @@ def build_threads() -> list[str]:
     # Not optimised: conv2d's templates alone would take minutes, and the threads meet in the same places.
     flags = ["-std=c++17", "-O0", "-g1", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-pthread"]
     compiler = [*COMPILER, *flags, "-fsanitize=thread", f"-I{CPU}", f"-I{sysconfig.get_path('include')}"]
-    engine = [str(CPU / f"{name}.cpp") for name in ("threads", "buffers", "runtime")]
+    engine = [str(path) for path in sorted(CPU.glob("*.cpp")) if path.name not in ("trace.cpp", "engine.cpp")]
     jobs, modules = [], []
     for program in ("threads_stress", "kernels_stress"):
         jobs.append(
