@@ -100,3 +100,29 @@ def test_statistics_that_are_the_scale_are_not_written_later(backend):
     np.testing.assert_allclose(mean, 0.9 * 5 + 0.1 * X.mean(0))
     np.testing.assert_allclose(var, 0.9 * 6 + 0.1 * X.var(0, ddof=1))
     np.testing.assert_allclose(y, 3 * (X - X.mean(0)) / np.sqrt(X.var(0) + 1e-5) + 4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("place", ["x's last row", "gamma", "beta and gamma"])
+def test_statistics_in_the_memory_of_what_is_read(place, backend):
+    X = np.random.default_rng(0).random((5, 3))
+    gamma, beta, mean, var = np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.0, 1.0]), np.full(3, 0.25), np.full(3, 0.75)
+    if place == "x's last row":
+        mean = X[4]
+    elif place == "gamma":
+        var = gamma
+    else:
+        mean, var = beta, gamma
+    x, g, b, m, v = (a.copy() for a in (X, gamma, beta, mean, var))
+    dout = np.random.default_rng(1).random((5, 3))
+    x_hat = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
+    with fc.backend(backend):
+        y, cache = fc.batch_norm(X, gamma, beta, mean, var, True)
+        dx, dgamma, dbeta = fc.batch_norm_backward(dout, cache)
+    np.testing.assert_allclose(y, g * x_hat + b, rtol=1e-12)
+    np.testing.assert_allclose(mean, 0.9 * m + 0.1 * x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(var, 0.9 * v + 0.1 * x.var(0, ddof=1), rtol=1e-12)
+    np.testing.assert_allclose(dgamma, (dout * x_hat).sum(0), rtol=1e-10)
+    np.testing.assert_allclose(dbeta, dout.sum(0), rtol=1e-12)
+    expected = g / np.sqrt(x.var(0) + 1e-5) * (dout - dout.mean(0) - x_hat * (dout * x_hat).mean(0))
+    np.testing.assert_allclose(dx, expected, rtol=1e-9, atol=1e-12)

@@ -6,6 +6,7 @@ not look at the numbers in their float arrays are `remembered`: a call like an e
 
 from .activations import gelu_of
 from .arguments import dense
+from .remembered import share_memory
 from .rows import (
     affine,
     affine_backward,
@@ -71,6 +72,7 @@ __all__ = [
     "relu_masked_backward",
     "rng",
     "same_shape",
+    "share_memory",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",

@@ -69,7 +69,7 @@ def _momentum(value: Any) -> float:
 def batch_norm(x, gamma, beta, running_mean, running_var, training=False, momentum=0.1, eps=1e-5):
     """The running statistics come back dense, of the dtype computed in: themselves, or copies to update them from."""
     x = arg.array("x", x, (2, 4))
-    not_empty("x", x)
+    not_empty("x", x.shape)
     N, C, P = x.shape[0], x.shape[1], math.prod(x.shape[2:])
     given = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
     vectors = {name: vector(v, C, "x's channels", name) for name, v in given.items()}
@@ -246,7 +246,7 @@ def dropout(x, ratio=0.5, inverted=True, planes=False):
     # 1/(1 - ratio) is infinite at 1, where nothing is kept: any finite scale gives the right zeros.
     scale = 1.0 / (1.0 - ratio) if inverted and ratio < 1 else 1.0
     p = Dropout(
-        **kind, size=x.size // max(repeat, 1), repeat=repeat,
+        **kind, size=math.prod(x.shape[:2]) if planes else x.size, repeat=repeat,
         threshold=round(ratio * 2**32), scale=scale,
     )  # fmt: skip
     return p, *arg.dense(kind["dtype"], x)

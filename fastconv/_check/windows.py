@@ -23,9 +23,9 @@ def images(name: str, x: Any) -> tuple[np.ndarray, bool]:
     return (x, False) if x.ndim == 4 else (x[None], True)
 
 
-def not_empty(name: str, x: np.ndarray) -> None:
-    if 0 in x.shape[1:]:
-        raise ValueError(f"{name}: only the batch may be of size zero, got shape {x.shape}")
+def not_empty(name: str, shape: tuple[int, ...]) -> None:
+    if 0 in shape[1:]:
+        raise ValueError(f"{name}: only the batch may be of size zero, got shape {shape}")
 
 
 def activation_of(activation: Any) -> str | None:
@@ -138,7 +138,7 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=N
     x, unbatched = images("x", x)
     w = arg.array("w", w, (4,))
     sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
-    not_empty("x", x)
+    not_empty("x", x.shape)
     b = vector(b, w.shape[0], "w's filters")
     kind = arg.kind(x, w, b)
     p = Conv2d(**kind, unbatched=unbatched, activation=activation_of(activation), **sizes)
@@ -158,7 +158,7 @@ def conv2d_backward(dout, x, w, stride=1, padding=0, dilation=1, groups=1, needs
     x, unbatched = images("x", x)
     w = arg.array("w", w, (4,))
     sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
-    not_empty("x", x)
+    not_empty("x", x.shape)
     dout, _ = images("dout", dout)
     kind = arg.kind(dout, x, w)
     p = Conv2d(**kind, unbatched=unbatched, **sizes)
@@ -183,7 +183,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     strides, dilations = arg.pair("stride", stride, 1), arg.pair("dilation", dilation, 1)
     extra = arg.pair("output_padding", output_padding, 0)
     G = arg.integer("groups", groups, 1)
-    not_empty("x", x)
+    not_empty("x", x.shape)
     N, C, H, W = x.shape
     if w.shape[0] != C or 0 in w.shape:
         raise ValueError(
@@ -247,7 +247,7 @@ def _pool(x_shape, unbatched, kind, kernel_size, stride, padding, dilation=1, ce
 @remembered
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     x, unbatched = images("x", x)
-    not_empty("x", x)
+    not_empty("x", x.shape)
     p = _pool(x.shape, unbatched, arg.kind(x), kernel_size, stride, padding, dilation, ceil_mode)
     return p, *arg.dense(p.dtype, x)
 
@@ -307,7 +307,7 @@ def windows_of_padding(p: Window) -> np.ndarray:
 @remembered
 def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
     x, unbatched = images("x", x)
-    not_empty("x", x)
+    not_empty("x", x.shape)
     more = _average(count_include_pad, divisor_override)
     p = _pool(x.shape, unbatched, arg.kind(x), kernel_size, stride, padding, ceil_mode=ceil_mode, **more)
     return p, *arg.dense(p.dtype, x)
@@ -342,7 +342,7 @@ def stochastic_pool2d(x, kernel_size, stride=None, padding=0):
 @remembered
 def adaptive_avg_pool2d(x, output_size):
     x, unbatched = images("x", x)
-    not_empty("x", x)
+    not_empty("x", x.shape)
     kind = arg.kind(x)
     OH, OW = arg.pair("output_size", output_size, 1)
     N, C, H, W = x.shape
@@ -358,6 +358,8 @@ def adaptive_avg_pool2d_backward(dout, input_shape):
     N, C, H, W = _image_shape(input_shape, unbatched)
     if dout.shape[:2] != (N, C):
         raise ValueError(f"dout: expected {(N, C)} first to match input_shape, got shape {dout.shape}")
+    not_empty("dout", dout.shape)
+    not_empty("input_shape", (N, C, H, W))
     kind = arg.kind(dout)
     OH, OW = dout.shape[2:]
     p = AdaptivePool2d(**kind, unbatched=unbatched, N=N, C=C, H=H, W=W, OH=OH, OW=OW)

@@ -75,6 +75,8 @@ def batch_norm(
     """
     given = running_mean, running_var
     p, x, gamma, beta, *running = check.batch_norm(x, gamma, beta, *given, training, momentum, eps)
+    if training and check.share_memory(given, (x, gamma, beta)):  # which are read after the statistics were written
+        x, gamma, beta = (a if a is None else a.copy() for a in (x, gamma, beta))
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
     empty = memory.empty[p.device]
     y = empty(x.shape, p.dtype)
@@ -83,13 +85,15 @@ def batch_norm(
         if copies:
             running = [r if r is None or r.flags.writeable else r.copy() for r in running]
         per_channel = (p.C,), p.arithmetic
-        mean, inv_std = empty(*per_channel), empty(*per_channel)
         if x.size:
+            mean, inv_std = empty(*per_channel), empty(*per_channel)
             kernel("batch_norm_training", p)(y, mean, inv_std, x, scale, shift, *running, p)
             if copies:
                 for statistic, updated in zip(given, running, strict=True):
                     if statistic is not None and updated is not statistic:
                         ours(statistic)[...] = updated
+        else:
+            mean, inv_std = (memory.filled(p.C, 0, p.arithmetic, p.device) for _ in range(2))
     else:
         mean, inv_std = running[0], between(running[1]).inverse_std(running[1], p.eps)
         kernel("batch_norm_inference", p)(y, x, scale, shift, *running, p)

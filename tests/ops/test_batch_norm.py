@@ -174,3 +174,14 @@ def test_any_momentum(backend, momentum):
     np.testing.assert_allclose(y, expected.numpy(), rtol=1e-10, atol=1e-12)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["cython", pytest.param("numba", marks=pytest.mark.numba), "numpy"])
+def test_training_on_an_empty_batch(backend):
+    mean, var = np.full(3, 2.0), np.full(3, 4.0)
+    with fc.backend(backend), np.errstate(all="raise"):
+        y, cache = fc.batch_norm(np.zeros((0, 3)), np.ones(3), np.ones(3), mean, var, True)
+        dx, dgamma, dbeta = fc.batch_norm_backward(y, cache)
+    assert y.shape == dx.shape == (0, 3)
+    for a, expected in ((mean, 2), (var, 4), (dgamma, 0), (dbeta, 0), (cache.mean, 0), (cache.inv_std, 0)):
+        np.testing.assert_array_equal(a, np.full(3, expected))

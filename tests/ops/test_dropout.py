@@ -78,3 +78,13 @@ def test_bits_are_uniform_and_independent_of_their_neighbours():
     assert abs(bits.mean() / 2**32 - 0.5) < 0.005
     high = (bits >> np.uint32(31)).astype(float)
     assert abs(np.corrcoef(high[:-1], high[1:])[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("backend", ["cython", pytest.param("numba", marks=pytest.mark.numba), "numpy"])
+def test_planes_without_pixels_have_masks(backend):
+    with fc.backend(backend):
+        expected = fc.dropout2d(np.ones((3, 4, 1, 1)), 0.5, rng=0)[1]
+        y, mask = fc.dropout2d(np.ones((3, 4, 0, 2)), 0.5, rng=0)
+        assert y.shape == (3, 4, 0, 2)
+        np.testing.assert_array_equal(mask, expected)
+        assert fc.dropout2d_backward(y, mask, 0.5).shape == (3, 4, 0, 2)

@@ -214,6 +214,39 @@ def all_below(cnp.ndarray numbers, int64_t limit):
     return not outside
 
 
+cdef void extent(cnp.ndarray a, char** first, char** end) noexcept:
+    """The memory from an array's lowest byte to behind its highest."""
+    cdef int i
+    cdef cnp.npy_intp reach
+    first[0] = <char*>cnp.PyArray_DATA(a)
+    end[0] = first[0] + cnp.PyArray_ITEMSIZE(a)
+    for i in range(cnp.PyArray_NDIM(a)):
+        reach = (cnp.PyArray_DIM(a, i) - 1) * cnp.PyArray_STRIDE(a, i)
+        if reach < 0:
+            first[0] += reach
+        else:
+            end[0] += reach
+
+
+def share_memory(tuple written, tuple read):
+    """Whether an array of the first tuple may lie in the memory of one of the second. Other objects share nothing."""
+    cdef char* first
+    cdef char* end
+    cdef char* other
+    cdef char* other_end
+    for a in written:
+        if not isinstance(a, cnp.ndarray) or cnp.PyArray_SIZE(<cnp.ndarray>a) == 0:
+            continue
+        extent(<cnp.ndarray>a, &first, &end)
+        for b in read:
+            if not isinstance(b, cnp.ndarray) or cnp.PyArray_SIZE(<cnp.ndarray>b) == 0:
+                continue
+            extent(<cnp.ndarray>b, &other, &other_end)
+            if first < other_end and other < end:
+                return True
+    return False
+
+
 def is_dense_int64(a):
     """Whether it is a dense array of int64 in the machine's byte order."""
     return (

@@ -65,6 +65,6 @@ def backward(
     dbeta[...] = dy.sum(axis=(0, 2))
     dgamma[...] = (dy * x_hat).sum(axis=(0, 2))
     if p.training:
-        count = p.N * p.P
+        count = max(p.N * p.P, 1)
         dy = dy - (dbeta / count)[:, None] - x_hat * (dgamma / count)[:, None]
     _channels(dx, p)[...] = (gamma * inv_std)[:, None] * dy
