@@ -16,6 +16,7 @@ from ._prepare import Pair, Split, prepare_split
 _TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 _TEST = "test_batch"
 _PIXELS = 3 * 32 * 32
+_CLASSES = 10
 
 _BASE_URL = "https://www.cs.toronto.edu/~kriz/"
 _DOWNLOAD = {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"}
@@ -78,7 +79,13 @@ def _decode_binary(content: bytes) -> Pair:
 def _decode_python(content: bytes) -> Pair:
     """A pickled dict with the keys b"data" (N, 3072) and b"labels"."""
     batch = _unpickle.load(io.BytesIO(content), encoding="bytes")
-    return np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32), np.asarray(batch[b"labels"], np.uint8)
+    pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+    if pixels.dtype != np.uint8 or labels.dtype.kind not in "iu":
+        raise ValueError(f"expected pixels of uint8 and integer labels, got {pixels.dtype} and {labels.dtype}")
+    images = pixels.reshape(-1, 3, 32, 32)
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"{len(images)} images have labels of shape {labels.shape}")
+    return images, labels
 
 
 class _Format(NamedTuple):
@@ -127,6 +134,9 @@ def _read_archive(archive: Path, form: _Format, names: dict[str, str]) -> dict[s
 
 def _decode(form: _Format, source: Path, content: bytes) -> Pair:
     try:
-        return form.decode(content)
+        images, labels = form.decode(content)
+        if labels.size and not 0 <= labels.min() <= labels.max() < _CLASSES:
+            raise ValueError(f"expected labels from 0 to {_CLASSES - 1}, got {labels.min()} to {labels.max()}")
+        return images, labels
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{source} is not a CIFAR-10 batch: {error}") from error

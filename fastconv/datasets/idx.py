@@ -130,7 +130,10 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     sizes = struct.unpack_from(f">{rank}I", content, 4)
     if len(content) - start != math.prod(sizes):
         raise ValueError(f"{path} has {len(content) - start} elements where its sizes are {sizes}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy()  # to be written to
+    try:
+        return np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy()  # to be written to
+    except ValueError as error:  # too many dimensions, or sizes around a zero that no array can have
+        raise ValueError(f"{path} has sizes that no array can have: {error}") from error
 
 
 def _read_folder(place: Path) -> Split:

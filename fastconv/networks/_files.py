@@ -1,8 +1,11 @@
 """Parameter files: dicts of named float arrays in .npz, .safetensors and (reading only) the book's .pkl."""
 
 import contextlib
+import errno
+import math
 import os
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from .._extras import require
 
 Array = npt.NDArray[Any]
 PathLike = str | os.PathLike[str]
+_MOST_DEFLATED = 1032  # bytes that a byte of a deflated member can stand for
 
 
 def write(path: PathLike, arrays: Mapping[str, Array]) -> None:
@@ -61,9 +65,11 @@ def read(path: PathLike, kinds: str = "f") -> dict[str, Array]:
         raise ValueError(f"path: expected a name ending in {', '.join(readers)}, got {str(path)!r}")
     try:
         arrays = readers[path.suffix](path)
-    except (OSError, ImportError):
+    except ImportError:
         raise
     except Exception as error:  # whatever a broken or foreign file makes its reader raise
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: it points to before its beginning
+            raise
         raise ValueError(f"path: {path} is no parameter file ({error})") from error
     if not isinstance(arrays, dict):
         raise ValueError(f"path: expected {path} to hold a dict of arrays, got {type(arrays).__name__}")
@@ -91,8 +97,24 @@ def _safetensors() -> Any:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            _check_member(archive, member, path.stat().st_size)
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
+
+
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> None:
+    """Raise unless an array is as large as it says, before the memory that it asks for is taken."""
+    most = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: _MOST_DEFLATED}.get(member.compress_type, 0)
+    if member.compress_size > limit or member.file_size > most * member.compress_size:
+        raise ValueError(f"{member.filename} cannot have {member.file_size} bytes")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_2_0 if version > (1, 0) else np.lib.format.read_array_header_1_0
+        shape, _, dtype = header(file)
+        if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+            raise ValueError(f"{member.filename} of {member.file_size} bytes cannot be {dtype} of shape {shape}")
 
 
 def _read_safetensors(path: Path) -> dict[str, Array]:

@@ -21,7 +21,7 @@ class Died(Exception):
 class Worker:
     """A process that answers requests in order."""
 
-    def __init__(self, *arguments: str, module: str = "worker", patience: float = 120, verbose: bool = False) -> None:
+    def __init__(self, *arguments: str, module: str = "worker", patience: float = 500, verbose: bool = False) -> None:
         code = f"import sys; sys.path.append({str(_ROOT)!r}); from {__package__}.{module} import main; main()"
         environment = {**os.environ, "PYTHONFAULTHANDLER": "", "OPENBLAS_NUM_THREADS": "1"}
         self.patience, self.hung, self.open = patience, False, 0
