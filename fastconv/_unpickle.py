@@ -1,54 +1,99 @@
-"""Pickles from elsewhere, read as data: arrays and plain values, and no code of the file is run."""
+"""Pickles from elsewhere, read as data: arrays and plain values, and no code of the file is run.
 
+Nothing that a file may name is NumPy's own: its functions trust their arguments, give memory as it is, and
+`dtype.__setstate__` can crash. What stands in for them here takes what NumPy writes for arrays of numbers, and refuses
+the rest.
+"""
+
+import collections
 import io
+import math
 import pickle
 import pickletools
 from typing import IO, Any, ClassVar
 
 import numpy as np
 
-_NDARRAY = object()  # stands for the class, which a file must not call: it would give memory as it is
+_NDARRAY = object()  # stands for the class ndarray: a file names it, but must not call it
+_ORDERS = ("<", ">", "=", "|")
 
 
-def _reconstruct(kind: Any, shape: Any, _: Any) -> np.ndarray:
-    """The empty array that the state of a pickled one is then put into."""
-    if kind is not _NDARRAY or shape != (0,):
-        raise pickle.UnpicklingError("it makes an array from nothing")
-    return np.ndarray((0,), np.uint8)
+def _text(value: Any) -> Any:
+    """Text of Python 2, which may have been read as bytes."""
+    return value.decode("ascii") if isinstance(value, bytes) else value
 
 
-def _dtype(name: Any, *flags: Any) -> np.dtype:
-    """A dtype of numbers or text."""
-    dtype = np.dtype(name, *flags)
-    if dtype.kind not in "biufcSU":
-        raise pickle.UnpicklingError(f"it names the dtype {dtype}, and only arrays of numbers and text are admitted")
-    return dtype
+class _Dtype:
+    """The dtype of an array of numbers."""
+
+    def __init__(self, name: Any, *_: Any) -> None:
+        name = _text(name)
+        if not (isinstance(name, str) and name[:1] in "biuf" and name[1:].isdecimal()):
+            raise pickle.UnpicklingError(f"it names the dtype {name!r}, and only arrays of numbers are admitted")
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: Any) -> None:
+        order = _text(state[1])
+        if order not in _ORDERS:
+            raise pickle.UnpicklingError(f"it names the byte order {order!r}")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """An array whose numbers come later."""
+
+    def __init__(self, kind: Any, *_: Any) -> None:
+        if kind is not _NDARRAY:
+            raise pickle.UnpicklingError(f"it makes an array of {kind!r}")
+        self.array: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        self.array = _numbers(data.encode("latin1") if isinstance(data, str) else data, dtype, shape, bool(fortran))
+
+
+def _numbers(data: Any, dtype: Any, shape: Any, fortran: bool) -> np.ndarray:
+    """An array with numbers of its own."""
+    if not (isinstance(dtype, _Dtype) and isinstance(data, (bytes, bytearray))):
+        raise pickle.UnpicklingError("its arrays are not arrays of numbers")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.dtype.itemsize != len(data):
+        raise pickle.UnpicklingError(f"an array of shape {shape} and dtype {dtype.dtype} cannot have {len(data)} bytes")
+    return np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
+    """An array as protocol 5 has it."""
+    array = _numbers(data, dtype, shape, order == "F")
+    return array if axes is None else array.transpose(axes)
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """Bytes as protocols 0 to 2 have them."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it encodes text as {encoding!r}")
+    return text.encode("latin1")
 
 
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that refuses every class and function but those that NumPy's arrays and dicts are made of."""
 
-    _ALLOWED: ClassVar[set[tuple[str, str]]] = {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),  # written by NumPy 1
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy.core.numeric", "_frombuffer"),  # pickle protocol 5
-        ("numpy._core.numeric", "_frombuffer"),
-        ("_codecs", "encode"),  # bytes in protocols 0 to 2
-        ("collections", "OrderedDict"),
-        ("builtins", "dict"),  # a network's `params`, in protocols of Python 3 and of Python 2
-        ("__builtin__", "dict"),
+    _KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy", "ndarray"): _NDARRAY,
+        ("numpy", "dtype"): _Dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _Array,  # written by NumPy 1
+        ("numpy._core.multiarray", "_reconstruct"): _Array,
+        ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+        ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+        ("_codecs", "encode"): _encode,
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("builtins", "dict"): dict,  # a network's `params`, in protocols of Python 3 and of Python 2
+        ("__builtin__", "dict"): dict,
     }
 
-    _OWN: ClassVar[dict[str, Any]] = {"ndarray": _NDARRAY, "dtype": _dtype, "_reconstruct": _reconstruct}
-
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
+        if (module, name) not in self._KNOWN:
             raise pickle.UnpicklingError(f"it names {module}.{name}, and only arrays are admitted")
-        if name in self._OWN:
-            return self._OWN[name]
-        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+        return self._KNOWN[module, name]
 
 
 def load(file: IO[bytes], encoding: str = "latin1") -> Any:
@@ -67,7 +112,7 @@ def load(file: IO[bytes], encoding: str = "latin1") -> Any:
     """
     content = file.read()
     _check_sizes(content)
-    return _ArraysOnly(io.BytesIO(content), encoding=encoding).load()
+    return _plain(_ArraysOnly(io.BytesIO(content), encoding=encoding).load())
 
 
 def _check_sizes(content: bytes) -> None:
@@ -75,3 +120,16 @@ def _check_sizes(content: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name.endswith("PUT") and argument > len(content):
             raise pickle.UnpicklingError(f"it remembers {argument} things, more than the file has")
+
+
+def _plain(value: Any) -> Any:
+    """The value with arrays where they were to come."""
+    if isinstance(value, _Array):
+        if value.array is None:
+            raise pickle.UnpicklingError("it has an array without numbers")
+        return value.array
+    if isinstance(value, dict):
+        return type(value)((key, _plain(each)) for key, each in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(_plain(each) for each in value)
+    return value

@@ -6,7 +6,7 @@ not look at the numbers in their float arrays are `remembered`: a call like an e
 
 from .activations import gelu_of
 from .arguments import dense
-from .remembered import share_memory
+from .remembered import listed_twice, share_memory
 from .rows import (
     affine,
     affine_backward,
@@ -65,6 +65,7 @@ __all__ = [
     "gelu_of",
     "im2col",
     "leading_axes",
+    "listed_twice",
     "max_pool2d",
     "max_pool2d_backward",
     "max_pool2d_indices",

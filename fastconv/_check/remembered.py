@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["all_below", "dense_lists", "is_dense_int64", "remembered", "share_memory"]
+__all__ = ["all_below", "dense_lists", "is_dense_int64", "listed_twice", "remembered", "share_memory"]
 
 try:
     from ..kernels._cpu.remember import Remembered as remembered
-    from ..kernels._cpu.remember import all_below, dense_lists, is_dense_int64, share_memory
+    from ..kernels._cpu.remember import all_below, dense_lists, is_dense_int64, listed_twice, share_memory
 except ImportError:
 
     def remembered(check: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,6 +23,10 @@ except ImportError:
 
     def is_dense_int64(a: Any) -> bool:
         return isinstance(a, np.ndarray) and a.dtype == np.int64 and bool(a.flags.c_contiguous and a.flags.aligned)
+
+    def listed_twice(arrays: list[Any]) -> bool:
+        places = [a.__array_interface__["data"][0] for a in arrays if isinstance(a, np.ndarray) and a.size]
+        return len(set(places)) < len(places)
 
     def share_memory(written: tuple[Any, ...], read: tuple[Any, ...]) -> bool:
         pairs = ((a, b) for a in written for b in read)

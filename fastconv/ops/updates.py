@@ -13,6 +13,10 @@ Arrays = Sequence[NDArray]
 
 def _step(op: str, *groups: Arrays, **hyper: Any) -> None:
     jobs, rates = check.update(*groups, **hyper)
+    if check.listed_twice(list(groups[0])):  # by turns, as threads would write to it at once
+        for row in zip(*groups, strict=True):
+            _step(op, *([a] for a in row), **hyper)
+        return
     for p, columns, back in jobs:
         kernel(op, p)(*columns, rates, p)
         for given, updated in back:

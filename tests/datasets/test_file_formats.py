@@ -376,3 +376,28 @@ def test_downloads_are_cached(monkeypatch, tmp_path, digits):
     assert len(asked) == 4
     np.testing.assert_array_equal(x, digits[0].reshape(20, 784))
     np.testing.assert_array_equal(again, x)
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 70, (0, 2**32 - 1, 2**32 - 1)])
+def test_idx_sizes_that_no_array_can_have(sizes, tmp_path):
+    path = tmp_path / "t10k-images-idx3-ubyte"
+    elements = b"\1" if 0 not in sizes else b""
+    path.write_bytes(bytes((0, 0, 8, len(sizes))) + b"".join(n.to_bytes(4, "big") for n in sizes) + elements)
+    with pytest.raises(ValueError, match="t10k-images-idx3-ubyte has sizes that no array can have"):
+        read_idx(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data_batch_1.bin", b"\x0a" + bytes(3072), "labels from 0 to 9, got 10 to 10"),
+        ("data_batch_1", pickle.dumps({b"data": np.zeros((1, 3072), "u1"), b"labels": [1, 2]}, 2), "1 images have"),
+        ("data_batch_1", pickle.dumps({b"data": np.zeros((1, 3072), "f8"), b"labels": [1]}, 2), "pixels of uint8"),
+        ("data_batch_1", pickle.dumps({b"data": np.zeros((1, 3072), "u1"), b"labels": ["x"]}, 2), "integer labels"),
+        ("data_batch_1", pickle.dumps({b"data": np.zeros((1, 3072), "u1"), b"labels": [-1]}, 2), "labels from 0 to 9"),
+    ],
+)
+def test_cifar_names_what_is_no_label(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} is not a CIFAR-10 batch: .*{message}"):
+        datasets.load_cifar10(data=tmp_path)

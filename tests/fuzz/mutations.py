@@ -34,7 +34,7 @@ def idx(r: Random) -> bytes:
 
 def idx_gzip(r: Random) -> bytes:
     plain = idx(r)
-    return gzip.compress(mutate(r, plain) if r.random() < 0.5 else plain, 1)
+    return gzip.compress(mutate(r, plain) if r.random() < 0.5 else plain, 1, mtime=0)
 
 
 def cifar_binary(r: Random) -> bytes:
@@ -71,7 +71,7 @@ def _rezipped(r: Random, content: bytes) -> bytes:
                 member = header.getvalue() + bytes(32)
             elif kind < 0.5:
                 member = mutate(r, member)
-            new.writestr(name, member)
+            new.writestr(zipfile.ZipInfo(name), member, zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
 

@@ -277,11 +277,18 @@ def batch_norm_and_backward(r: Random) -> Arguments:
 
 
 def elementwise(r: Random) -> Arguments:
-    return {"x": Numbers(r.choice(SHAPES))}
+    shape = r.choice(SHAPES)
+    return {"x": Numbers(shape), "out": _maybe(r, Numbers(shape), 0.25)}
 
 
 def leaky_relu(r: Random) -> Arguments:
-    return {**elementwise(r), "negative_slope": _maybe(r, r.choice([0.01, 0.5, 0, -1.5]))}
+    x, out = elementwise(r).values()
+    return {"x": x, "negative_slope": _maybe(r, r.choice([0.01, 0.5, 0, -1.5])), "out": out}
+
+
+def gelu(r: Random) -> Arguments:
+    x, out = elementwise(r).values()
+    return {"x": x, "approximate": _maybe(r, r.choice(["none", "tanh"])), "out": out}
 
 
 def gradient_from_x(r: Random) -> Arguments:
@@ -291,6 +298,10 @@ def gradient_from_x(r: Random) -> Arguments:
 
 def leaky_relu_backward(r: Random) -> Arguments:
     return {**gradient_from_x(r), "negative_slope": _maybe(r, r.choice([0.01, 0.5]))}
+
+
+def gelu_backward(r: Random) -> Arguments:
+    return {**gradient_from_x(r), "approximate": _maybe(r, r.choice(["none", "tanh"]))}
 
 
 def gradient_from_y(r: Random) -> Arguments:
@@ -400,7 +411,17 @@ CALLS: dict[str, Any] = {
     "sigmoid": elementwise,
     "tanh": elementwise,
     "leaky_relu": leaky_relu,
+    "relu6": elementwise,
+    "hard_sigmoid": elementwise,
+    "hard_swish": elementwise,
+    "silu": elementwise,
+    "gelu": gelu,
     "relu_backward": gradient_from_x,
+    "relu6_backward": gradient_from_x,
+    "hard_sigmoid_backward": gradient_from_x,
+    "hard_swish_backward": gradient_from_x,
+    "silu_backward": gradient_from_x,
+    "gelu_backward": gelu_backward,
     "leaky_relu_backward": leaky_relu_backward,
     "sigmoid_backward": gradient_from_y,
     "tanh_backward": gradient_from_y,

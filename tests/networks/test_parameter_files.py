@@ -261,3 +261,101 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         small(2).save_params(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["net.npz"]
+
+
+class Stated:
+    """Pickled as the call of a function that NumPy's arrays name, and then the state that the object gets."""
+
+    def __init__(self, function, args, state):
+        self.parts = function, args, state
+
+    def __reduce__(self):
+        return self.parts
+
+
+MADE = np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b")
+ODD = {
+    "memory as it is": (np.ndarray, ((2,),), None),
+    "an array from nothing": (np._core.multiarray._reconstruct, (np.ndarray, (2,), b"b"), None),
+    "more than the file has": (*MADE, (1, (2**40,), np.dtype("f8"), False, b"12345678")),
+    "a negative size": (*MADE, (1, (-1,), np.dtype("f8"), False, b"12345678")),
+    "objects": (*MADE, (1, (1,), np.dtype("O"), False, [1])),
+    "a structured dtype": (np.dtype, ("f4,f8", False, True), None),
+    "a dtype's state of six": (np.dtype, ("f8", False, True), (3, "<", None, -1, -1, 0)),
+    "an unknown byte order": (np.dtype, ("f8", False, True), (3, "?", None, None, None, -1, -1, 0)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_pickles_that_numpy_would_trust_are_refused(name, tmp_path):
+    path = tmp_path / "net.pkl"
+    path.write_bytes(pickle.dumps({"W1": Stated(*ODD[name])}, 2))
+    net = small()
+    before = snapshot(net)
+    with pytest.raises(ValueError, match=r"net\.pkl"):
+        net.load_params(path)
+    assert unchanged(net, before)
+
+
+def test_a_pickle_with_a_length_or_a_place_beyond_its_end(tmp_path):
+    path = tmp_path / "net.pkl"
+    for content in (b"\x80\x05\x96" + (2**33).to_bytes(8, "little") + b".", b"\x80\x02}r\xff\xff\xff\x7f."):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="no parameter file") as raised:
+            small().load_params(path)
+        assert not isinstance(raised.value.__cause__, MemoryError)
+
+
+def archive_of(path, shape, data, method):
+    import io
+    import zipfile
+
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("W1.npy", header.getvalue() + data)
+
+
+@pytest.mark.parametrize("shape", [(2**60,), (2**31, 2**31), (3,)])
+def test_an_archive_whose_array_is_not_as_large_as_it_says(shape, tmp_path):
+    path = tmp_path / "net.npz"
+    archive_of(path, shape, bytes(32), 8)
+    with pytest.raises(ValueError, match=r"net\.npz.*W1\.npy of \d+ bytes cannot be float64 of shape") as raised:
+        small().load_params(path)
+    assert not isinstance(raised.value.__cause__, MemoryError)
+
+
+def test_an_archive_that_points_to_before_its_beginning(tmp_path):
+    path = tmp_path / "net.npz"
+    small().save_params(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 42 : at + 46] = b"\xff\xff\xff\xfe"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="no parameter file"):
+        small().load_params(path)
+
+
+def test_a_killed_save_leaves_a_whole_file(tmp_path):
+    import subprocess
+    import sys
+    import time
+
+    path = tmp_path / "net.npz"
+    small(0).save_params(path)
+    program = (
+        "import sys; from fastconv.networks import TwoLayerNet\n"
+        "nets = [TwoLayerNet(5, 4, 3, rng=i) for i in (0, 1)]\n"
+        "print('ready', flush=True)\n"
+        "while True:\n    for net in nets: net.save_params(sys.argv[1])\n"
+    )
+    for i in range(8):
+        writer = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
+        writer.stdout.readline()
+        time.sleep(0.003 * i)
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+        net = small(2)
+        net.load_params(path)
+        assert any((net.params["W1"] == TwoLayerNet(5, 4, 3, rng=k).params["W1"]).all() for k in (0, 1)) or i == 0

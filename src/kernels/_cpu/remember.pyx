@@ -247,6 +247,19 @@ def share_memory(tuple written, tuple read):
     return False
 
 
+def listed_twice(list arrays):
+    """Whether two arrays of a list begin at one address."""
+    cdef Py_ssize_t i, j
+    for i in range(len(arrays)):
+        a = arrays[i]
+        if isinstance(a, cnp.ndarray) and cnp.PyArray_SIZE(<cnp.ndarray>a):
+            for j in range(i):
+                b = arrays[j]
+                if isinstance(b, cnp.ndarray) and cnp.PyArray_DATA(<cnp.ndarray>b) == cnp.PyArray_DATA(<cnp.ndarray>a):
+                    return True
+    return False
+
+
 def is_dense_int64(a):
     """Whether it is a dense array of int64 in the machine's byte order."""
     return (
