@@ -47,9 +47,44 @@ def mixed(dtype: Any) -> dict[str, Any]:
     }
 
 
+def branched(dtype: Any) -> list[Any]:
+    """Containers inside of containers, and one layer in two places."""
+    rng = np.random.default_rng(4)
+
+    def convolution(FN: int, C: int, size: int) -> Any:
+        W, b = rng.standard_normal((FN, C, size, size)) / 3, rng.standard_normal(FN)
+        return layers.Convolution(W.astype(dtype), b.astype(dtype), 1, size // 2)
+
+    twice = convolution(4, 4, 3)
+    normal = layers.BatchNorm2d(np.ones(4, dtype), np.zeros(4, dtype))
+    return [
+        convolution(4, 2, 3),
+        layers.Residual([twice, layers.Relu(), normal, twice]),
+        layers.Gelu(),
+        layers.Concatenate([convolution(3, 4, 1), layers.HardSwish()], []),
+        layers.Pooling(2, 2, 2),
+        layers.Sequential([convolution(2, 7, 3), layers.Relu6(), layers.Flatten()]),
+        layers.Affine(rng.standard_normal((32, 3)).astype(dtype), None),
+    ]
+
+
 def parts(net: Any) -> list[Any]:
     """The layers of a network, or of a layer itself."""
-    return list(hooks.named_layers(net).values()) if hasattr(net, "params") else [net]
+    return net.every_layer() if hasattr(net, "params") else [net]
+
+
+def freeze(net: Any, k: int, frozen: list[str]) -> None:
+    """Keep one layer as it is from now on."""
+    names = [name.rpartition(".")[0] for name in net.named_parameters()]
+    frozen.append(names[k % len(names)])
+    net.freeze(frozen[-1])
+
+
+def unfreeze(net: Any, frozen: list[str]) -> None:
+    """Train everything again."""
+    if frozen:
+        net.unfreeze(*frozen)
+        frozen.clear()
 
 
 def state(net: Any) -> State:
@@ -123,23 +158,11 @@ class Runner:
             file.write(b"PK\x03\x04 cut off")
 
     def names(self, program: Program) -> dict[str, Any]:
-        known = (
-            backwards,
-            fortran,
-            misaligned,
-            numbers,
-            swapped,
-            mixed,
-            parameter,
-            both,
-            hooked,
-            refused,
-            change,
-            step,
-        )
+        known = (backwards, fortran, misaligned, numbers, swapped, mixed, branched, parameter, both, hooked, refused,
+                 change, step, freeze, unfreeze)  # fmt: skip
         names = {f.__name__: f for f in known}
         modules = {"np": np, "fc": fc, "networks": networks, "layers": layers, "SMALL": SMALL, "PADDED": PADDED}
-        names.update(modules, broken=self.broken, path=os.path.join(self.folder, "params.npz"), seen=None)
+        names.update(modules, broken=self.broken, path=os.path.join(self.folder, "params.npz"), seen=None, frozen=[])
         names["again"] = lambda net: self.made(program, names)
         return names
 
@@ -164,12 +187,14 @@ class Runner:
                 continue
             learnt = state(names["net"])
             arrays = {key: np.array(value) for key, value in names.items() if key[0] in "xt" and key[1:].isdigit()}
+            frozen = list(names["frozen"])
             outcome = outcome_of(line, names)
             for key, a in arrays.items():
                 if a.tobytes() != names[key].tobytes():
                     outcome.faults += (f"{key} was changed",)
             outcome.written = tuple(pack(a) for part in state(names["net"]) for a in part.values())
             arrays["settings"] = list(settings.values())
+            arrays["frozen"] = frozen
             compared.append((line, learnt, arrays, outcome))
         return program, compared
 
@@ -183,6 +208,8 @@ class Runner:
                 exec(setting, names)
             names.update(arrays, net=self.made(program, names))
             restore(names["net"], learnt)
+            if names["frozen"]:
+                names["net"].freeze(*names["frozen"])
             names["predictor"] = names["net"].predict if hasattr(names["net"], "params") else None
             forget()
             outcome = outcome_of(line, names)

@@ -33,6 +33,8 @@ NETWORKS: list[tuple[str, tuple[int, ...], int, bool]] = [  # source, shape of a
     ("networks.DeepConvNet((1, 8, 8), output_size=3, dtype=np.float32, rng=1)", (1, 8, 8), 3, False),
     ("networks.Network(mixed(np.float32))", (2, 8, 8), 3, True),
     ("networks.Network(mixed(np.float64))", (2, 8, 8), 3, True),
+    ("networks.Network(branched(np.float32))", (2, 8, 8), 3, True),
+    ("networks.Network(branched(np.float64), weight_decay_lambda=0.1)", (2, 8, 8), 3, True),
 ]
 LAYERS: list[tuple[str, tuple[int, ...]]] = [
     ("layers.Convolution(numbers((4, 3, 3, 3), 'f4'), numbers(4, 'f4'), 1, 1)", (3, 6, 6)),
@@ -124,6 +126,7 @@ def _network_line(r: Random, trains: bool) -> str:
             f"seen = net.loss(x{j}, t{j})",
             f"seen = net.predict(x{j}, True)",
             f"seen = refused(net.gradient, x{j}, t{j}[:-1])",
+            f"seen = both(net, x{j}, {k})",
         ]
     changes = [
         "predictor = net.compile()",
@@ -133,8 +136,10 @@ def _network_line(r: Random, trains: bool) -> str:
         f"x{j}[0] = 0.5",
         "change(seen)",
         "step(net, seen)",
+        f"freeze(net, {k}, frozen)",
+        "unfreeze(net, frozen)",
         "net.save_params(path)",
-        "net.load_params(path)",
+        "refused(net.load_params, path)",
         "again(net).save_params(path)",
         "refused(net.load_params, broken)",
         f"fc.set_float32_conv_precision({r.choice(['high', 'highest'])!r})",
