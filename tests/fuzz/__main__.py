@@ -1,6 +1,7 @@
 """`python -m tests.fuzz`: random calls for some minutes; the first finding is shrunk, printed, and ends the run."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -78,8 +79,10 @@ def _answers(seen: Worker, expected: Worker, exact: bool) -> str:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--calls", type=int, default=0, help="stop after this many calls, if it comes earlier")
+    parser.add_argument("--minutes", type=float, help="one, if no number of calls is given")
+    parser.add_argument(
+        "--calls", type=int, default=0, help="stop after this many calls, or after the minutes if given"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first call of the seed")
     parser.add_argument("--backend", choices=["any", "cython", "numba", "numpy"], default="any")
@@ -88,7 +91,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--also", nargs="*", choices=ALSO, default=[], help="draw what finds known faults, too")
     parser.add_argument("--findings", type=int, default=1, help="stop after this many findings")
     parser.add_argument("--replays", type=int, default=250, help="how many to spend on shrinking a finding")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.minutes is None:
+        options.minutes = math.inf if options.calls else 1.0
+    return options
 
 
 if __name__ == "__main__":

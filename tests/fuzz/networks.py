@@ -6,6 +6,7 @@ and running statistics are copied; what the line gives must be what a freshly ma
 """
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -194,12 +195,13 @@ def shrink(programs: list[Program], expected: Worker) -> tuple[list[Program], st
 def main(arguments: list[str] | None = None) -> int:
     """The number of findings."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.networks", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--programs", type=int, default=0, help="stop after this many, if it comes earlier")
+    parser.add_argument("--minutes", type=float, help="one, if no number of programs is given")
+    parser.add_argument("--programs", type=int, default=0, help="stop after this many, or after the minutes if given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", choices=["any", "cython", "numba", "numpy"], default="any")
     parser.add_argument("--isa", choices=["baseline", "avx2", "avx512"])
     options = parser.parse_args(arguments)
+    minutes = options.minutes or (math.inf if options.programs else 1.0)
     if options.isa:
         os.environ["FASTCONV_ISA"] = options.isa
     free: list[str | None] = [None, None, "cython"]
@@ -207,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     start, done, compared, wrong = time.monotonic(), 0, 0, ""
     history: list[Program] = []
     with Worker(module="network_worker") as seen, Worker("afresh", module="network_worker") as expected:
-        while not wrong and time.monotonic() - start < 60 * options.minutes and done != (options.programs or None):
+        while not wrong and time.monotonic() - start < 60 * minutes and done != (options.programs or None):
             history.append(draw(options.seed, done, backends))
             wrong, count = ends(history[-1:], expected, seen)
             done, compared = done + 1, compared + count
