@@ -354,11 +354,10 @@ def adaptive_avg_pool2d(x, output_size):
 @remembered
 def adaptive_avg_pool2d_backward(dout, input_shape):
     dout, unbatched = images("dout", dout)
-    not_empty("dout", dout)
+    not_empty("dout", dout.shape)
     N, C, H, W = _image_shape(input_shape, unbatched)
     if dout.shape[:2] != (N, C):
         raise ValueError(f"dout: expected {(N, C)} first to match input_shape, got shape {dout.shape}")
-    not_empty("dout", dout.shape)
     not_empty("input_shape", (N, C, H, W))
     kind = arg.kind(dout)
     OH, OW = dout.shape[2:]
