@@ -192,6 +192,13 @@ def test_the_learning_rate_may_change():
     assert params["p"][0] == pytest.approx(-1.1)
 
 
-def test_a_missing_gradient():
-    with pytest.raises(KeyError, match="b"):
-        optim.SGD().update({"a": np.zeros(1), "b": np.zeros(1)}, {"a": np.zeros(1)})
+@pytest.mark.parametrize("kind", ALL)
+def test_a_parameter_without_a_gradient_stays_as_it_is(kind):
+    """As a frozen one; if no gradient is a parameter's, something is wrong."""
+    params, optimizer = {"a": np.ones(1), "b": np.ones(1)}, kind()
+    optimizer.update(params, {"a": np.ones(1)})
+    assert params["a"] != 1 and params["b"] == 1
+    assert all(list(state) == ["a"] for state in optimizer.states())
+    optimizer.update(params, {})
+    with pytest.raises(KeyError, match="expected gradients of .*'a', 'b'.* got those of .*'c'"):
+        optimizer.update(params, {"c": np.ones(1)})
