@@ -14,8 +14,15 @@ loader                   from                                           image   
 `load_image_folder`      a folder of images, one sub-folder a class     (3, H, W)      80 % / 20 %
 `load_arrays`            arrays in memory                               as they are    80 % / 20 %
 =======================  =============================================  =============  ================
+
+`ImageFolder` reads images when they are asked for, `load_image` reads one, `batches` goes through arrays or any data
+set in batches that threads prepare, with `transforms`; `validation_split` sets samples aside.
 """
 
+from . import transforms
+from ._batches import Subset, batches, validation_split
+from ._image import load_image
+from ._image_folder import ImageFolder
 from ._prepare import Split, load_arrays, one_hot
 from .augment import random_crop, random_flip
 from .cifar import load_cifar10
@@ -24,15 +31,21 @@ from .folder import folder_classes, load_image_folder
 from .idx import load_fashion_mnist, load_mnist
 
 __all__ = [
+    "ImageFolder",
     "Split",
+    "Subset",
+    "batches",
     "folder_classes",
     "load_arrays",
     "load_cifar10",
     "load_digits",
     "load_fashion_mnist",
+    "load_image",
     "load_image_folder",
     "load_mnist",
     "one_hot",
     "random_crop",
     "random_flip",
+    "transforms",
+    "validation_split",
 ]

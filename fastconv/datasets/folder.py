@@ -2,14 +2,13 @@
 
 import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._extras import require
 from . import _fetch
+from ._image import pillow, pixels, read_picture, suffixes
 from ._prepare import Pair, Split, prepare_split, split
 
 
@@ -95,13 +94,13 @@ def _read(place: Path, classes: list[str], size: tuple[int, int] | None, grey: b
     """All images (N, C, H, W) below the class folders of `place`, and their labels."""
     if unknown := set(folder_classes(place)) - set(classes):
         raise ValueError(f"{place} has classes that the training folder lacks: {sorted(unknown)}")
-    pillow = require("PIL.Image", "data", "reading an image folder")
+    readable = suffixes()
     images: list[NDArray[Any]] = []
     labels: list[int] = []
     for label, folder in enumerate(place / name for name in classes):
         for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if file.suffix.lower() in pillow.registered_extensions():
-                images.append(_read_image(pillow, file, size, grey))
+            if file.suffix.lower() in readable:
+                images.append(_read_image(file, size, grey))
                 labels.append(label)
                 first, last = images[0].shape[1:], images[-1].shape[1:]
                 if first != last:
@@ -111,14 +110,12 @@ def _read(place: Path, classes: list[str], size: tuple[int, int] | None, grey: b
     return np.stack(images), np.array(labels)
 
 
-def _read_image(pillow: ModuleType, file: Path, size: tuple[int, int] | None, grey: bool) -> NDArray[np.uint8]:
+def _read_image(file: Path, size: tuple[int, int] | None, grey: bool) -> NDArray[np.uint8]:
     """One image as (C, H, W)."""
-    try:
-        with pillow.open(file) as stored:
-            picture = stored.convert("L" if grey else "RGB")
-    except OSError as error:
-        raise ValueError(f"cannot read the image {file}: {error}") from error
+    picture = read_picture(file, grey)
+    if picture.mode == "F":
+        picture = pillow().fromarray(np.rint(255 * np.asarray(picture)).astype(np.uint8))
     if size is not None:
         height, width = size
-        picture = picture.resize((width, height), pillow.Resampling.BILINEAR)
-    return np.atleast_3d(np.asarray(picture)).transpose(2, 0, 1)
+        picture = picture.resize((width, height), pillow().Resampling.BILINEAR)
+    return pixels(picture, grey)
