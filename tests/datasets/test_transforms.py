@@ -134,7 +134,8 @@ def test_random_crop_takes_every_place():
 def test_random_crop_with_padding():
     crop, x = T.RandomCrop(4, padding=(0, 2), rng=0), image(4, 4) + np.uint8(1)
     padded = np.pad(x, ((0, 0), (0, 0), (2, 2)))
-    lefts = {next(j for j in range(5) if (padded[..., j : j + 4] == crop(x)).all()) for _ in range(100)}
+    crops = [crop(x) for _ in range(100)]
+    lefts = {next(j for j in range(5) if (padded[..., j : j + 4] == y).all()) for y in crops}
     assert lefts == set(range(5))
 
 
