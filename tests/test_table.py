@@ -90,7 +90,7 @@ LAYERS = [
     {"ops", "_prepare"},
     {"graph"},
     {"diagnostics", "testing", "functions", "gradient", "init", "layers", "hooks", "metrics", "plots", "optim", "_fast"},
-    {"networks", "trainer", "datasets"},
+    {"networks", "trainer", "datasets", "_training_state", "_validation"},
     {"book", "cli", "__main__", "_bench", "_children", "_installed"},
 ]
 

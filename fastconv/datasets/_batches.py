@@ -54,6 +54,8 @@ class Samples:
         if not self.lazy:
             x = self.x[places]
             return x if self.t is None else (x, self.t[places])
+        if isinstance(places, slice):
+            places = np.arange(places.start, places.stop)
         inputs: list[Any] = []
         targets: list[Any] = []
         for i in map(int, places):
@@ -161,11 +163,11 @@ def batches(
 
 def _ahead(jobs: Iterator[tuple[Samples, Any]], prefetch: int) -> Iterator[Any]:
     stop = threading.Event()
-    waiting: deque[_Worker] = deque()
+    waiting: deque[Worker] = deque()
 
     def fill() -> None:
         while len(waiting) < prefetch and (job := next(jobs, None)) is not None:
-            waiting.append(_Worker(*job, stop.is_set))
+            waiting.append(Worker(*job, stop.is_set))
 
     try:
         fill()
@@ -179,10 +181,10 @@ def _ahead(jobs: Iterator[tuple[Samples, Any]], prefetch: int) -> Iterator[Any]:
             worker.join()
 
 
-class _Worker(threading.Thread):
+class Worker(threading.Thread):
     """A thread that prepares one batch: none is left waiting for work when the loop is forgotten half-way."""
 
-    def __init__(self, samples: Samples, places: Any, stopped: Callable[[], bool]) -> None:
+    def __init__(self, samples: Samples, places: Any, stopped: Callable[[], bool] = lambda: False) -> None:
         super().__init__(name="fastconv batch", daemon=True)
         self._work = samples, places, stopped
         self._batch: Any = None

@@ -201,7 +201,7 @@ class Half:
         (lambda: batches("abc", None, 2), TypeError, "x: expected an array, or an object with __len__"),
         (lambda: batches(np.float64(3), None, 2), TypeError, "x: expected"),
         (lambda: batches(np.array(3.0), None, 2), ValueError, "x: expected an array"),
-        (lambda: batches(X, LABELS, 2, rng="a"), TypeError, ""),
+        (lambda: batches(X, LABELS, 2, rng="a"), TypeError, "SeedSequence"),
         (lambda: next(batches(Uneven(), None, 2)), ValueError, r"differ in shape, \(3, 4, 4\) and \(3, 5, 4\)"),
         (lambda: next(batches(Half(), None, 2)), ValueError, "pairs"),
     ],
