@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import ops
-from ._check.arguments import size
+from ._check.arguments import integer, real, size
 from ._random import source
 
 Array = npt.NDArray[Any]
@@ -59,6 +59,63 @@ def OR(x1: Any, x2: Any) -> Any:
 def XOR(x1: Any, x2: Any) -> Any:
     """1 where exactly one is 1: two layers, AND of NAND and OR."""
     return AND(NAND(x1, x2), OR(x1, x2))
+
+
+def perceptron_rule(
+    x: npt.ArrayLike, t: npt.ArrayLike, w: npt.ArrayLike, lr: float = 0.05, loops: int = 100
+) -> tuple[Array, list[int]]:
+    """The learning rule of a perceptron: after each sample, w += lr * (t - y) * x, where y is 1 if x·w >= 0, else 0.
+
+    It goes through all samples, loop after loop, and ends behind the first loop without an error. A bias is the weight
+    of an input that is always the same, such as -1.
+
+    Parameters
+    ----------
+    x : array_like (N, in)
+    t : array_like (N,), of 0 and 1
+    w : array_like (in,)
+        The weights at the start; not changed.
+    lr : float
+    loops : int
+        The most loops, for what no line separates.
+
+    Returns
+    -------
+    w : ndarray (in,)
+        The weights learned.
+    errors : list of int
+        How many samples were wrong in each loop; `plots.error_per_loop` draws it.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, or targets other than 0 and 1.
+
+    Notes
+    -----
+    Source: F. Rosenblatt, The Perceptron, 1958.
+
+    Examples
+    --------
+    >>> x = [[-1, 0, 0], [-1, 0, 1], [-1, 1, 0], [-1, 1, 1]]
+    >>> w, errors = perceptron_rule(x, [0, 0, 0, 1], [0.25, 0.5, 0.125], lr=0.0625)
+    >>> w.tolist(), errors
+    ([0.4375, 0.3125, 0.125], [1, 1, 1, 0])
+    """
+    x, t, w = np.asarray(x, float), np.asarray(t), np.array(w, float)
+    lr, loops = real("lr", lr, 0), integer("loops", loops, 1)
+    if x.ndim != 2 or w.shape != x.shape[1:]:
+        raise ValueError(f"w: expected a weight for each input of x (N, in), got shapes {w.shape} and {x.shape}")
+    if t.shape != x.shape[:1] or not np.isin(t, (0, 1)).all():
+        raise ValueError(f"t: expected {len(x)} targets of 0 and 1, got {t!r}")
+    errors: list[int] = []
+    while len(errors) < loops and (not errors or errors[-1]):
+        errors.append(0)
+        for sample, target in zip(x, t, strict=True):
+            missing = int(target) - int(sample @ w >= 0)
+            errors[-1] += missing != 0
+            w += lr * missing * sample
+    return w, errors
 
 
 # --- activations and their derivatives --------------------------------------------------------------------------------

@@ -30,10 +30,13 @@ def _finish(figure: Any, path: PathLike | None) -> Any:
 def learning_curve(trainer: Any, path: PathLike | None = None) -> Any:
     """The loss of every step, smoothed too where there are enough, beside the accuracies of every epoch and the last.
 
+    Where there are no accuracies, as of a regression, the losses of every epoch are shown.
+
     Parameters
     ----------
     trainer : Trainer
-        Or anything with `train_loss_list`, `train_acc_list` and `test_acc_list`; `final_test_acc` is shown if there.
+        Or anything with `train_loss_list`, `train_acc_list` and `test_acc_list`; `val_acc_list` and `final_test_acc`
+        are shown if there.
     path : str or path, optional
 
     Returns
@@ -48,14 +51,51 @@ def learning_curve(trainer: Any, path: PathLike | None = None) -> Any:
         left.plot(smooth_curve(losses), color="tab:blue", label="smoothed")
     left.set(xlabel="step", ylabel="training loss")
     left.legend()
-    for name, accuracies, marker in (("train", trainer.train_acc_list, "o"), ("test", trainer.test_acc_list, "s")):
-        right.plot(np.arange(1, len(accuracies) + 1), accuracies, marker=marker, label=name)
-    final = getattr(trainer, "final_test_acc", None)
+    curves = ("train", "train_acc_list", "o"), ("test", "test_acc_list", "s"), ("validation", "val_acc_list", "^")
+    ylabel = "accuracy"
+    if not any(getattr(trainer, name, None) for _, name, _ in curves) and getattr(trainer, "train_loss_list", None):
+        losses_of = ("test", "test_loss_list", "s"), ("validation", "val_loss_list", "^")
+        if any(getattr(trainer, name, None) for _, name, _ in losses_of):
+            curves, ylabel = losses_of, "loss"
+    for name, attribute, marker in curves:
+        values = getattr(trainer, attribute, ())
+        if len(values):
+            right.plot(np.arange(1, len(values) + 1), values, marker=marker, label=name)
+    final = getattr(trainer, "final_test_acc" if ylabel == "accuracy" else "final_test_loss", None)
     if final is not None:
         right.axhline(final, color="0.5", linestyle="--", label=f"test at the end: {final:.4f}")
-    right.set(xlabel="epoch", ylabel="accuracy")
+    right.set(xlabel="epoch", ylabel=ylabel)
     right.xaxis.get_major_locator().set_params(integer=True)
-    right.legend(loc="lower right")
+    if right.lines:
+        right.legend(loc="lower right" if ylabel == "accuracy" else "upper right")
+    return _finish(figure, path)
+
+
+def error_per_loop(errors: Sequence[float], path: PathLike | None = None) -> Any:
+    """The number of errors in each loop of a learning, as `functions.perceptron_rule` returns it.
+
+    Parameters
+    ----------
+    errors : sequence of float
+    path : str or path, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no loop.
+    """
+    if len(errors) == 0:
+        raise ValueError("errors: expected at least one loop, got none")
+    figure = _figure(5, 4)
+    ax = figure.subplots()
+    ax.plot(np.arange(1, len(errors) + 1), errors, marker="o")
+    ax.set(xlabel="loop", ylabel="errors", ylim=(-0.05 * max(*errors, 1), 1.05 * max(*errors, 1)))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     return _finish(figure, path)
 
 

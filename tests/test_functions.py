@@ -201,3 +201,48 @@ def test_shuffle_dataset_follows_numpys_seed():
     order = np.random.permutation(20)  # noqa: NPY002
     np.random.seed(3)  # noqa: NPY002
     assert_array_equal(f.shuffle_dataset(np.zeros((20, 1)), np.arange(20))[1], order)
+
+
+GATES = {"AND": [0, 0, 0, 1], "OR": [0, 1, 1, 1], "NAND": [1, 1, 1, 0], "XOR": [0, 1, 1, 0]}
+INPUTS = np.array([[-1, 0, 0], [-1, 0, 1], [-1, 1, 0], [-1, 1, 1]])
+
+
+def test_the_perceptron_rule_by_hand():
+    """(1, 0) is wrong in the first three loops. All numbers are sums of powers of two, so that nothing is rounded."""
+    start = np.array([0.25, 0.5, 0.125])
+    w, errors = f.perceptron_rule(INPUTS, GATES["AND"], start, lr=0.0625)
+    assert_array_equal(w, start + 3 * 0.0625 * np.array([1, -1, 0]))
+    assert errors == [1, 1, 1, 0]
+    assert_array_equal(start, [0.25, 0.5, 0.125])
+    w, errors = f.perceptron_rule(INPUTS, GATES["AND"], start, lr=0.0625, loops=2)
+    assert_array_equal(w, [0.375, 0.375, 0.125])
+    assert errors == [1, 1]
+
+
+@pytest.mark.parametrize("gate", ["AND", "OR", "NAND"])
+@pytest.mark.parametrize("start", [(0.3, 0.4, 0.1), (0, 0, 0), (-1, 2, 0.5)])
+def test_the_perceptron_rule_learns_what_a_line_separates(gate, start):
+    w, errors = f.perceptron_rule(INPUTS, GATES[gate], start)
+    assert errors[-1] == 0 and all(errors[:-1])
+    assert_array_equal(INPUTS @ w >= 0, GATES[gate])
+
+
+def test_the_perceptron_rule_never_learns_xor():
+    _, errors = f.perceptron_rule(INPUTS, GATES["XOR"], [0.3, 0.4, 0.1], loops=50)
+    assert len(errors) == 50 and all(errors)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((INPUTS, [0, 0, 0, 1], [0.1, 0.2]), "w: expected a weight for each input"),
+        ((INPUTS[0], [1], [0.1]), "w: expected a weight for each input"),
+        ((INPUTS, [0, 0, 1], [0, 0, 0]), "t: expected 4 targets of 0 and 1"),
+        ((INPUTS, [0, 0, 0, 2], [0, 0, 0]), "t: expected 4 targets of 0 and 1"),
+        ((INPUTS, [0, 0, 0, 1], [0, 0, 0], -1), "lr"),
+        ((INPUTS, [0, 0, 0, 1], [0, 0, 0], 0.1, 0), "loops"),
+    ],
+)
+def test_the_perceptron_rule_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        f.perceptron_rule(*arguments)

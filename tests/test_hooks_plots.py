@@ -106,6 +106,34 @@ def test_learning_curve_of_a_short_training():
     assert_array_equal(accuracy.lines[-1].get_ydata(), [0.75, 0.75])
 
 
+def test_learning_curve_with_a_validation_and_of_a_regression():
+    trainer = SimpleNamespace(
+        train_loss_list=[2.0, 1.0], train_acc_list=[0.5], test_acc_list=[], val_acc_list=[0.4, 0.6]
+    )
+    _, accuracy = plots.learning_curve(trainer).axes
+    assert [(line.get_label(), list(line.get_ydata())) for line in accuracy.lines] == [
+        ("train", [0.5]),
+        ("validation", [0.4, 0.6]),
+    ]
+    trainer = SimpleNamespace(
+        train_loss_list=[2.0, 1.0], train_acc_list=[], test_acc_list=[], val_acc_list=[], val_loss_list=[3.0, 2.0],
+        test_loss_list=[4.0], final_test_acc=None, final_test_loss=1.5,
+    )  # fmt: skip
+    _, loss = plots.learning_curve(trainer).axes
+    assert loss.get_ylabel() == "loss"
+    assert [list(line.get_ydata()) for line in loss.lines] == [[4.0], [3.0, 2.0], [1.5, 1.5]]
+
+
+def test_error_per_loop(tmp_path):
+    figure = plots.error_per_loop([3, 2, 0], tmp_path / "errors.png")
+    (line,) = figure.axes[0].lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2, 3], [3, 2, 0])
+    assert matplotlib.image.imread(tmp_path / "errors.png").std() > 0
+    assert plots.error_per_loop([0]).axes[0].get_ylim()[1] > 1
+    with pytest.raises(ValueError, match="errors: expected at least one loop"):
+        plots.error_per_loop([])
+
+
 def shown(figure):
     """The images of a figure, in order."""
     return [ax.images[0].get_array() for ax in figure.axes if ax.images]

@@ -364,3 +364,26 @@ def test_too_many_changing_numbers_are_refused():
     captured = graphs.Capture(dict)
     with pytest.raises(graphs.Refused, match="bytes of numbers"):
         captured.changing(np.dtype(np.float64), 1000, list)
+
+
+def test_pytorchs_momentum_takes_a_new_rate_for_all_of_its_velocity():
+    def make():
+        return optim.SGD(0.1, momentum=0.9)
+
+    rates = [0.1, 0.1, 0.1, 0.02, 0.02, 0.3]
+    (net, optimiser, _), (plain, expected, _) = train(perceptron, make, rate=lambda k: rates[k])
+    same(net, plain)
+    assert optimiser._marks == expected._marks
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_steps_of_several_rates_or_counts_are_refused(grouped):
+    """The trainer makes plain steps then."""
+    net, optimiser = perceptron(), optim.Adam({"W1": 0.1, "*": 0.01} if grouped else 0.1)
+    if not grouped:
+        optimiser.update({"other": fc.to_device(np.ones(2))}, {"other": fc.to_device(np.ones(2))})
+    step = net.capture(X[:N], T[:N], optimiser)
+    with pytest.raises(RuntimeError, match="differ in their rates or counts"):
+        for _ in range(4):
+            step(X[:N], T[:N])
+    assert optimiser.iter == 2 + (not grouped) and not step.captured
