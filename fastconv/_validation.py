@@ -74,7 +74,7 @@ def _mean(counted: Iterable[tuple[int, float]]) -> float:
         number += count
     if not number:
         raise ValueError("expected at least one sample to measure, got none")
-    return total / number
+    return float(total / number)
 
 
 def classifies(network: Any) -> bool:

@@ -387,3 +387,32 @@ def test_steps_of_several_rates_or_counts_are_refused(grouped):
         for _ in range(4):
             step(X[:N], T[:N])
     assert optimiser.iter == 2 + (not grouped) and not step.captured
+
+
+def test_an_optimisers_state_moves_with_the_network():
+    net, plain, optimiser, expected = perceptron(), perceptron().to("cpu"), optim.Adam(), optim.Adam()
+    net.to("cpu")
+    for k, (x, t) in enumerate(batches(6)):
+        if k in (2, 4):
+            net.to("cuda" if k == 2 else "cpu")
+        optimiser.update(net.params, net.gradient(x, t))
+        expected.update(plain.params, plain.gradient(x, t))
+    for key, p in plain.params.items():
+        np.testing.assert_allclose(net.params[key], p, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_on_the_device_is_resumed(tmp_path):
+    def make():
+        return Trainer(perceptron(), X, T, epochs=1, mini_batch_size=N, verbose=False, device="cuda", seed=0,
+                       optimizer="Adam", validation=(X[:N], T[:N]))  # fmt: skip
+
+    whole, first, second = make(), make(), make()
+    whole.train()
+    for _ in range(2):
+        first.train_step()
+    first.save_checkpoint(tmp_path / "a.npz")
+    second.resume(tmp_path / "a.npz")
+    second.train()
+    assert [float(loss) for loss in second.train_loss_list] == [float(loss) for loss in whole.train_loss_list]
+    assert second.val_loss_list == whole.val_loss_list
+    same(second.network, whole.network)
