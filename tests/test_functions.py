@@ -207,6 +207,7 @@ GATES = {"AND": [0, 0, 0, 1], "OR": [0, 1, 1, 1], "NAND": [1, 1, 1, 0], "XOR": [
 INPUTS = np.array([[-1, 0, 0], [-1, 0, 1], [-1, 1, 0], [-1, 1, 1]])
 
 
+@pytest.mark.system("F21")
 def test_the_perceptron_rule_by_hand():
     """(1, 0) is wrong in the first three loops. All numbers are sums of powers of two, so that nothing is rounded."""
     start = np.array([0.25, 0.5, 0.125])
@@ -219,6 +220,7 @@ def test_the_perceptron_rule_by_hand():
     assert errors == [1, 1]
 
 
+@pytest.mark.system("F21")
 @pytest.mark.parametrize("gate", ["AND", "OR", "NAND"])
 @pytest.mark.parametrize("start", [(0.3, 0.4, 0.1), (0, 0, 0), (-1, 2, 0.5)])
 def test_the_perceptron_rule_learns_what_a_line_separates(gate, start):

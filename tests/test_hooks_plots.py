@@ -124,6 +124,7 @@ def test_learning_curve_with_a_validation_and_of_a_regression():
     assert [list(line.get_ydata()) for line in loss.lines] == [[4.0], [3.0, 2.0], [1.5, 1.5]]
 
 
+@pytest.mark.system("F21")
 def test_error_per_loop(tmp_path):
     figure = plots.error_per_loop([3, 2, 0], tmp_path / "errors.png")
     (line,) = figure.axes[0].lines

@@ -6,6 +6,8 @@ from numpy.testing import assert_array_equal
 
 from fastconv import init
 
+pytestmark = pytest.mark.system("F16")
+
 # shape, fan-in
 SHAPES = [((400, 300), 400), ((128, 64, 5, 5), 64 * 25)]
 

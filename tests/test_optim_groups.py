@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastconv import optim
 
+pytestmark = pytest.mark.system("F15")
+
 SHAPES = {
     "conv1.W": (4, 3, 3, 3), "layer1.0.conv1.W": (5, 2), "layer1.0.conv1.b": (5,), "layer1.1.W": (3, 2),
     "layer10.W": (7,), "fc.W": (37, 5), "fc.b": (5,),
@@ -144,6 +146,7 @@ def test_one_gradient_under_two_names_counts_once():
     assert_array_equal(a, np.full(3, 0.5))
 
 
+@pytest.mark.system("F20")
 @pytest.mark.parametrize("name", PAIRS)
 def test_parameters_that_are_numbers(name):
     """The book's way through x**2/20 + y**2 in numbers, beside the same in arrays."""

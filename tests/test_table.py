@@ -84,12 +84,35 @@ def test_every_operation_is_public_and_documented():
 
 # What a module may import of fastconv, lowest first: each may use its own level's packages and what is below.
 LAYERS = [
-    {"_checkpoint", "_families", "_device", "_problem", "_settings", "_version", "_extras", "_random", "_unpickle", "kernels"},
+    {
+        "_checkpoint",
+        "_families",
+        "_device",
+        "_problem",
+        "_settings",
+        "_version",
+        "_extras",
+        "_random",
+        "_unpickle",
+        "kernels",
+    },
     {"_table", "_check", "_memory", "_between", "_threads", "_ceiling"},
     {"_dispatch"},
     {"ops", "_prepare"},
     {"graph"},
-    {"diagnostics", "testing", "functions", "gradient", "init", "layers", "hooks", "metrics", "plots", "optim", "_fast"},
+    {
+        "diagnostics",
+        "testing",
+        "functions",
+        "gradient",
+        "init",
+        "layers",
+        "hooks",
+        "metrics",
+        "plots",
+        "optim",
+        "_fast",
+    },
     {"networks", "trainer", "datasets", "_training_state", "_validation"},
     {"book", "cli", "__main__", "_bench", "_children", "_installed"},
 ]

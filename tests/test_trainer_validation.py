@@ -216,6 +216,22 @@ def test_a_regression_reports_its_loss(test, capsys):
         assert f"test loss:{t.final_test_loss}" in out
 
 
+def test_a_loss_of_ones_own_has_no_accuracy():
+    class Absolute:
+        def forward(self, x, t):
+            self.sign = np.sign(x - t)
+            return float(np.abs(x - t).mean())
+
+        def backward(self, dout=1):
+            return self.sign / self.sign.size
+
+    network = Regression()
+    network.last_layer = Absolute()
+    t = Trainer(network, X, TARGETS, X, TARGETS, 1, 20, verbose=False)
+    t.train()
+    assert t.train_acc_list == [] and t.final_test_loss > 0
+
+
 def test_a_network_without_accuracy():
     class Bare:
         def __init__(self):

@@ -14,6 +14,8 @@ from numpy.testing import assert_array_equal
 from fastconv.datasets import Subset, batches, validation_split
 from fastconv.datasets import transforms as T
 
+pytestmark = pytest.mark.system("F26")
+
 X = np.arange(23 * 3 * 6 * 5, dtype=np.float32).reshape(23, 3, 6, 5)
 LABELS = np.arange(23)
 

@@ -168,6 +168,7 @@ def flowers(tmp_path):
     return tmp_path
 
 
+@pytest.mark.system("F26")
 def test_the_folder_lists_without_reading(flowers):
     (flowers / "rose" / "a.jpg").write_bytes(b"damaged")
     folder = ImageFolder(flowers)
@@ -186,6 +187,7 @@ def test_the_folder_lists_without_reading(flowers):
     assert repr(folder).endswith("4 images, classes daisy, rose")
 
 
+@pytest.mark.system("F26")
 def test_the_folder_with_transforms_in_batches(flowers):
     transform = T.Compose([T.RandomCrop(4), T.RandomHorizontalFlip(), T.Normalize(0.5, 0.5)])
     folder = ImageFolder(str(flowers), transform)
@@ -250,6 +252,7 @@ def trained():
     return net, x_test.reshape(-1, 28, 28), t_test
 
 
+@pytest.mark.system("F25")
 def test_a_photo_of_a_digit(tmp_path, trained):
     """Dark on light paper, in colour, large, lying on its side: turned, shrunk and inverted it is recognised."""
     net, digits, labels = trained
@@ -266,6 +269,7 @@ def test_a_photo_of_a_digit(tmp_path, trained):
     assert right >= 18
 
 
+@pytest.mark.system("F25")
 def test_weights_in_a_pickle_of_the_books_kind(tmp_path, trained):
     """sample_weight.pkl: a dict of float32 arrays for 784-50-100-10 with sigmoids."""
     rng = np.random.default_rng(0)

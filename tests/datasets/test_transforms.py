@@ -10,6 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fastconv.datasets import transforms as T
 
+pytestmark = pytest.mark.system("F26")
+
 
 def image(h, w):
     return (np.arange(h * w).reshape(1, h, w) * 37 % 251).astype(np.uint8)
