@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
+from . import _second_pass as second_pass
 from . import _table
 from ._problem import Problem
 from ._settings import BACKENDS, count_forced_backend, settings
@@ -51,7 +52,8 @@ def _choose(op: str, p: Problem) -> Callable[..., Any]:
     refusals = []
     for row, outcome in candidates(op, p):
         if not isinstance(outcome, str):
-            return outcome
+            then = second_pass.operation(op, row, p)
+            return second_pass.both(outcome, kernel(then, second_pass.problem(p)), p) if then else outcome
         refusals.append(f"  {row}: {outcome}")
     raise RuntimeError(f"no kernel for {op} takes {p}:\n" + "\n".join(refusals))
 
@@ -90,7 +92,7 @@ def prepare(op: str, p: Problem) -> Callable[..., Any] | None:
 def _choose_prepare(op: str, p: Problem) -> Callable[..., Any] | None:
     for row, outcome in candidates(op, p):
         if not isinstance(outcome, str):
-            made = load(row.prepare) if row.prepare else None
+            made = load(row.prepare) if row.prepare and not second_pass.operation(op, row, p) else None
             return None if isinstance(made, str) else made
     return None
 

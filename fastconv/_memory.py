@@ -1,6 +1,6 @@
 """Where results live: pooled, 64-byte aligned arrays that the caller owns, its own `out`, or a device's memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def result(
     out: Any,
     shape: tuple[int, ...],
     dtype: np.dtype,
-    inputs: tuple[np.ndarray | None, ...],
+    inputs: Sequence[np.ndarray | None],
     device: str = "cpu",
     in_place: bool = False,
 ) -> np.ndarray:

@@ -94,11 +94,16 @@ class Conv2d(Window):
     FN: int
     groups: int = 1
     activation: str | None = None
+    add: bool = False  # whether a residual is added before the activation
     precision: str = "high"
 
     @property
     def out_shape(self) -> tuple[int, ...]:
         return self.N, self.FN, self.OH, self.OW
+
+    @property
+    def result_size(self) -> int:
+        return self.N * self.FN * self.OH * self.OW
 
     @property
     def w_shape(self) -> tuple[int, ...]:
@@ -143,6 +148,10 @@ class Affine(Problem):
     transposed: bool = False
     activation: str | None = None
 
+    @property
+    def result_size(self) -> int:
+        return self.N * self.M
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchNorm(Problem):
@@ -154,6 +163,12 @@ class BatchNorm(Problem):
     training: bool
     momentum: float = 0.1
     eps: float = 1e-5
+    unbiased: bool = True  # the running variance's
+    activation: str | None = None
+
+    @property
+    def result_size(self) -> int:
+        return self.N * self.C * self.P
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ anything. AT_ONCE has kernels that do the work of several operations; what none 
 
 Arguments of the kernels (results first, sizes last; arrays dense, of the Problem's dtype, already checked):
 
-conv2d_forward(out, x, w, b, p)                    b may be None
+conv2d_forward(out, x, w, b, p)                    b may be None; p.activation is one of `fused`, or None
 conv2d_backward_data(dx, dout, w, p)
 conv2d_backward_weights(dw, db, dout, x, p)        db may be None
 conv2d_backward(dx, dw, db, dout, x, w, p)         likewise; of AT_ONCE
@@ -304,6 +304,13 @@ def _convolution(direction: str) -> list[Row]:
         Row("cuda", f"conv2d.cu:{direction}", on_device_by_taps),
         Row("numpy", f"conv2d.ref:{direction}", anything),
     ]
+
+
+def fused(op: str, row: Row) -> tuple[str, ...]:
+    """The activations that a row's kernel applies on the way out, besides none."""
+    if op.startswith("batch_norm"):
+        return ("relu", "relu6") if row.backend == "cython" else ()
+    return ("relu",) if op in ("conv2d_forward", "affine_forward") else ()
 
 
 ACTIVATIONS = (

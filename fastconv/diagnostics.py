@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _check, _dispatch, _settings, _table, _threads, _tile_range, ops
+from . import _check, _dispatch, _second_pass, _settings, _table, _threads, _tile_range, ops
 from ._problem import Problem
 from ._version import __version__
 
@@ -63,7 +63,8 @@ def _problem(op: str, arguments: dict[str, Any]) -> Problem:
         return check(*values)[0]
     accepted = inspect.signature(check).parameters
     # What only the operation itself needs (out, rng) is left out; the first argument goes by several names.
-    return check(*(v for i, (k, v) in enumerate(arguments.items()) if i == 0 or k in accepted))[0]
+    first, *others = arguments
+    return check(arguments[first], **{name: arguments[name] for name in others if name in accepted})[0]
 
 
 def _first_calls(kernel: Any, dtype: np.dtype, call: Callable[[], Any]) -> list[str]:
@@ -133,6 +134,9 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
                     print(f"       {line}")
             for cost in _first_calls(outcome, problem.dtype, call) if note == "chosen" else ():
                 print(f"       {cost}")
+            if note == "chosen" and (then := _second_pass.operation(name, row, problem)):
+                second = _dispatch.kernel(then, _second_pass.problem(problem))
+                print(f"       and {then} in a second pass: {getattr(second, '__module__', second)}")
         if not chosen and name not in _table.AT_ONCE:
             print("  no kernel takes it: the call would raise RuntimeError")
 

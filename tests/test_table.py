@@ -97,7 +97,7 @@ LAYERS = [
         "kernels",
     },
     {"_table", "_check", "_memory", "_between", "_threads", "_ceiling"},
-    {"_dispatch"},
+    {"_dispatch", "_second_pass"},
     {"ops", "_prepare"},
     {"graph"},
     {

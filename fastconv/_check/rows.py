@@ -9,8 +9,9 @@ import numpy as np
 from .._device import is_device, taken, to_device, where
 from .._problem import Affine, BatchNorm, CrossEntropy, Dropout, Elementwise, Softmax, Update
 from . import arguments as arg
+from .activations import activation_of
 from .remembered import all_below, dense_lists, is_dense_int64, remembered
-from .windows import activation_of, images, needs_of, not_empty, vector
+from .windows import images, needs_of, not_empty, vector
 
 
 def _is_array(a: Any) -> bool:
@@ -66,7 +67,9 @@ def _momentum(value: Any) -> float:
 
 
 @remembered
-def batch_norm(x, gamma, beta, running_mean, running_var, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(
+    x, gamma, beta, running_mean, running_var, training=False, momentum=0.1, eps=1e-5, unbiased=True, activation=None
+):
     """The running statistics come back dense, of the dtype computed in: themselves, or copies to update them from."""
     x = arg.array("x", x, (2, 4))
     not_empty("x", x.shape)
@@ -89,6 +92,7 @@ def batch_norm(x, gamma, beta, running_mean, running_var, training=False, moment
     p = BatchNorm(
         **kind, N=N, C=C, P=P, training=bool(training),
         momentum=_momentum(momentum), eps=arg.real("eps", eps, 0),
+        unbiased=bool(unbiased), activation=activation_of(activation),
     )  # fmt: skip
     return p, *arg.dense(p.dtype, x), *arg.dense(p.arithmetic, *vectors.values())
 

@@ -9,6 +9,7 @@ from .._device import is_device, where
 from .._problem import AdaptivePool2d, Conv2d, Pool2d, Window
 from .._settings import settings
 from . import arguments as arg
+from .activations import activation_of
 from .remembered import is_dense_int64, remembered
 
 _INDEX = np.dtype(np.int64)
@@ -26,12 +27,6 @@ def images(name: str, x: Any) -> tuple[np.ndarray, bool]:
 def not_empty(name: str, shape: tuple[int, ...]) -> None:
     if 0 in shape[1:]:
         raise ValueError(f"{name}: only the batch may be of size zero, got shape {shape}")
-
-
-def activation_of(activation: Any) -> str | None:
-    if activation is not None and activation != "relu":
-        raise ValueError(f"activation: expected None or 'relu', got {activation!r}")
-    return activation
 
 
 def _window(
@@ -134,16 +129,20 @@ def _conv_geometry(x_shape, w, stride, padding, dilation, groups) -> dict[str, A
 
 
 @remembered
-def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=None):
+def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=None, add=None):
+    """The residual comes last, where there is one."""
     x, unbatched = images("x", x)
     w = arg.array("w", w, (4,))
     sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
     not_empty("x", x.shape)
     b = vector(b, w.shape[0], "w's filters")
-    kind = arg.kind(x, w, b)
-    p = Conv2d(**kind, unbatched=unbatched, activation=activation_of(activation), **sizes)
+    residual = () if add is None else (images("add", add)[0],)
+    kind = arg.kind(x, w, b, *residual)
+    p = Conv2d(**kind, unbatched=unbatched, activation=activation_of(activation), add=bool(residual), **sizes)
     arg.fits("padding", p.out_shape, p.dtype, "a result")
-    return p, *arg.dense(kind["dtype"], x, w, b)
+    if residual:
+        arg.shape("add", residual[0], p.out_shape, "(N, FN, OH, OW), the shape of conv2d's result")
+    return p, *arg.dense(kind["dtype"], x, w, b, *residual)
 
 
 def vector(b: Any, n: int, why: str, name: str = "b") -> np.ndarray | None:

@@ -58,8 +58,8 @@ class HardSwish(_OfInput):
 class Silu(_OfInput):
     """x * sigmoid(x), also called swish.
 
-    Source: S. Elfwing, E. Uchibe and K. Doya, Sigmoid-Weighted Linear Units for Neural Network Function Approximation in
-    Reinforcement Learning, 2018.
+    Source: S. Elfwing, E. Uchibe and K. Doya, Sigmoid-Weighted Linear Units for Neural Network Function Approximation
+    in Reinforcement Learning, 2018.
     """
 
     _f = staticmethod(ops.silu)

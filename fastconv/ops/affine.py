@@ -13,7 +13,14 @@ Gradients = tuple[NDArray | None, NDArray | None, NDArray | None]
 
 
 @straight(check.affine, "affine_forward")
-def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None) -> NDArray:
+def affine(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    activation: str | None = None,
+    out: NDArray | None = None,
+) -> NDArray:
     """``x . W + b``.
 
     Parameters
@@ -21,8 +28,10 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, activation
     x : array_like (N, in), (in,), or (N, ...) with trailing sizes that multiply to in
     W : array_like (in, out)
     b : array_like (out,), optional
-    activation : {None, "relu"}
-        Applied to the result inside the kernel.
+    activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
+        Applied to the result, as by `conv2d`.
+    out : ndarray, optional
+        Receives the result: the result's shape, a float dtype.
 
     Returns
     -------
@@ -33,7 +42,7 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, activation
     ValueError, TypeError
         When the shapes do not fit, or an array is not of real numbers.
     """
-    return _forward(*check.affine(x, W, b, activation))
+    return _forward(out, *check.affine(x, W, b, activation))
 
 
 def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> NDArray:
@@ -55,14 +64,14 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> ND
         When the shapes do not fit, or an array is not of real numbers.
     """
     x, leading = check.leading_axes(x, weight)
-    y = _forward(*check.affine(x, weight, bias, None, True, ("weight", "bias")))
+    y = _forward(None, *check.affine(x, weight, bias, None, True, ("weight", "bias")))
     return y.reshape(*leading, y.shape[-1])
 
 
-def _forward(p: Affine, x: NDArray, w: NDArray, b: NDArray | None) -> NDArray:
-    y = memory.empty[p.device]((p.N, p.M), p.dtype)
+def _forward(out: NDArray | None, p: Affine, x: NDArray, w: NDArray, b: NDArray | None) -> NDArray:
+    y = memory.result(memory.batched(out, p), (p.N, p.M), p.dtype, (x, w, b), p.device)
     kernel("affine_forward", p)(y, x, w, b, p)
-    return p.finish(y)
+    return memory.deliver(out, y, p)
 
 
 def affine_backward(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
@@ -37,12 +38,16 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    activation: str | None = None,
+    unbiased: bool = True,
+    out: NDArray | None = None,
 ) -> tuple[NDArray, Cache]:
     """``gamma * (x - mean) / sqrt(var + eps) + beta``, statistics per channel (PyTorch's semantics).
 
     When training, mean and (biased) var are the batch's, and the running statistics are updated in place:
-    ``running = (1 - momentum)*running + momentum*batch``, with the unbiased variance. Otherwise they are the running
-    statistics.
+    ``running = (1 - momentum)*running + momentum*batch``, with the unbiased variance unless told else. Otherwise they are
+    the running statistics.
 
     Parameters
     ----------
@@ -55,6 +60,13 @@ def batch_norm(
     momentum : float
         Weight of the batch in the running statistics (the book's momentum is 1 minus this); any number, as in PyTorch.
     eps : float
+    activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
+        Applied to y: "relu" and "relu6" inside the compiled kernel, the others in a second pass right behind it.
+        `batch_norm_backward` begins before it: give it the gradient that the activation's own backward returns.
+    unbiased : bool
+        Whether the batch's variance in running_var is the unbiased one.
+    out : ndarray, optional
+        Receives y: the shape of x, a float dtype. If it shares memory with x, the cache keeps a copy of x.
 
     Returns
     -------
@@ -74,12 +86,18 @@ def batch_norm(
     S. Ioffe and C. Szegedy, Batch Normalization, 2015.
     """
     given = running_mean, running_var
-    p, x, gamma, beta, *running = check.batch_norm(x, gamma, beta, *given, training, momentum, eps)
+    p, x, gamma, beta, *running = check.batch_norm(
+        x, gamma, beta, *given, training, momentum, eps, unbiased, activation
+    )
     if training and check.share_memory(given, (x, gamma, beta)):  # which are read after the statistics were written
         x, gamma, beta = (a if a is None else a.copy() for a in (x, gamma, beta))
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
     empty = memory.empty[p.device]
-    y = empty(x.shape, p.dtype)
+    if out is None:
+        y, kept = empty(x.shape, p.dtype), x
+    else:
+        y = memory.result(out, x.shape, p.dtype, (x, gamma, beta, *running), p.device)
+        kept = x.copy() if np.may_share_memory(out, x) else x
     if training:
         copies = running[0] is not running_mean or running[1] is not running_var
         if copies:
@@ -97,7 +115,8 @@ def batch_norm(
     else:
         mean, inv_std = running[0], between(running[1]).inverse_std(running[1], p.eps)
         kernel("batch_norm_inference", p)(y, x, scale, shift, *running, p)
-    return p.finish(y), Cache(p, x, gamma, beta is not None, mean, inv_std)
+    y = p.finish(y) if out is None else memory.deliver(out, y, p)
+    return y, Cache(p, kept, gamma, beta is not None, mean, inv_std)
 
 
 def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray | None, NDArray | None]:

@@ -24,6 +24,7 @@ def conv2d(
     groups: int = 1,
     *,
     activation: str | None = None,
+    add: ArrayLike | None = None,
     out: NDArray | None = None,
 ) -> NDArray:
     """2-D cross-correlation of a batch of images with a bank of filters.
@@ -44,8 +45,11 @@ def conv2d(
         Zeros around each image. "same" keeps H and W and needs stride 1.
     groups : int
         Channels and filters are split into this many independent convolutions; ``groups=C`` is depthwise.
-    activation : {None, "relu"}
-        Applied to the result inside the kernel.
+    activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
+        Applied to the result: "relu" inside the kernel, the others in a second pass right behind it. The slope of
+        "leaky_relu" is .01.
+    add : array_like, the shape of the result, optional
+        A residual: added to the result before the activation.
     out : ndarray, optional
         Receives the result: the result's shape, a float dtype.
 
@@ -79,9 +83,9 @@ def conv2d(
     >>> fastconv.conv2d(np.ones((1, 4, 4)), np.ones((1, 1, 3, 3))).shape
     (1, 2, 2)
     """
-    p, x, w, b = check.conv2d(x, w, b, stride, padding, dilation, groups, activation)
-    y = memory.result(memory.batched(out, p), p.out_shape, p.dtype, (x, w, b), p.device)
-    kernel("conv2d_forward", p)(y, x, w, b, p)
+    p, *arrays = check.conv2d(x, w, b, stride, padding, dilation, groups, activation, add)
+    y = memory.result(memory.batched(out, p), p.out_shape, p.dtype, arrays, p.device)
+    kernel("conv2d_forward", p)(y, *arrays, p)
     return memory.deliver(out, y, p)
 
 

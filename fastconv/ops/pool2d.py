@@ -13,10 +13,9 @@ from .._problem import Pool2d
 _INT64 = np.dtype(np.int64)
 
 
-def _results(p: Pool2d) -> tuple[NDArray, NDArray]:
-    """Maxima and their indices, not initialised."""
-    empty, shape = memory.empty[p.device], p.out_shape
-    return empty(shape, p.dtype), empty(shape, _INT64)
+def _result(out: NDArray | None, x: NDArray, p: Any) -> NDArray:
+    """Where the kernel writes, not initialised."""
+    return memory.result(memory.batched(out, p), p.out_shape, p.dtype, (x,), p.device)
 
 
 def _indices(indices: NDArray, p: Pool2d) -> NDArray:
@@ -30,6 +29,8 @@ def max_pool2d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
+    *,
+    out: NDArray | None = None,
 ) -> tuple[NDArray, NDArray]:
     """The maximum of each window, and where it was.
 
@@ -45,6 +46,8 @@ def max_pool2d(
     ceil_mode : bool
         Round the output size up: a last window, or the only one, may reach past the padded input. It is dropped where
         it would begin behind the input (PyTorch's rule).
+    out : ndarray, optional
+        Receives y: its shape, a float dtype.
 
     Returns
     -------
@@ -59,9 +62,10 @@ def max_pool2d(
         When the window does not fit, or an argument is of the wrong kind.
     """
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    y, indices = _results(p)
+    empty, shape = memory.empty[p.device], p.out_shape
+    y, indices = empty(shape, p.dtype) if out is None else _result(out, x, p), empty(shape, _INT64)
     kernel("max_pool2d_forward", p)(y, indices, x, p)
-    return p.finish(y), _indices(indices, p)
+    return p.finish(y) if out is None else memory.deliver(out, y, p), _indices(indices, p)
 
 
 def max_pool2d_backward(
@@ -109,15 +113,20 @@ def min_pool2d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
+    *,
+    out: NDArray | None = None,
 ) -> tuple[NDArray, NDArray]:
     """The minimum of each window, and where it was: ``-max_pool2d(-x)``; padding counts as +inf.
 
     Parameters, results and errors as `max_pool2d`.
     """
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
-    y, indices = _results(p)
+    empty, shape = memory.empty[p.device], p.out_shape
+    y, indices = empty(shape, p.dtype) if out is None else _result(out, x, p), empty(shape, _INT64)
     kernel("max_pool2d_forward", p)(y, indices, -x, p)
-    return p.finish(-y), _indices(indices, p)
+    if out is None:
+        return p.finish(-y), _indices(indices, p)
+    return memory.deliver(out, np.negative(y, out=y), p), _indices(indices, p)
 
 
 def min_pool2d_backward(
@@ -143,6 +152,8 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: NDArray | None = None,
 ) -> NDArray:
     """The mean of each window.
 
@@ -160,6 +171,8 @@ def avg_pool2d(
         Whether the divisor counts the padding. A window of padding alone has the mean 0 either way.
     divisor_override : int, optional
         Divide by this instead; any number but 0.
+    out : ndarray, optional
+        Receives y: its shape, a float dtype.
 
     Returns
     -------
@@ -171,9 +184,9 @@ def avg_pool2d(
         When the window does not fit, or an argument is of the wrong kind.
     """
     p, x = check.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    y = memory.empty[p.device](p.out_shape, p.dtype)
+    y = _result(out, x, p)
     kernel("avg_pool2d_forward", p)(y, x, p)
-    return p.finish(y)
+    return memory.deliver(out, y, p)
 
 
 @straight(check.avg_pool2d_backward, "avg_pool2d_backward")
@@ -214,7 +227,7 @@ def avg_pool2d_backward(
 
 
 @straight(check.adaptive_avg_pool2d, "adaptive_avg_pool2d_forward")
-def adaptive_avg_pool2d(x: ArrayLike, output_size: Any) -> NDArray:
+def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: NDArray | None = None) -> NDArray:
     """Means over a grid of output_size bins that cover the plane; bin i spans ``floor(i*H/OH)`` to
     ``ceil((i + 1)*H/OH)``.
 
@@ -222,6 +235,8 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any) -> NDArray:
     ----------
     x : array_like (N, C, H, W) or (C, H, W)
     output_size : int or (h, w)
+    out : ndarray, optional
+        Receives y: its shape, a float dtype.
 
     Returns
     -------
@@ -233,9 +248,9 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any) -> NDArray:
         For a wrong shape or size.
     """
     p, x = check.adaptive_avg_pool2d(x, output_size)
-    y = memory.empty[p.device](p.out_shape, p.dtype)
+    y = _result(out, x, p)
     kernel("adaptive_avg_pool2d_forward", p)(y, x, p)
-    return p.finish(y)
+    return memory.deliver(out, y, p)
 
 
 def adaptive_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) -> NDArray:
@@ -261,14 +276,14 @@ def adaptive_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) 
     return p.finish(dx)
 
 
-def global_avg_pool2d(x: ArrayLike) -> NDArray:
+def global_avg_pool2d(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
     """The mean of each plane: `adaptive_avg_pool2d` with output size 1, (N, C, H, W) to (N, C, 1, 1).
 
     References
     ----------
     M. Lin, Q. Chen and S. Yan, Network in Network, 2014.
     """
-    return adaptive_avg_pool2d(x, 1)
+    return adaptive_avg_pool2d(x, 1, out=out)
 
 
 def global_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) -> NDArray:
@@ -284,6 +299,7 @@ def stochastic_pool2d(
     *,
     training: bool = True,
     rng: "np.random.Generator | int | None" = None,
+    out: NDArray | None = None,
 ) -> tuple[NDArray, NDArray | None]:
     """One element of each window drawn in proportion to its activation; at inference their expectation.
 
@@ -299,6 +315,8 @@ def stochastic_pool2d(
         Draw, or take the probability-weighted mean.
     rng : Generator, int or None
         Source of the draws, or its seed.
+    out : ndarray, optional
+        Receives y: its shape, a float dtype.
 
     Returns
     -------
@@ -316,14 +334,14 @@ def stochastic_pool2d(
     M. Zeiler and R. Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks, 2013.
     """
     p, x = check.stochastic_pool2d(x, kernel_size, stride, padding)
-    y = memory.empty[p.device](p.out_shape, p.dtype)
+    y = _result(out, x, p)
     if not training:
         kernel("stochastic_pool2d_inference", p)(y, x, p)
-        return p.finish(y), None
+        return memory.deliver(out, y, p), None
     u = memory.same_place(check.rng(rng).random(p.out_shape, dtype=p.arithmetic.type), p.device)
     indices = memory.empty[p.device](p.out_shape, _INT64)
     kernel("stochastic_pool2d_forward", p)(y, indices, x, u, p)
-    return p.finish(y), _indices(indices, p)
+    return memory.deliver(out, y, p), _indices(indices, p)
 
 
 def stochastic_pool2d_backward(

@@ -80,7 +80,7 @@ def hard_swish_backward(dx: Array, dout: Array, x: Array, p: Elementwise) -> Non
     dx[...] = np.where(x <= -3, 0, np.where(x >= 3, dout, dout * (x / 3 + 0.5)))
 
 
-def _sigmoid(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
 
@@ -108,7 +108,7 @@ def gelu_backward(dx: Array, dout: Array, x: Array, p: Elementwise) -> None:
     dx[...] = dout * (_normal_distribution(x) + x * density)
 
 
-def _gelu_gate(x: Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _gelu_gate(x: Array) -> tuple[Array, Array]:
     """(1 + tanh(u))/2 = 1/(1 + exp(-2u)) and x times its derivative; beyond 30 it is 0 or 1, and x^3 may overflow."""
     c = np.clip(x.astype(np.float64), -30, 30)
     s = _sigmoid(2 * math.sqrt(2 / math.pi) * (c + 0.044715 * c * c * c))

@@ -19,6 +19,7 @@ struct Columns {
 
     int64_t C, P;
     Trusted<T> trusted;
+    T least, most;  // of apply's results
 
     void moments(const T* x, const Block& b, Moments* out) const {
         T shift[kColumns], sum[kColumns], squares[kColumns];
@@ -90,7 +91,9 @@ struct Columns {
             });
             elements(b, [=, scale = &scale[0], mean = &mean[0], shift = &shift[0]](int64_t j, auto lanes) {
                 const Vec<T> s = lanes.load(scale + j), m = lanes.load(mean + j), o = lanes.load(shift + j);
-                return [=](int64_t at) { lanes.store(y + at, fma(lanes.load(x + at) - m, s, o)); };
+                return [=](int64_t at) {
+                    lanes.store(y + at, between(fma(lanes.load(x + at) - m, s, o), least, most));
+                };
             });
         });
     }

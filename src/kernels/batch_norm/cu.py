@@ -94,7 +94,7 @@ def moments(E: Elements) -> Any:
     return kernel
 
 
-@family("T[] T[] T[] T[] T[] T[] T[] d[] i i i d d")
+@family("T[] T[] T[] T[] T[] T[] T[] d[] i i i d d d")
 def statistics(E: Elements) -> Any:
     """mean, 1/sqrt(var + eps) and, if `keep`, the running statistics, from the moments of the splits in order.
 
@@ -103,7 +103,7 @@ def statistics(E: Elements) -> Any:
     T = E.T
 
     def kernel(
-        mean, inv_std, shift, gamma, beta, running_mean, running_var, partial, C, splits, keep, momentum, eps
+        mean, inv_std, shift, gamma, beta, running_mean, running_var, partial, C, splits, keep, momentum, eps, lost
     ):  # fmt: skip
         c = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
         if c < C:
@@ -117,7 +117,7 @@ def statistics(E: Elements) -> Any:
             shift[c] = T(beta[c] - gamma[c] * inv_std[c] * (middle - np.float64(mean[c])))
             if keep:
                 running_mean[c] += momentum * (middle - running_mean[c])
-                running_var[c] += momentum * (squares / (count - 1.0) - running_var[c])
+                running_var[c] += momentum * (squares / (count - lost) - running_var[c])
 
     return kernel
 
@@ -230,7 +230,16 @@ def training(
     running = [flat(r) if keep else nothing(p.arithmetic) for r in (running_mean, running_var)]
     vectors = (*(flat(a) for a in (mean, inv_std, shift, gamma, beta)), *running, flat(partial))
     statistics.launch(
-        p.dtype, -(-p.C // WIDTH), WIDTH, *vectors, p.C, g.splits, int(keep), float(p.momentum), float(p.eps)
+        p.dtype,
+        -(-p.C // WIDTH),
+        WIDTH,
+        *vectors,
+        p.C,
+        g.splits,
+        int(keep),
+        float(p.momentum),
+        float(p.eps),
+        float(p.unbiased),
     )
     _launch(normalise, p, out, x, x, (mean, inv_std, gamma, shift, shift), 0.0)
 

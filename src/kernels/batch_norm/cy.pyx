@@ -1,5 +1,7 @@
 """Batch normalisation, compiled: see isa.cpp."""
 
+from math import inf
+
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libcpp cimport bool as cbool
@@ -11,7 +13,7 @@ cnp.import_array()
 cdef extern from "sizes.h" namespace "fc" nogil:
     ctypedef struct BatchNorm:
         int64_t N, C, P
-        double momentum, eps
+        double momentum, eps, degrees_lost, least, most
 
 ctypedef void (*Training)(
     void* out, void* mean, void* inv_std, const void* x, const void* gamma, const void* beta, void* running_mean,
@@ -35,8 +37,15 @@ lookup_floats("batch_norm", "inference", <void**>_inference)
 lookup_floats("batch_norm", "backward", <void**>_backward)
 
 
-cdef BatchNorm _sizes(p):
-    return BatchNorm(N=p.N, C=p.C, P=p.P, momentum=p.momentum, eps=p.eps)
+cdef dict _bounds = {"relu": (0, inf), "relu6": (0, 6)}
+
+
+cdef BatchNorm _sizes(p, activation):
+    cdef double least, most
+    least, most = (-inf, inf) if activation is None else _bounds[activation]
+    return BatchNorm(
+        N=p.N, C=p.C, P=p.P, momentum=p.momentum, eps=p.eps, degrees_lost=p.unbiased, least=least, most=most
+    )
 
 
 cdef inline void* _data(cnp.ndarray array) noexcept nogil:
@@ -47,7 +56,7 @@ def training(
     cnp.ndarray out, cnp.ndarray mean, cnp.ndarray inv_std, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta,
     cnp.ndarray running_mean, cnp.ndarray running_var, p,
 ):
-    cdef BatchNorm sizes = _sizes(p)
+    cdef BatchNorm sizes = _sizes(p, p.activation)
     cdef Training kernel = _training[precision(x)]
     with nogil:
         kernel(
@@ -59,7 +68,7 @@ def training(
 def inference(
     cnp.ndarray out, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray mean, cnp.ndarray var, p
 ):
-    cdef BatchNorm sizes = _sizes(p)
+    cdef BatchNorm sizes = _sizes(p, p.activation)
     cdef Inference kernel = _inference[precision(x)]
     with nogil:
         kernel(_data(out), _data(x), _data(gamma), _data(beta), _data(mean), _data(var), &sizes)
@@ -69,7 +78,7 @@ def backward(
     cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray gamma,
     cnp.ndarray mean, cnp.ndarray inv_std, p,
 ):
-    cdef BatchNorm sizes = _sizes(p)
+    cdef BatchNorm sizes = _sizes(p, None)
     cdef Backward kernel = _backward[precision(x)]
     cdef cbool batch_statistics = p.training
     with nogil:

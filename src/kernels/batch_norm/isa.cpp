@@ -4,7 +4,7 @@
 // stays in the second-level cache meanwhile, so that memory is read once and written once. Where there are too few
 // channels to keep the threads busy, images are shared out too, and the two passes are two parallel regions.
 //
-//   forward    y  = scale * (x - mean) + shift
+//   forward    y  = scale * (x - mean) + shift, between the bounds of a ReLU or ReLU6
 //   backward   dx = scale * (dout + slope * (x - mean) + offset)
 //
 // planes.h and columns.h are the two ways through memory. Sums end in double, in an order fixed by the sizes and the
@@ -91,9 +91,9 @@ void with_layout(const BatchNorm& p, F f) {
     const fc::Trusted<T> trusted(p.eps);
     if (p.P * bytes < kShortPlane) {
         const int64_t columns = kSlice / (std::max<int64_t>(p.N, 1) * bytes), most = Columns<T>::kColumns;
-        f(Columns<T>{p.C, p.P, trusted}, std::clamp<int64_t>(columns, 64, most) / p.P, most / p.P);
+        f(Columns<T>{p.C, p.P, trusted, T(p.least), T(p.most)}, std::clamp<int64_t>(columns, 64, most) / p.P, most / p.P);
     } else {
-        f(fc::Planes<T>{p.C, p.P, trusted}, ceil_div(kRun, p.P * bytes), p.C);
+        f(fc::Planes<T>{p.C, p.P, trusted, T(p.least), T(p.most)}, ceil_div(kRun, p.P * bytes), p.C);
     }
 }
 
@@ -113,7 +113,7 @@ void training(T* out, T* mean, T* inv_std, const T* x, const T* gamma, const T* 
               const BatchNorm* sizes) {
     const BatchNorm p = *sizes;
     const int nthreads = threads_for(p, 2 * sizeof(T));
-    const double to_mean = 1 / double(p.N * p.P), to_unbiased = 1 / double(p.N * p.P - 1);
+    const double to_mean = 1 / double(p.N * p.P), to_running = 1 / (double(p.N * p.P) - p.degrees_lost);
     with_layout<T>(p, [&](auto layout, int64_t channels, int64_t) {
         const Grid grid = whole_channels(p, channels, nthreads);
         fc::Scratch<Moments> partial(grid.parts() * p.C);
@@ -130,7 +130,7 @@ void training(T* out, T* mean, T* inv_std, const T* x, const T* gamma, const T* 
                     affine[c] = {T(scale), mean[c], T(beta[c] - scale * (exact_mean - mean[c]))};
                     if (running_mean) {
                         running_mean[c] += T(p.momentum * (exact_mean - running_mean[c]));
-                        running_var[c] += T(p.momentum * (m.m2 * to_unbiased - running_var[c]));
+                        running_var[c] += T(p.momentum * (m.m2 * to_running - running_var[c]));
                     }
                 }
             },

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "simd.h"
+
 namespace fc {
 
 // Count, sum, and sum of squared deviations from the mean.
@@ -68,6 +70,12 @@ struct GradientSums {
         product += other.product;
     }
 };
+
+// NaN stays NaN, as max and min give their second operand then.
+template <class T>
+FC_INLINE Vec<T> between(Vec<T> v, T least, T most) {
+    return min(set1(most), max(set1(least), v));
+}
 
 // y = scale * (x - mean) + shift
 template <class T>

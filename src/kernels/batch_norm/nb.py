@@ -17,7 +17,7 @@ NANOSECONDS = 0.5  # that one thread needs for an element
 
 
 @inline
-def _statistics(mean, inv_std, running_mean, running_var, c, count, pivot, first, second, eps, momentum):
+def _statistics(mean, inv_std, running_mean, running_var, c, count, pivot, first, second, eps, momentum, unbiased):
     """Channel c's results, from the sum and the sum of squares of the deviations from the pivot. Returns what its mean
     loses when it is stored: of a large one, more than the spread may have."""
     shift = first / count
@@ -28,12 +28,12 @@ def _statistics(mean, inv_std, running_mean, running_var, c, count, pivot, first
     inv_std[c] = 1 / math.sqrt(batch_var + eps)
     if running_mean.size:
         running_mean[c] += momentum * (batch_mean - running_mean[c])
-        running_var[c] += momentum * (batch_var * (count / (count - 1)) - running_var[c])
+        running_var[c] += momentum * (batch_var * (count / (count - unbiased)) - running_var[c])
     return batch_mean - mean[c]
 
 
 @kernel
-def _training(workers, out, mean, inv_std, x, gamma, beta, running_mean, running_var, eps, momentum):
+def _training(workers, out, mean, inv_std, x, gamma, beta, running_mean, running_var, eps, momentum, unbiased):
     N, C, P = x.shape
     for worker in prange(workers):
         begin, end = share(worker, workers, C)
@@ -43,7 +43,9 @@ def _training(workers, out, mean, inv_std, x, gamma, beta, running_mean, running
                 one, two = deviations(x[n, c], pivot)
                 first += one
                 second += two
-            lost = _statistics(mean, inv_std, running_mean, running_var, c, N * P, pivot, first, second, eps, momentum)
+            lost = _statistics(
+                mean, inv_std, running_mean, running_var, c, N * P, pivot, first, second, eps, momentum, unbiased
+            )
             scale, center = gamma[c] * inv_std[c], mean[c]
             shift = type(center)(beta[c] - scale * lost)
             for n in range(N):
@@ -53,7 +55,7 @@ def _training(workers, out, mean, inv_std, x, gamma, beta, running_mean, running
 
 
 @kernel
-def _training_columns(workers, out, mean, inv_std, x, gamma, beta, running_mean, running_var, eps, momentum):
+def _training_columns(workers, out, mean, inv_std, x, gamma, beta, running_mean, running_var, eps, momentum, unbiased):
     N, C = x.shape
     for worker in prange(workers):
         begin, end = share(worker, workers, C)
@@ -68,7 +70,18 @@ def _training_columns(workers, out, mean, inv_std, x, gamma, beta, running_mean,
         for i in range(scale.size):
             c = begin + i
             lost = _statistics(
-                mean, inv_std, running_mean, running_var, c, N, np.float64(pivot[i]), first[i], second[i], eps, momentum
+                mean,
+                inv_std,
+                running_mean,
+                running_var,
+                c,
+                N,
+                np.float64(pivot[i]),
+                first[i],
+                second[i],
+                eps,
+                momentum,
+                unbiased,
             )
             scale[i] = gamma[c] * inv_std[c]
             shift[i] = beta[c] - scale[i] * lost
@@ -169,7 +182,7 @@ def training(out, mean, inv_std, x, gamma, beta, running_mean, running_var, p):
     y, source = _shaped(p, out, x)
     run = _training_columns if p.P == 1 else _training
     workers = workers_for(NANOSECONDS * x.size)
-    run(workers, y, mean, inv_std, source, gamma, beta, *running, float(p.eps), float(p.momentum))
+    run(workers, y, mean, inv_std, source, gamma, beta, *running, float(p.eps), float(p.momentum), int(p.unbiased))
 
 
 def inference(out, x, gamma, beta, mean, var, p):

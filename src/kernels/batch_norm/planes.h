@@ -16,6 +16,7 @@ struct Planes {
 
     int64_t C, P;
     Trusted<T> trusted;
+    T least, most;  // of apply's results
 
     // Elements [p, p + length) of channel c in images [n0, n1).
     struct Chunk {
@@ -60,7 +61,8 @@ struct Planes {
         planes(b, [&](int64_t c, int64_t at) {
             const Affine<T> a = affine[c];
             for_vectors<T>(P, [&](int64_t i, auto lanes, int) {
-                lanes.store(y + at + i, fma(lanes.load(x + at + i) - a.mean, set1(a.scale), set1(a.shift)));
+                const Vec<T> v = fma(lanes.load(x + at + i) - a.mean, set1(a.scale), set1(a.shift));
+                lanes.store(y + at + i, between(v, least, most));
             });
         });
     }

@@ -1,7 +1,7 @@
 """Batch normalisation over (N, C, P), statistics per channel C; the readable truth.
 
 y = gamma * (x - mean) / sqrt(var + eps) + beta, var the biased variance over N and P when training.
-running = (1 - momentum)*running + momentum*batch, with the unbiased variance (PyTorch's rule).
+running = (1 - momentum)*running + momentum*batch, with the unbiased variance (PyTorch's rule) unless told else.
 Backward with x_hat = (x - mean)*inv_std and M = N*P:
   dbeta = sum dout, dgamma = sum dout*x_hat, dx = gamma*inv_std * (dout - dbeta/M - x_hat*dgamma/M)   (training)
   dx = gamma*inv_std * dout                                                                         (inference)
@@ -41,7 +41,7 @@ def training(
     if running_mean is not None and running_var is not None:
         count = p.N * p.P
         running_mean += p.momentum * (batch_mean - running_mean)
-        running_var += p.momentum * (batch_var * (count / (count - 1)) - running_var)
+        running_var += p.momentum * (batch_var * (count / (count - p.unbiased)) - running_var)
 
 
 def inference(out: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, p: BatchNorm) -> None:

@@ -7,6 +7,8 @@ namespace fc {
 struct BatchNorm {
     int64_t N, C, P;
     double momentum, eps;
+    double degrees_lost;  // of the running variance: 1, or 0 for the biased one
+    double least, most;   // an activation's bounds on the results; infinite for none
 };
 
 // Channels [c0, c1) of images [n0, n1).
