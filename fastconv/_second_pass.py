@@ -34,7 +34,7 @@ def problem(p: Any) -> Elementwise:
 
 
 def both(first: Kernel, second: Kernel, p: Any) -> Kernel:
-    """One kernel of two, with the arguments of the first, and the residual in front of the Problem where there is one."""
+    """One kernel of two, with the first one's arguments; the residual, if any, stands in front of the Problem."""
     plain, rest = replace(p, activation=None), problem(p)
     if getattr(p, "add", False):
         plain = replace(plain, add=False)

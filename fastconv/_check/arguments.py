@@ -163,16 +163,11 @@ def padding(
     words: bool,
     name: str = "padding",
 ) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) from an int, (h, w), ((top, bottom), (left, right)), "same" or "valid"."""
+    """(top, bottom, left, right) from an int, (h, w), ((top, bottom), (left, right)) or "valid"."""
     if isinstance(value, str) and words:
         if value == "valid":
             return 0, 0, 0, 0
-        if value != "same":
-            raise ValueError(f"{name}: expected 'same' or 'valid' (or numbers), got {value!r}")
-        if stride != (1, 1):
-            raise ValueError(f"{name}: 'same' needs stride 1 (as in PyTorch), got stride {stride}")
-        height, width = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
-        return height // 2, height - height // 2, width // 2, width - width // 2
+        raise ValueError(f"{name}: expected 'same' or 'valid' (or numbers), got {value!r}")
     if _is_sequence(value):
         if len(value) == 2 and all(_is_sequence(v) for v in value):
             return *pair(f"{name}[0]", value[0], 0), *pair(f"{name}[1]", value[1], 0)

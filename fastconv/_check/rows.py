@@ -11,7 +11,8 @@ from .._problem import Affine, BatchNorm, CrossEntropy, Dropout, Elementwise, So
 from . import arguments as arg
 from .activations import activation_of
 from .remembered import all_below, dense_lists, is_dense_int64, remembered
-from .windows import images, needs_of, not_empty, vector
+from .vectors import statistic, vector
+from .windows import images, needs_of, not_empty
 
 
 def _is_array(a: Any) -> bool:
@@ -32,7 +33,7 @@ def affine(x, W, b=None, activation=None, transposed=False, names=("W", "b")):
     M, K = W.shape if transposed else W.shape[::-1]
     unbatched = x.ndim == 1
     x = _rows("x", x, K, W.shape)
-    b = vector(b, M, f"{names[0]}'s {M} outputs", names[1])
+    b = vector(b, M, f"{names[0]}'s {M} outputs", names[1], (x, W))
     kind = arg.kind(x, W, b)
     p = Affine(
         **kind, unbatched=unbatched, N=x.shape[0], K=K, M=M,
@@ -75,8 +76,11 @@ def batch_norm(
     not_empty("x", x.shape)
     N, C, P = x.shape[0], x.shape[1], math.prod(x.shape[2:])
     given = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
-    vectors = {name: vector(v, C, "x's channels", name) for name, v in given.items()}
-    where((x, *given.values()))
+    vectors = {
+        name: statistic(v, C, name) if name.startswith("running") else vector(v, C, "x's channels", name, (x,))
+        for name, v in given.items()
+    }
+    where((x, *vectors.values()))
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean, running_var: expected both or neither")
     if training:

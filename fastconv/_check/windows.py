@@ -1,5 +1,6 @@
 """Checks of what slides a window over images: im2col, convolution, pooling."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from .._settings import settings
 from . import arguments as arg
 from .activations import activation_of
 from .remembered import is_dense_int64, remembered
+from .same import same_upper
+from .vectors import vector
 
 _INDEX = np.dtype(np.int64)
 IMAGES = "(N, C, H, W), or (C, H, W)"
@@ -110,20 +113,23 @@ def _image_shape(shape: Any, unbatched: bool) -> tuple[int, ...]:
     return sizes
 
 
-def _conv_geometry(x_shape, w, stride, padding, dilation, groups) -> dict[str, Any]:
+def _conv_geometry(x_shape, w_shape, stride, padding, dilation, groups) -> dict[str, Any]:
     strides, dilations = arg.pair("stride", stride, 1), arg.pair("dilation", dilation, 1)
     G = arg.integer("groups", groups, 1)
-    FN, CG, FH, FW = w.shape
-    if 0 in w.shape:
-        raise ValueError(f"w: expected (FN, C/groups, FH, FW) without zeros, got shape {w.shape}")
+    FN, CG, FH, FW = w_shape
+    if 0 in w_shape:
+        raise ValueError(f"w: expected (FN, C/groups, FH, FW) without zeros, got shape {w_shape}")
     if x_shape[1] != CG * G:
         raise ValueError(
             f"w: expected (FN, C/groups, FH, FW) with C/groups = {x_shape[1]}/{G} to match x of shape "
-            f"{tuple(x_shape)}, got shape {w.shape}"
+            f"{tuple(x_shape)}, got shape {w_shape}"
         )
     if FN % G:
         raise ValueError(f"groups: expected a divisor of w's {FN} filters, got {G}")
-    pads = arg.padding(padding, (FH, FW), strides, dilations, words=True)
+    if isinstance(padding, str) and padding == "same":
+        pads = same_upper(x_shape[2:], (FH, FW), strides, dilations)
+    else:
+        pads = arg.padding(padding, (FH, FW), strides, dilations, words=True)
     sizes = _window(x_shape, (FH, FW), strides, pads, dilations)
     return dict(sizes, FN=FN, groups=G, precision=settings.float32_conv_precision)
 
@@ -133,9 +139,9 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=N
     """The residual comes last, where there is one."""
     x, unbatched = images("x", x)
     w = arg.array("w", w, (4,))
-    sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
+    sizes = _conv_geometry(x.shape, w.shape, stride, padding, dilation, groups)
     not_empty("x", x.shape)
-    b = vector(b, w.shape[0], "w's filters")
+    b = vector(b, w.shape[0], "w's filters", others=(x, w))
     residual = () if add is None else (images("add", add)[0],)
     kind = arg.kind(x, w, b, *residual)
     p = Conv2d(**kind, unbatched=unbatched, activation=activation_of(activation), add=bool(residual), **sizes)
@@ -145,25 +151,30 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, activation=N
     return p, *arg.dense(kind["dtype"], x, w, b, *residual)
 
 
-def vector(b: Any, n: int, why: str, name: str = "b") -> np.ndarray | None:
-    if b is not None:
-        b = arg.array(name, b)
-        arg.shape(name, b, (n,), f"one number for each of {why}")
-    return b
-
-
 @remembered
 def conv2d_backward(dout, x, w, stride=1, padding=0, dilation=1, groups=1, needs=(True, True, True)):
+    """w comes back as None where only its shape was given."""
     x, unbatched = images("x", x)
-    w = arg.array("w", w, (4,))
-    sizes = _conv_geometry(x.shape, w, stride, padding, dilation, groups)
+    needs = needs_of(needs)
+    w, w_shape = filters_or_shape(w, needs[0])
+    sizes = _conv_geometry(x.shape, w_shape, stride, padding, dilation, groups)
     not_empty("x", x.shape)
     dout, _ = images("dout", dout)
     kind = arg.kind(dout, x, w)
     p = Conv2d(**kind, unbatched=unbatched, **sizes)
     arg.fits("padding", p.out_shape, p.dtype, "dout")
     arg.shape("dout", dout, p.out_shape, "(N, FN, OH, OW), the shape of conv2d's result")
-    return p, *arg.dense(kind["dtype"], dout, x, w), needs_of(needs)
+    return p, *arg.dense(kind["dtype"], dout, x, w), needs
+
+
+def filters_or_shape(w: Any, needed: bool) -> tuple[np.ndarray | None, tuple[int, ...]]:
+    """The filters, or None where only their shape is given; and the shape."""
+    if not (isinstance(w, Sequence) and len(w) == 4 and all(isinstance(n, (int, np.integer)) for n in w)):
+        w = arg.array("w", w, (4,))
+        return w, w.shape
+    if needed:
+        raise ValueError(f"w: expected the filters, since dx is needed, got a shape: {tuple(w)}")
+    return None, tuple(arg.integer(f"w[{i}]", n, 0) for i, n in enumerate(w))
 
 
 def needs_of(needs: Any) -> tuple[bool, bool, bool]:
@@ -205,7 +216,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     )
     if min(out) < 1:
         raise ValueError(f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}")
-    b = vector(b, w.shape[1] * G, "the result's channels")
+    b = vector(b, w.shape[1] * G, "the result's channels", others=(x, w))
     strides, dilations = _counting(strides, (H, W), kernel, dilations)
     kind = arg.kind(x, w, b)
     p = Conv2d(

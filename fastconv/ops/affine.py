@@ -28,6 +28,7 @@ def affine(
     x : array_like (N, in), (in,), or (N, ...) with trailing sizes that multiply to in
     W : array_like (in, out)
     b : array_like (out,), optional
+        Also (1, out), (out, 1), or a scalar for all.
     activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
         Applied to the result, as by `conv2d`.
     out : ndarray, optional

@@ -53,7 +53,7 @@ def batch_norm(
     ----------
     x : array_like (N, C) or (N, C, H, W)
     gamma, beta : array_like (C,) or None
-        Scale and shift; None for 1 and 0.
+        Scale and shift; None for 1 and 0. Also (1, C), (C, 1), (1, C, 1, 1), or a scalar for all channels.
     running_mean, running_var : ndarray (C,) or None
         Updated in place when training; both None to keep none (training only).
     training : bool
@@ -61,7 +61,7 @@ def batch_norm(
         Weight of the batch in the running statistics (the book's momentum is 1 minus this); any number, as in PyTorch.
     eps : float
     activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
-        Applied to y: "relu" and "relu6" inside the compiled kernel, the others in a second pass right behind it.
+        Applied to y: "relu" and "relu6" inside the compiled kernel, the others in a second pass behind it.
         `batch_norm_backward` begins before it: give it the gradient that the activation's own backward returns.
     unbiased : bool
         Whether the batch's variance in running_var is the unbiased one.
@@ -135,7 +135,7 @@ def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray
     Returns
     -------
     (dx, dgamma, dbeta)
-        dgamma, dbeta None where gamma, beta were None.
+        dgamma and dbeta (C,), or None where gamma, beta were None.
 
     Raises
     ------

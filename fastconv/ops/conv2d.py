@@ -38,11 +38,12 @@ def conv2d(
     w : array_like (FN, C/groups, FH, FW), float
         The filters.
     b : array_like (FN,), optional
-        One number added to each output channel.
+        One number added to each output channel; (FN, 1), (1, FN) and (1, FN, 1, 1) are taken too, and a scalar for all.
     stride, dilation : int or (h, w)
         Step of the filter, and distance between its taps.
     padding : int, (h, w), ((top, bottom), (left, right)), "same" or "valid"
-        Zeros around each image. "same" keeps H and W and needs stride 1.
+        Zeros around each image. "same" gives ``ceil(H / sh)`` rows and ``ceil(W / sw)`` columns, the odd row or column of
+        zeros at the end: TensorFlow's rule, and SAME_UPPER of ONNX.
     groups : int
         Channels and filters are split into this many independent convolutions; ``groups=C`` is depthwise.
     activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
@@ -110,14 +111,14 @@ def conv2d_backward(
     dout : array_like (N, FN, OH, OW) or (FN, OH, OW)
         Gradient of the loss with respect to conv2d's result.
     x, w, stride, padding, dilation, groups
-        As given to `conv2d`.
+        As given to `conv2d`. Where dx is not needed, w may be the filters' shape, a tuple of four ints.
     needs : three bools
         Which of (dx, dw, db) to compute.
 
     Returns
     -------
     (dx, dw, db)
-        With the shapes of x, w and b; None where not needed.
+        With the shapes of x and w, and (FN,); None where not needed.
 
     Raises
     ------
@@ -165,6 +166,7 @@ def conv_transpose2d(
     w : array_like (C, FN/groups, FH, FW)
         PyTorch's layout: the input channels come first.
     b : array_like (FN,), optional
+        As `conv2d`'s.
     stride, dilation : int or (h, w)
     padding : int, (h, w) or ((top, bottom), (left, right))
         Rows and columns taken off the full result.
