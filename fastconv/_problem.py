@@ -172,6 +172,19 @@ class BatchNorm(Problem):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalResponse(Problem):
+    """x as (N, C, P), divided by a power of the sums of squares over `size` neighbouring channels."""
+
+    N: int
+    C: int
+    P: int
+    size: int
+    alpha: float
+    beta: float
+    k: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Elementwise(Problem):
     """One number in, one number out; `activation` is add_activation's."""
 

@@ -23,6 +23,7 @@ affine_forward(out, x, w, b, p), affine_backward_data(dx, dout, w, p), affine_ba
 batch_norm_training(out, mean, inv_std, x, gamma, beta, running_mean, running_var, p)     running_* may be None
 batch_norm_inference(out, x, gamma, beta, mean, var, p)
 batch_norm_backward(dx, dgamma, dbeta, dout, x, gamma, mean, inv_std, p)
+local_response_forward(out, x, p), local_response_backward(dx, dout, x, p)
 relu_forward(out, x, p), relu_backward(dx, dout, x, p); the others alike; sigmoid, tanh: backward from y
     out may be x
 add_activation(out, x, y, p)                       the Problem's activation of x + y; out may be x or y
@@ -371,6 +372,8 @@ TABLE: dict[str, list[Row]] = {
     "batch_norm_training": _rows("batch_norm", "training"),
     "batch_norm_inference": _rows("batch_norm", "inference"),
     "batch_norm_backward": _rows("batch_norm", "backward"),
+    "local_response_forward": _rows("local_response", "forward"),
+    "local_response_backward": _rows("local_response", "backward"),
     **{
         f"{name}_{direction}": _rows(
             "activations", f"{name}_{direction}", f"prepare_{name}" if direction == "forward" else None

@@ -63,6 +63,8 @@ def calls() -> dict[str, Callable[[], Any]]:
         "batch_norm_training": lambda: fc.batch_norm(x, one, zero, zero.copy(), one.copy(), training=True)[0],
         "batch_norm_inference": lambda: fc.batch_norm(x, one, zero, zero, one)[0],
         "batch_norm_backward": lambda: fc.batch_norm_backward(x, cache),
+        "local_response_forward": lambda: fc.local_response_norm(x, 3, 0.1),
+        "local_response_backward": lambda: fc.local_response_norm_backward(x, x, 3, 0.1),
         **{f"{n}_forward": lambda n=n: getattr(fc, n)(rows) for n in ACTIVATIONS if n != "gelu_tanh"},
         **{f"{n}_backward": backward(n) for n in ACTIVATIONS if n != "gelu_tanh"},
         "gelu_tanh_forward": lambda: fc.gelu(rows, "tanh"),

@@ -7,6 +7,7 @@ not look at the numbers in their float arrays are `remembered`: a call like an e
 from .activations import gelu_of
 from .arguments import dense
 from .remembered import listed_twice, share_memory
+from .normalization import group_norm, instance_norm, layer_norm, local_response_norm, local_response_norm_backward
 from .rows import (
     affine,
     affine_backward,
@@ -63,9 +64,14 @@ __all__ = [
     "elementwise",
     "elementwise_backward",
     "gelu_of",
+    "group_norm",
     "im2col",
+    "instance_norm",
+    "layer_norm",
     "leading_axes",
     "listed_twice",
+    "local_response_norm",
+    "local_response_norm_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "max_pool2d_indices",

@@ -19,6 +19,7 @@ from .pooling import (
     StochasticPooling,
 )
 from .recurrent import RecurrentStep
+from .response import LocalResponseNormalization
 from .structure import ChannelShuffle, Flatten, Reshape, Slice
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "IdentityWithLoss",
     "Layer",
     "LeakyRelu",
+    "LocalResponseNormalization",
     "LogSoftmax",
     "MeanSquaredErrorLoss",
     "MinPooling",

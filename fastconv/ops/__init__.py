@@ -26,6 +26,7 @@ from .conv2d import conv2d, conv2d_backward, conv_transpose2d, conv_transpose2d_
 from .dropout import dropout, dropout2d, dropout2d_backward, dropout_backward
 from .im2col import col2im, im2col
 from .losses import mean_squared_error, mean_squared_error_backward, nll_loss, nll_loss_backward
+from .normalization import group_norm, instance_norm, layer_norm, local_response_norm, local_response_norm_backward
 from .pool2d import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -83,15 +84,20 @@ __all__ = [
     "gelu_backward",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "group_norm",
     "hard_sigmoid",
     "hard_sigmoid_backward",
     "hard_swish",
     "hard_swish_backward",
     "im2col",
+    "instance_norm",
+    "layer_norm",
     "leaky_relu",
     "leaky_relu_backward",
     "linear",
     "linear_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
     "max_pool2d",

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 import fastconv as fc
 from fastconv.testing import normal
 
-X, W, B = normal((2, 4, 8, 9), np.float32), normal((6, 4, 3, 3), np.float32, 1), normal(6, np.float32, 2)
+X = normal((2, 4, 8, 9), np.float32)
+W = normal((6, 4, 3, 3), np.float32, 1)
+B = normal(6, np.float32, 2)
 SHAPES = [(6,), (6, 1), (1, 6), (6, 1, 1), (1, 6, 1, 1)]
 
 

@@ -200,6 +200,29 @@ def test_a_relu_layer_keeps_bits_on_the_device():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", [(5, 0.3, 0.75, 2.0), (2, 0.5, 1.2)])
+def test_local_response_and_other_norms(options, dtype):
+    x, dout = normal((2, 6, 3, 3), dtype) * 2, normal((2, 6, 3, 3), dtype, 1)
+    compare(fc.local_response_norm, x, *options)
+    compare(lambda x: fc.local_response_norm_backward(dout, x, *options), x)
+    compare(fc.layer_norm, x, 3, x[0, 0, 0], x[0, 0, 1])
+    compare(fc.group_norm, x, 2, x[0, :, 0, 0])
+    compare(fc.instance_norm, x, None, None, 2.0, 1.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", [None, "relu6", "leaky_relu", "silu"])
+def test_second_passes(activation, dtype):
+    x, w, residual = normal((2, 3, 4, 4), dtype), normal((4, 3, 3, 3), dtype, 1), normal((2, 4, 4, 4), dtype, 2)
+    compare(lambda x: fc.conv2d(x, w, 0.5, 1, 1, activation=activation), x)
+    compare(lambda x: fc.conv2d(x, w, padding=1, activation=activation, add=residual), x)
+    compare(lambda x: fc.affine(x, w.reshape(12, 9)[:, :5], activation=activation), x.reshape(8, 12))
+    running = np.zeros(3, dtype), np.ones(3, dtype)
+    compare(lambda x: fc.batch_norm(x, 2.0, 0.5, *running, activation=activation)[0], x)
+    compare(lambda x: fc.batch_norm(x, None, None, None, None, True, activation=activation, unbiased=False)[0], x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("shape", "axis"), [((1, 1), 1), ((3, 10), 1), ((2, 45), 1), ((2, 5, 3), 1), ((0, 4), 1), ((3, 0), 1)]
 )

@@ -1,0 +1,26 @@
+"""Local response normalisation."""
+
+from .. import ops
+from ._layer import Array, Layer, Saved
+
+
+class LocalResponseNormalization(Layer):
+    """x / (k + alpha/size * sum of x**2 over `size` neighbouring channels)**beta, as `fastconv.local_response_norm`.
+
+    Source: A. Krizhevsky, I. Sutskever and G. Hinton, ImageNet Classification with Deep Convolutional Neural Networks,
+    2012.
+    """
+
+    runs_on_cuda = True
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.x: Saved = None
+
+    def forward(self, x: Array) -> Array:
+        """x (N, C, ...) -> the same shape."""
+        self.x = x
+        return ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+    def backward(self, dout: Array) -> Array:
+        return ops.local_response_norm_backward(dout, self.x, self.size, self.alpha, self.beta, self.k)
