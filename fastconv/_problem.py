@@ -172,6 +172,15 @@ class BatchNorm(Problem):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interchange(Problem):
+    """(N, A, B) becomes (N, B, A)."""
+
+    N: int
+    A: int
+    B: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalResponse(Problem):
     """x as (N, C, P), divided by a power of the sums of squares over `size` neighbouring channels."""
 

@@ -14,6 +14,7 @@ conv2d_backward_data(dx, dout, w, p)
 conv2d_backward_weights(dw, db, dout, x, p)        db may be None
 conv2d_backward(dx, dw, db, dout, x, w, p)         likewise; of AT_ONCE
 im2col(out, x, p), col2im(out, col, p)
+interchange(out, x, p)                             (N, A, B) to (N, B, A)
 max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p) -> bool
     False if an index was outside of its plane, -1 included; its dout is left out
 avg_pool2d_forward(out, x, p), avg_pool2d_backward(dx, dout, p); adaptive_* alike
@@ -358,6 +359,7 @@ TABLE: dict[str, list[Row]] = {
         Row("cython", "im2col.cy:col2im_by_taps", spread),
         *_rows("im2col", "col2im")[1:],
     ],
+    "interchange": _rows("im2col", "interchange"),
     "max_pool2d_forward": _rows("pool2d", "max_forward", "prepare_max"),
     "max_pool2d_backward": _rows("pool2d", "max_backward"),
     "avg_pool2d_forward": _rows("pool2d", "avg_forward"),

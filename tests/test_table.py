@@ -98,6 +98,7 @@ LAYERS = [
     },
     {"_table", "_check", "_memory", "_between", "_threads", "_ceiling"},
     {"_dispatch", "_second_pass"},
+    {"_layout"},
     {"ops", "_prepare"},
     {"graph"},
     {

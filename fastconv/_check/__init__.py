@@ -5,7 +5,7 @@ not look at the numbers in their float arrays are `remembered`: a call like an e
 """
 
 from .activations import gelu_of
-from .arguments import dense
+from .arguments import array, dense, shape
 from .remembered import listed_twice, share_memory
 from .normalization import group_norm, instance_norm, layer_norm, local_response_norm, local_response_norm_backward
 from .rows import (
@@ -49,6 +49,7 @@ __all__ = [
     "adaptive_avg_pool2d_backward",
     "affine",
     "affine_backward",
+    "array",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -80,6 +81,7 @@ __all__ = [
     "rng",
     "same_shape",
     "share_memory",
+    "shape",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",

@@ -1,11 +1,14 @@
 """Batch normalisation."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
+from .. import _layout as layouts
 from .. import _memory as memory
 from .._between import between
 from .._device import ours
@@ -23,6 +26,7 @@ class Cache:
     has_beta: bool
     mean: NDArray
     inv_std: NDArray
+    shape: tuple[int, ...] | None = None  # of images whose channels come last; x holds their pixels
 
 
 def _or_filled(vector: NDArray | None, fill: float, p: BatchNorm) -> NDArray:
@@ -42,12 +46,13 @@ def batch_norm(
     activation: str | None = None,
     unbiased: bool = True,
     out: NDArray | None = None,
+    layout: str = "NCHW",
 ) -> tuple[NDArray, Cache]:
     """``gamma * (x - mean) / sqrt(var + eps) + beta``, statistics per channel (PyTorch's semantics).
 
     When training, mean and (biased) var are the batch's, and the running statistics are updated in place:
-    ``running = (1 - momentum)*running + momentum*batch``, with the unbiased variance unless told else. Otherwise they are
-    the running statistics.
+    ``running = (1 - momentum)*running + momentum*batch``, with the unbiased variance unless told else. Otherwise
+    they are the running statistics.
 
     Parameters
     ----------
@@ -67,6 +72,8 @@ def batch_norm(
         Whether the batch's variance in running_var is the unbiased one.
     out : ndarray, optional
         Receives y: the shape of x, a float dtype. If it shares memory with x, the cache keeps a copy of x.
+    layout : {"NCHW", "NHWC"}
+        "NHWC": x, y and out are (N, H, W, C), and so are dout and dx of `batch_norm_backward`.
 
     Returns
     -------
@@ -85,6 +92,9 @@ def batch_norm(
     ----------
     S. Ioffe and C. Szegedy, Batch Normalization, 2015.
     """
+    if layout != "NCHW":
+        rest = gamma, beta, running_mean, running_var, training, momentum, eps
+        return _batch_norm_last(x, rest, {"activation": activation, "unbiased": unbiased}, out, layout)
     given = running_mean, running_var
     p, x, gamma, beta, *running = check.batch_norm(
         x, gamma, beta, *given, training, momentum, eps, unbiased, activation
@@ -119,6 +129,21 @@ def batch_norm(
     return y, Cache(p, kept, gamma, beta is not None, mean, inv_std)
 
 
+def _batch_norm_last(x: Any, rest: Any, options: Any, out: Any, layout: Any) -> tuple[NDArray, Cache]:
+    """Every pixel is a row of channels."""
+    layouts.is_last(layout)
+    x = check.array("x", x, (2, 4))
+    if 0 in x.shape[1:]:
+        raise ValueError(f"x: only the batch may be of size zero, got shape {x.shape}")
+    y, cache = batch_norm(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), *rest, **options)
+    cache.shape, y = x.shape, y.reshape(x.shape)
+    if out is not None:
+        if isinstance(out, np.ndarray) and np.may_share_memory(out, cache.x):
+            cache.x = cache.x.copy()
+        layouts.delivered(out, y)
+    return y if out is None else out, cache
+
+
 def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray | None, NDArray | None]:
     """Gradients of `batch_norm` with respect to x, gamma and beta.
 
@@ -142,6 +167,12 @@ def batch_norm_backward(dout: ArrayLike, cache: Cache) -> tuple[NDArray, NDArray
     ValueError
         When dout does not have the shape of x.
     """
+    if cache.shape is not None:
+        dout = check.array("dout", dout)
+        check.shape("dout", dout, cache.shape, "the shape of batch_norm's x")
+        rows = dout.reshape(cache.x.shape)
+        dx, dgamma, dbeta = batch_norm_backward(rows, replace(cache, shape=None))
+        return dx.reshape(cache.shape), dgamma, dbeta
     p = cache.problem
     (dout,) = check.batch_norm_backward(dout, cache.x)
     empty, per_channel = memory.empty[p.device], ((p.C,), p.arithmetic)

@@ -5,6 +5,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
+from .. import _layout as layouts
 from .. import _memory as memory
 from .._between import between
 from .._dispatch import at_once, kernel, straight
@@ -26,6 +27,7 @@ def conv2d(
     activation: str | None = None,
     add: ArrayLike | None = None,
     out: NDArray | None = None,
+    layout: str = "NCHW",
 ) -> NDArray:
     """2-D cross-correlation of a batch of images with a bank of filters.
 
@@ -38,12 +40,12 @@ def conv2d(
     w : array_like (FN, C/groups, FH, FW), float
         The filters.
     b : array_like (FN,), optional
-        One number added to each output channel; (FN, 1), (1, FN) and (1, FN, 1, 1) are taken too, and a scalar for all.
+        One number added to each output channel. Also (FN, 1), (1, FN), (1, FN, 1, 1), or a scalar for all.
     stride, dilation : int or (h, w)
         Step of the filter, and distance between its taps.
     padding : int, (h, w), ((top, bottom), (left, right)), "same" or "valid"
-        Zeros around each image. "same" gives ``ceil(H / sh)`` rows and ``ceil(W / sw)`` columns, the odd row or column of
-        zeros at the end: TensorFlow's rule, and SAME_UPPER of ONNX.
+        Zeros around each image. "same" gives ``ceil(H / sh)`` rows and ``ceil(W / sw)`` columns, an odd row or column
+        of zeros at the end: TensorFlow's rule, and SAME_UPPER of ONNX.
     groups : int
         Channels and filters are split into this many independent convolutions; ``groups=C`` is depthwise.
     activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
@@ -53,6 +55,8 @@ def conv2d(
         A residual: added to the result before the activation.
     out : ndarray, optional
         Receives the result: the result's shape, a float dtype.
+    layout : {"NCHW", "NHWC"}
+        "NHWC": x, add, out and the result are (N, H, W, C) or (H, W, C), w is (FH, FW, C/groups, FN); by transposition.
 
     Returns
     -------
@@ -84,10 +88,21 @@ def conv2d(
     >>> fastconv.conv2d(np.ones((1, 4, 4)), np.ones((1, 1, 3, 3))).shape
     (1, 2, 2)
     """
+    if layout != "NCHW":
+        return _conv2d_last(x, w, (b, stride, padding, dilation, groups), activation, add, out, layout)
     p, *arrays = check.conv2d(x, w, b, stride, padding, dilation, groups, activation, add)
     y = memory.result(memory.batched(out, p), p.out_shape, p.dtype, arrays, p.device)
     kernel("conv2d_forward", p)(y, *arrays, p)
     return memory.deliver(out, y, p)
+
+
+def _conv2d_last(x: Any, w: Any, geometry: Any, activation: Any, add: Any, out: Any, layout: Any) -> NDArray:
+    layouts.is_last(layout)
+    images, filters = layouts.first("x", x), layouts.filters_first(w)
+    residual = None if add is None else layouts.first("add", add)
+    with layouts.transposed():
+        y = conv2d(images, filters, *geometry, activation=activation, add=residual)
+    return layouts.last(y, out)
 
 
 def conv2d_backward(
@@ -100,6 +115,7 @@ def conv2d_backward(
     groups: int = 1,
     *,
     needs: tuple[bool, bool, bool] = (True, True, True),
+    layout: str = "NCHW",
 ) -> Gradients:
     """Gradients of `conv2d` with respect to its input, filters and bias.
 
@@ -114,6 +130,8 @@ def conv2d_backward(
         As given to `conv2d`. Where dx is not needed, w may be the filters' shape, a tuple of four ints.
     needs : three bools
         Which of (dx, dw, db) to compute.
+    layout : {"NCHW", "NHWC"}
+        As given to `conv2d`; dout, dx and dw are laid out alike.
 
     Returns
     -------
@@ -125,6 +143,8 @@ def conv2d_backward(
     ValueError, TypeError
         As `conv2d`; also when dout does not have the shape of its result.
     """
+    if layout != "NCHW":
+        return _conv2d_backward_last(dout, x, w, (stride, padding, dilation, groups), needs, layout)
     p, dout, x, w, needs = check.conv2d_backward(dout, x, w, stride, padding, dilation, groups, needs)
     dx = _empty(p.x_shape, p) if needs[0] else None
     dw = _empty(p.w_shape, p) if needs[1] or needs[2] else None
@@ -138,6 +158,14 @@ def conv2d_backward(
         if dw is not None:
             kernel("conv2d_backward_weights", p)(dw, db, dout, x, p)
     return dx if dx is None else p.finish(dx), _cast(dw, p) if needs[1] else None, _cast(db, p)
+
+
+def _conv2d_backward_last(dout: Any, x: Any, w: Any, geometry: Any, needs: Any, layout: Any) -> Gradients:
+    layouts.is_last(layout)
+    arrays = layouts.first("dout", dout), layouts.first("x", x), layouts.filters_first(w)
+    with layouts.transposed():
+        dx, dw, db = conv2d_backward(*arrays, *geometry, needs=needs)
+    return None if dx is None else layouts.last(dx), layouts.filters_last(dw), db
 
 
 def _empty(shape: tuple[int, ...], p: Conv2d) -> NDArray:

@@ -52,8 +52,8 @@ def local_response_norm_backward(
 ) -> NDArray:
     """Gradient of `local_response_norm`.
 
-    With s the base of the power: ``dout * s**-beta - 2*alpha*beta/size * x * sum of dout*x*s**(-beta - 1)``, summed over
-    the channels whose windows hold this one.
+    With s the base of the power: ``dout * s**-beta - 2*alpha*beta/size * x * sum of dout*x*s**(-beta - 1)``, summed
+    over the channels whose windows hold this one.
 
     Parameters
     ----------

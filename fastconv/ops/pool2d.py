@@ -1,11 +1,13 @@
 """Pooling: maximum, minimum, average, adaptive and global average, stochastic."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _check as check
+from .. import _layout as layouts
 from .. import _memory as memory
 from .._dispatch import kernel, straight
 from .._problem import Pool2d
@@ -16,6 +18,14 @@ _INT64 = np.dtype(np.int64)
 def _result(out: NDArray | None, x: NDArray, p: Any) -> NDArray:
     """Where the kernel writes, not initialised."""
     return memory.result(memory.batched(out, p), p.out_shape, p.dtype, (x,), p.device)
+
+
+def _last(op: Callable[..., Any], name: str, images: Any, options: tuple[Any, ...], layout: Any) -> Any:
+    """An operation on images whose channels come last: its results have their channels first."""
+    layouts.is_last(layout)
+    images = layouts.first(name, images)
+    with layouts.transposed():
+        return op(images, *options)
 
 
 def _indices(indices: NDArray, p: Pool2d) -> NDArray:
@@ -31,6 +41,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     *,
     out: NDArray | None = None,
+    layout: str = "NCHW",
 ) -> tuple[NDArray, NDArray]:
     """The maximum of each window, and where it was.
 
@@ -48,6 +59,8 @@ def max_pool2d(
         it would begin behind the input (PyTorch's rule).
     out : ndarray, optional
         Receives y: its shape, a float dtype.
+    layout : {"NCHW", "NHWC"}
+        "NHWC": images, results and indices are (N, H, W, C) or (H, W, C); by transposition.
 
     Returns
     -------
@@ -61,6 +74,9 @@ def max_pool2d(
     ValueError, TypeError
         When the window does not fit, or an argument is of the wrong kind.
     """
+    if layout != "NCHW":
+        y, indices = _last(max_pool2d, "x", x, (kernel_size, stride, padding, dilation, ceil_mode), layout)
+        return layouts.last(y, out), layouts.last(indices)
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
     empty, shape = memory.empty[p.device], p.out_shape
     y, indices = empty(shape, p.dtype) if out is None else _result(out, x, p), empty(shape, _INT64)
@@ -77,6 +93,8 @@ def max_pool2d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
+    *,
+    layout: str = "NCHW",
 ) -> NDArray:
     """Gradient of `max_pool2d`: each dout added at its window's index; where that is -1, nowhere.
 
@@ -86,7 +104,7 @@ def max_pool2d_backward(
     indices : array_like of int, like dout
         As `max_pool2d` gave them.
     input_shape : (N, C, H, W) or (C, H, W)
-    kernel_size, stride, padding, dilation, ceil_mode
+    kernel_size, stride, padding, dilation, ceil_mode, layout
         As given to `max_pool2d`.
 
     Returns
@@ -98,6 +116,13 @@ def max_pool2d_backward(
     ValueError, TypeError
         When the shapes do not fit, or an index is outside of the plane: -1 is only for windows of padding alone.
     """
+    if layout != "NCHW":
+        layouts.is_last(layout)
+        arrays = layouts.first("dout", dout), layouts.first_of_integers("indices", indices)
+        shape = layouts.shape_first("input_shape", input_shape)
+        with layouts.transposed():
+            dx = max_pool2d_backward(*arrays, shape, kernel_size, stride, padding, dilation, ceil_mode)
+        return layouts.last(dx)
     p, dout, indices = check.max_pool2d_backward(
         dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode
     )
@@ -115,11 +140,15 @@ def min_pool2d(
     ceil_mode: bool = False,
     *,
     out: NDArray | None = None,
+    layout: str = "NCHW",
 ) -> tuple[NDArray, NDArray]:
     """The minimum of each window, and where it was: ``-max_pool2d(-x)``; padding counts as +inf.
 
     Parameters, results and errors as `max_pool2d`.
     """
+    if layout != "NCHW":
+        y, indices = _last(min_pool2d, "x", x, (kernel_size, stride, padding, dilation, ceil_mode), layout)
+        return layouts.last(y, out), layouts.last(indices)
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
     empty, shape = memory.empty[p.device], p.out_shape
     y, indices = empty(shape, p.dtype) if out is None else _result(out, x, p), empty(shape, _INT64)
@@ -138,9 +167,12 @@ def min_pool2d_backward(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
+    *,
+    layout: str = "NCHW",
 ) -> NDArray:
     """Gradient of `min_pool2d`: each dout added at its window's index. As `max_pool2d_backward`."""
-    return max_pool2d_backward(dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode)
+    options = kernel_size, stride, padding, dilation, ceil_mode
+    return max_pool2d_backward(dout, indices, input_shape, *options, layout=layout)
 
 
 @straight(check.avg_pool2d, "avg_pool2d_forward")
@@ -154,6 +186,7 @@ def avg_pool2d(
     divisor_override: int | None = None,
     *,
     out: NDArray | None = None,
+    layout: str = "NCHW",
 ) -> NDArray:
     """The mean of each window.
 
@@ -173,6 +206,8 @@ def avg_pool2d(
         Divide by this instead; any number but 0.
     out : ndarray, optional
         Receives y: its shape, a float dtype.
+    layout : {"NCHW", "NHWC"}
+        "NHWC": images, results and indices are (N, H, W, C) or (H, W, C); by transposition.
 
     Returns
     -------
@@ -183,6 +218,9 @@ def avg_pool2d(
     ValueError, TypeError
         When the window does not fit, or an argument is of the wrong kind.
     """
+    if layout != "NCHW":
+        options = kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        return layouts.last(_last(avg_pool2d, "x", x, options, layout), out)
     p, x = check.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     y = _result(out, x, p)
     kernel("avg_pool2d_forward", p)(y, x, p)
@@ -199,6 +237,8 @@ def avg_pool2d_backward(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    layout: str = "NCHW",
 ) -> NDArray:
     """Gradient of `avg_pool2d`: each dout spread evenly over its window.
 
@@ -206,7 +246,7 @@ def avg_pool2d_backward(
     ----------
     dout : array_like (N, C, OH, OW) or (C, OH, OW)
     input_shape : (N, C, H, W) or (C, H, W)
-    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout
         As given to `avg_pool2d`.
 
     Returns
@@ -218,6 +258,10 @@ def avg_pool2d_backward(
     ValueError, TypeError
         When the shapes do not fit.
     """
+    if layout != "NCHW":
+        shape = layouts.shape_first("input_shape", input_shape)
+        options = shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        return layouts.last(_last(avg_pool2d_backward, "dout", dout, options, layout))
     p, dout = check.avg_pool2d_backward(
         dout, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
@@ -227,7 +271,7 @@ def avg_pool2d_backward(
 
 
 @straight(check.adaptive_avg_pool2d, "adaptive_avg_pool2d_forward")
-def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: NDArray | None = None) -> NDArray:
+def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: NDArray | None = None, layout: str = "NCHW") -> NDArray:
     """Means over a grid of output_size bins that cover the plane; bin i spans ``floor(i*H/OH)`` to
     ``ceil((i + 1)*H/OH)``.
 
@@ -237,6 +281,8 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: NDArray | None =
     output_size : int or (h, w)
     out : ndarray, optional
         Receives y: its shape, a float dtype.
+    layout : {"NCHW", "NHWC"}
+        "NHWC": images, results and indices are (N, H, W, C) or (H, W, C); by transposition.
 
     Returns
     -------
@@ -247,19 +293,23 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: Any, *, out: NDArray | None =
     ValueError, TypeError
         For a wrong shape or size.
     """
+    if layout != "NCHW":
+        return layouts.last(_last(adaptive_avg_pool2d, "x", x, (output_size,), layout), out)
     p, x = check.adaptive_avg_pool2d(x, output_size)
     y = _result(out, x, p)
     kernel("adaptive_avg_pool2d_forward", p)(y, x, p)
     return memory.deliver(out, y, p)
 
 
-def adaptive_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) -> NDArray:
+def adaptive_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...], *, layout: str = "NCHW") -> NDArray:
     """Gradient of `adaptive_avg_pool2d`: each dout spread evenly over its bin.
 
     Parameters
     ----------
     dout : array_like (N, C, OH, OW) or (C, OH, OW)
     input_shape : (N, C, H, W) or (C, H, W)
+    layout : {"NCHW", "NHWC"}
+        As given to `adaptive_avg_pool2d`.
 
     Returns
     -------
@@ -270,25 +320,28 @@ def adaptive_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) 
     ValueError, TypeError
         When the shapes do not fit.
     """
+    if layout != "NCHW":
+        shape = layouts.shape_first("input_shape", input_shape)
+        return layouts.last(_last(adaptive_avg_pool2d_backward, "dout", dout, (shape,), layout))
     p, dout = check.adaptive_avg_pool2d_backward(dout, input_shape)
     dx = memory.empty[p.device]((p.N, p.C, p.H, p.W), p.dtype)
     kernel("adaptive_avg_pool2d_backward", p)(dx, dout, p)
     return p.finish(dx)
 
 
-def global_avg_pool2d(x: ArrayLike, *, out: NDArray | None = None) -> NDArray:
+def global_avg_pool2d(x: ArrayLike, *, out: NDArray | None = None, layout: str = "NCHW") -> NDArray:
     """The mean of each plane: `adaptive_avg_pool2d` with output size 1, (N, C, H, W) to (N, C, 1, 1).
 
     References
     ----------
     M. Lin, Q. Chen and S. Yan, Network in Network, 2014.
     """
-    return adaptive_avg_pool2d(x, 1, out=out)
+    return adaptive_avg_pool2d(x, 1, out=out, layout=layout)
 
 
-def global_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...]) -> NDArray:
+def global_avg_pool2d_backward(dout: ArrayLike, input_shape: tuple[int, ...], *, layout: str = "NCHW") -> NDArray:
     """Gradient of `global_avg_pool2d`: dout / (H*W) everywhere."""
-    return adaptive_avg_pool2d_backward(dout, input_shape)
+    return adaptive_avg_pool2d_backward(dout, input_shape, layout=layout)
 
 
 def stochastic_pool2d(

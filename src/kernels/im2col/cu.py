@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from ..._problem import Window
+from ..._problem import Interchange, Window
 from .._cuda.arrays import entry, flat
 from .._cuda.elements import Elements
 from .._cuda.kernels import EACH, WIDTH, family
@@ -97,3 +97,25 @@ def im2col(out: Any, x: Any, p: Window) -> None:
 def col2im(out: Any, col: Any, p: Window) -> None:
     count = p.N * p.C * p.H * p.W
     pixels.each(p.dtype, count, flat(out), flat(col), count, _sizes(p))
+
+
+@family("S[] S[] i i i")
+def interchanged(E: Elements) -> Any:
+    """(N, A, B) becomes (N, B, A)."""
+    load, store = E.load, E.store
+
+    def kernel(out, x, count, A, B):
+        i = cuda.blockIdx.x * WIDTH + cuda.threadIdx.x
+        if i < count:
+            row = i // A
+            n = row // B
+            store(out, i, load(x, (n * A + i - row * A) * B + row - n * B))
+
+    return kernel
+
+
+@entry("out")
+def interchange(out: Any, x: Any, p: Interchange) -> None:
+    count = p.N * p.A * p.B
+    if count:
+        interchanged.launch(p.dtype, -(-count // WIDTH), WIDTH, flat(out), flat(x), count, p.A, p.B)

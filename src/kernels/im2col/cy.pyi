@@ -3,13 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..._problem import Window
+from ..._problem import Interchange, Window
 from .ref import col2im as col2im_by_taps
 from .ref import im2col as im2col_by_taps
 
-__all__ = ["col2im", "col2im_by_taps", "im2col", "im2col_by_taps"]
+__all__ = ["col2im", "col2im_by_taps", "im2col", "im2col_by_taps", "interchange"]
 
 Array = npt.NDArray[np.floating]
 
 def im2col(out: Array, x: Array, p: Window) -> None: ...
 def col2im(out: Array, col: Array, p: Window) -> None: ...
+def interchange(out: Array, x: Array, p: Interchange) -> None: ...

@@ -1,6 +1,7 @@
-"""im2col and col2im, compiled: see isa.cpp."""
+"""im2col, col2im and the interchange of two axes, compiled: see isa.cpp."""
 
 cimport numpy as cnp
+from libc.stdint cimport int64_t
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window, window
@@ -13,13 +14,16 @@ __all__ = ["col2im", "col2im_by_taps", "im2col", "im2col_by_taps"]
 
 cnp.import_array()
 
+ctypedef void (*Interchange)(void* out, const void* x, int64_t N, int64_t A, int64_t B) except + nogil
 ctypedef void (*Kernel)(void* out, const void* source, const Window* p) except + nogil
 
 cdef Kernel _im2col[2]
 cdef Kernel _col2im[2]
+cdef Interchange _interchange[2]
 
 lookup_floats("im2col", "im2col", <void**>_im2col)
 lookup_floats("im2col", "col2im", <void**>_col2im)
+lookup_floats("im2col", "interchange", <void**>_interchange)
 
 
 cdef _run(Kernel* kernels, cnp.ndarray out, cnp.ndarray source, p):
@@ -37,3 +41,12 @@ def im2col(cnp.ndarray out, cnp.ndarray x, p):
 
 def col2im(cnp.ndarray out, cnp.ndarray col, p):
     _run(_col2im, out, col, p)
+
+
+def interchange(cnp.ndarray out, cnp.ndarray x, p):
+    cdef Interchange kernel = _interchange[precision(x)]
+    cdef int64_t N = p.N, A = p.A, B = p.B
+    cdef void* out_data = cnp.PyArray_DATA(out)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    with nogil:
+        kernel(out_data, x_data, N, A, B)

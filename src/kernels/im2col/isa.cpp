@@ -8,6 +8,7 @@
 // col2im walks the same way and adds the runs into padded planes, some channels at a time.
 #include <cstring>
 
+#include "interchange.h"
 #include "kernel.h"
 #include "simd.h"
 #include "window.h"
@@ -129,4 +130,6 @@ void col2im(T* x, const T* col, const Window* window) {
 
 }  // namespace
 
-FC_KERNELS(FC_FLOATS(im2col), FC_FLOATS(col2im))
+using fc::interchange;
+
+FC_KERNELS(FC_FLOATS(im2col), FC_FLOATS(col2im), FC_FLOATS(interchange))

@@ -70,3 +70,20 @@ def im2col(out, x, p):
 def col2im(out, col, p):
     workers = workers_for(NANOSECONDS * col.size)
     _col2im(workers, out, _windows(col, p), p.stride_h, p.stride_w, p.pad_top, p.pad_left)
+
+
+@kernel
+def _interchange(workers, out, x):
+    N, A, B = x.shape
+    for worker in prange(workers):
+        begin, end = share(worker, workers, N * B)
+        for row in range(begin, end):
+            n, b = row // B, row % B
+            result = out[n, b]
+            for a in range(A):
+                result[a] = x[n, a, b]
+
+
+def interchange(out, x, p):
+    """(N, A, B) becomes (N, B, A)."""
+    _interchange(workers_for(NANOSECONDS * x.size), out.reshape(p.N, p.B, p.A), x.reshape(p.N, p.A, p.B))

@@ -8,7 +8,7 @@ Source: K. Saitoh, Deep Learning from Scratch, section 7.4.
 import numpy as np
 import numpy.typing as npt
 
-from ..._problem import Window
+from ..._problem import Interchange, Window
 from ..conv2d.ref import meetings, taps
 
 Array = npt.NDArray[np.floating]
@@ -30,3 +30,8 @@ def col2im(out: Array, col: Array, p: Window) -> None:
     out[...] = 0
     for u, v, (rows, columns), pixels in meetings(p):
         out[:, :, *pixels] += windows[:, :, rows, columns, u, v]
+
+
+def interchange(out: Array, x: Array, p: Interchange) -> None:
+    """(N, A, B) becomes (N, B, A)."""
+    out.reshape(p.N, p.B, p.A)[...] = x.reshape(p.N, p.A, p.B).swapaxes(1, 2)

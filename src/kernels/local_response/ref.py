@@ -1,9 +1,10 @@
 """Local response normalisation over (N, C, P), across neighbouring channels; the readable truth.
 
 s[c] = k + alpha/size * sum of x[d]^2 over the window c - size//2 <= d <= c + (size - 1)//2,   y = x * s^-beta
-dx[d] = dout[d] * s[d]^-beta - 2*alpha*beta/size * x[d] * sum of dout[c]*x[c]*s[c]^(-beta - 1) over the c whose window has d
-Source: A. Krizhevsky, I. Sutskever and G. Hinton, ImageNet Classification with Deep Convolutional Neural Networks, 2012;
-with PyTorch's alpha/size in the place of alpha.
+dx[d] = dout[d] * s[d]^-beta - 2*alpha*beta/size * x[d] * sum of dout[c]*x[c]*s[c]^(-beta - 1)
+over the c whose windows hold d.
+Source: A. Krizhevsky, I. Sutskever and G. Hinton, ImageNet Classification with Deep Convolutional Neural Networks,
+2012; with PyTorch's alpha/size in the place of alpha.
 """
 
 import numpy as np

@@ -211,6 +211,11 @@ def test_local_response_and_other_norms(options, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_channels_last(dtype):
+    compare(lambda x: fc.avg_pool2d(x, 2, layout="NHWC"), normal((2, 5, 4, 3), dtype), exact=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", [None, "relu6", "leaky_relu", "silu"])
 def test_second_passes(activation, dtype):
     x, w, residual = normal((2, 3, 4, 4), dtype), normal((4, 3, 3, 3), dtype, 1), normal((2, 4, 4, 4), dtype, 2)
