@@ -374,8 +374,13 @@ TABLE: dict[str, list[Row]] = {
     "batch_norm_training": _rows("batch_norm", "training"),
     "batch_norm_inference": _rows("batch_norm", "inference"),
     "batch_norm_backward": _rows("batch_norm", "backward"),
-    "local_response_forward": _rows("local_response", "forward"),
-    "local_response_backward": _rows("local_response", "backward"),
+    **{
+        f"local_response_{direction}": [
+            Row("cython", f"batch_norm.cy:local_response_{direction}", floats),
+            *_rows("local_response", direction)[1:],
+        ]
+        for direction in ("forward", "backward")
+    },
     **{
         f"{name}_{direction}": _rows(
             "activations", f"{name}_{direction}", f"prepare_{name}" if direction == "forward" else None

@@ -140,7 +140,7 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
                 print(f"       {cost}")
             if note == "chosen" and (then := _second_pass.operation(name, row, problem)):
                 second = _dispatch.kernel(then, _second_pass.problem(problem))
-                print(f"       and {then} in a second pass: {getattr(second, '__module__', second)}")
+                print(f"       and {then} in a second pass: {getattr(second, '__module__', type(second).__module__)}")
         if not chosen and name not in _table.AT_ONCE:
             print("  no kernel takes it: the call would raise RuntimeError")
 

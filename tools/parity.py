@@ -105,7 +105,7 @@ def run(op: str, call: Callable[[], Any], backend: str) -> tuple[str, list[np.nd
 
     def noted(name: str, p: Any) -> Callable[..., Any]:
         chosen = choose(name, p)
-        ran[name] = chosen.__module__.removeprefix("fastconv.kernels.")
+        ran[name] = getattr(chosen, "__module__", type(chosen).__module__).removeprefix("fastconv.kernels.")
         return chosen
 
     _dispatch._choose = noted

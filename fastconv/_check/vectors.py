@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._device import is_device, like
+from .._device import like, to_host
 from . import arguments as arg
 
 
@@ -20,7 +20,7 @@ def vector(b: Any, n: int, why: str, name: str = "b", others: tuple[np.ndarray, 
         return like(np.full(n, b, dtype if dtype.kind == "f" else np.float64), others[0])
     b = arg.array(name, b)
     if b.ndim == 0:
-        return like(np.full(n, b.copy_to_host() if is_device(b) else b), b)
+        return like(np.full(n, to_host(b)), b)
     if b.shape not in ((n,), (n, 1), (1, n), (n, 1, 1), (1, n, 1, 1)):
         raise ValueError(f"{name}: expected a scalar or shape {(n,)} (one number for each of {why}), got {b.shape}")
     return b if b.ndim == 1 else b.reshape(n)

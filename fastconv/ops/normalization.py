@@ -76,10 +76,10 @@ def local_response_norm_backward(
     return p.finish(dx)
 
 
-def _normalised(p: BatchNorm, scaled: BatchNorm, x: NDArray, weight: Any, bias: Any, update: Any = None) -> NDArray:
+def _normalised(update: Any, p: BatchNorm, scaled: BatchNorm, x: NDArray, weight: Any, bias: Any) -> NDArray:
     """The rows of p normalised, then times weight, plus bias, for each channel of `scaled`: batch_norm's kernels.
 
-    update : callable, optional
+    update : callable or None
         Takes the mean and the unbiased variance of each row.
     """
     empty, filled = memory.empty[p.device], memory.filled
@@ -129,7 +129,7 @@ def layer_norm(
     ----------
     J. Ba, J. Kiros and G. Hinton, Layer Normalization, 2016.
     """
-    return _normalised(*check.layer_norm(x, normalized_shape, weight, bias, eps))
+    return _normalised(None, *check.layer_norm(x, normalized_shape, weight, bias, eps))
 
 
 def group_norm(
@@ -163,7 +163,7 @@ def group_norm(
     ----------
     Y. Wu and K. He, Group Normalization, 2018.
     """
-    return _normalised(*check.group_norm(x, num_groups, weight, bias, eps))
+    return _normalised(None, *check.group_norm(x, num_groups, weight, bias, eps))
 
 
 def instance_norm(
@@ -212,10 +212,10 @@ def instance_norm(
         y, _ = batch_norm(dense.reshape(p.N, p.C, p.P, 1), weight, bias, running_mean, running_var, eps=eps)
         return y.reshape(dense.shape)
     if running_mean is None or running_var is None:
-        return _normalised(*checked)
+        return _normalised(None, *checked)
 
     def update(mean: NDArray, var: NDArray) -> None:
         for running, found in ((running_mean, mean), (running_var, var)):
             running += momentum * (found.reshape(-1, len(running)).mean(axis=0, dtype=np.float64) - running)
 
-    return _normalised(replace(checked[0], momentum=1.0), *checked[1:], update)
+    return _normalised(update, replace(checked[0], momentum=1.0), *checked[1:])

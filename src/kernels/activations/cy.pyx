@@ -188,28 +188,20 @@ def prepare_tanh(p, size):
     return _step(_tanh_forward, p, size)
 
 
-def prepare_relu6(p, size):
-    return _step((<ForwardOf>relu6_forward).kernels, p, size)
+cdef class StepOf:
+    """The prepared form of a forward kernel, for images of `size` numbers: (p, size)."""
+
+    cdef ForwardOf forward
+
+    def __init__(self, ForwardOf forward):
+        self.forward = forward
+
+    def __call__(self, p, size):
+        return _step(self.forward.kernels, p, size)
 
 
-def prepare_hard_sigmoid(p, size):
-    return _step((<ForwardOf>hard_sigmoid_forward).kernels, p, size)
-
-
-def prepare_hard_swish(p, size):
-    return _step((<ForwardOf>hard_swish_forward).kernels, p, size)
-
-
-def prepare_silu(p, size):
-    return _step((<ForwardOf>silu_forward).kernels, p, size)
-
-
-def prepare_gelu(p, size):
-    return _step((<ForwardOf>gelu_forward).kernels, p, size)
-
-
-def prepare_gelu_tanh(p, size):
-    return _step((<ForwardOf>gelu_tanh_forward).kernels, p, size)
+prepare_relu6, prepare_hard_sigmoid, prepare_hard_swish = map(StepOf, (relu6_forward, hard_sigmoid_forward, hard_swish_forward))
+prepare_silu, prepare_gelu, prepare_gelu_tanh = map(StepOf, (silu_forward, gelu_forward, gelu_tanh_forward))
 
 
 def straight_unary(road):

@@ -154,15 +154,31 @@ void tanh_backward(T* dx, const T* dout, const T* y, int64_t count, double) {
     map(kCopy, count, [](Vec<T> g, Vec<T> v) { return g * (T(1) - v * v); }, dx, dout, y);
 }
 
-// One of formulas.h.
+// The same with the formula compiled once, not also for a part of a vector: those of formulas.h are long.
+template <class T, class F, class... In>
+void map_short(double ns_per_byte, int64_t count, F f, T* out, const In*... in) {
+    const double ns_per_element = ns_per_byte * sizeof(T) * (1 + sizeof...(In));
+    fc::parallel_blocks(count, kBlock, ns_per_element, [=](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i += fc::lanes<T>) {
+            const int64_t n = end - i;
+            const bool whole = n >= fc::lanes<T>;
+            const Vec<T> y = f((whole ? fc::load(in + i) : fc::load_n(in + i, n))...);
+            if (whole)
+                fc::store(out + i, y);
+            else
+                fc::store_n(out + i, y, n);
+        }
+    });
+}
+
 template <class F, class T>
 void forward(T* out, const T* x, int64_t count, double) {
-    map(F::cost, count, [](Vec<T> v) { return F::value(v); }, out, x);
+    map_short(F::cost, count, [](Vec<T> v) { return F::value(v); }, out, x);
 }
 
 template <class F, class T>
 void backward(T* dx, const T* dout, const T* x, int64_t count, double) {
-    map(F::gradient_cost, count, [](Vec<T> g, Vec<T> v) { return F::gradient(g, v); }, dx, dout, x);
+    map_short(F::gradient_cost, count, [](Vec<T> g, Vec<T> v) { return F::gradient(g, v); }, dx, dout, x);
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-"""Batch normalisation, compiled: see isa.cpp."""
+"""Batch normalisation and local response normalisation, compiled: see isa.cpp and response.h."""
 
 from math import inf
 
@@ -14,7 +14,14 @@ cdef extern from "sizes.h" namespace "fc" nogil:
     ctypedef struct BatchNorm:
         int64_t N, C, P
         double momentum, eps, degrees_lost, least, most
+    ctypedef struct LocalResponse:
+        int64_t N, C, P, size
+        double alpha, beta, k
 
+ctypedef void (*ResponseForward)(void* out, const void* x, const LocalResponse* sizes) except + nogil
+ctypedef void (*ResponseBackward)(
+    void* dx, const void* dout, const void* x, const LocalResponse* sizes
+) except + nogil
 ctypedef void (*Training)(
     void* out, void* mean, void* inv_std, const void* x, const void* gamma, const void* beta, void* running_mean,
     void* running_var, const BatchNorm* sizes
@@ -31,10 +38,14 @@ ctypedef void (*Backward)(
 cdef Training _training[2]
 cdef Inference _inference[2]
 cdef Backward _backward[2]
+cdef ResponseForward _response_forward[2]
+cdef ResponseBackward _response_backward[2]
 
 lookup_floats("batch_norm", "training", <void**>_training)
 lookup_floats("batch_norm", "inference", <void**>_inference)
 lookup_floats("batch_norm", "backward", <void**>_backward)
+lookup_floats("batch_norm", "local_response_forward", <void**>_response_forward)
+lookup_floats("batch_norm", "local_response_backward", <void**>_response_backward)
 
 
 cdef dict _bounds = {"relu": (0, inf), "relu6": (0, 6)}
@@ -86,3 +97,21 @@ def backward(
             _data(dx), _data(dgamma), _data(dbeta), _data(dout), _data(x), _data(gamma), _data(mean), _data(inv_std),
             batch_statistics, &sizes,
         )
+
+
+cdef LocalResponse _response(p):
+    return LocalResponse(N=p.N, C=p.C, P=p.P, size=p.size, alpha=p.alpha, beta=p.beta, k=p.k)
+
+
+def local_response_forward(cnp.ndarray out, cnp.ndarray x, p):
+    cdef LocalResponse sizes = _response(p)
+    cdef ResponseForward kernel = _response_forward[precision(x)]
+    with nogil:
+        kernel(_data(out), _data(x), &sizes)
+
+
+def local_response_backward(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray x, p):
+    cdef LocalResponse sizes = _response(p)
+    cdef ResponseBackward kernel = _response_backward[precision(x)]
+    with nogil:
+        kernel(_data(dx), _data(dout), _data(x), &sizes)

@@ -14,6 +14,7 @@
 #include "columns.h"
 #include "kernel.h"
 #include "planes.h"
+#include "response.h"
 
 namespace {
 
@@ -185,6 +186,17 @@ void backward(T* dx, T* dgamma, T* dbeta, const T* dout, const T* x, const T* ga
     });
 }
 
+template <class T>
+void local_response_forward(T* out, const T* x, const fc::LocalResponse* sizes) {
+    fc::response::forward(out, x, sizes);
+}
+
+template <class T>
+void local_response_backward(T* dx, const T* dout, const T* x, const fc::LocalResponse* sizes) {
+    fc::response::backward(dx, dout, x, sizes);
+}
+
 }  // namespace
 
-FC_KERNELS(FC_FLOATS(training), FC_FLOATS(inference), FC_FLOATS(backward))
+FC_KERNELS(FC_FLOATS(training), FC_FLOATS(inference), FC_FLOATS(backward), FC_FLOATS(local_response_forward),
+           FC_FLOATS(local_response_backward))

@@ -11,6 +11,11 @@ struct BatchNorm {
     double least, most;   // an activation's bounds on the results; infinite for none
 };
 
+struct LocalResponse {
+    int64_t N, C, P, size;
+    double alpha, beta, k;
+};
+
 // Channels [c0, c1) of images [n0, n1).
 struct Block {
     int64_t c0, c1, n0, n1;
