@@ -1,7 +1,8 @@
 """Local response normalisation."""
 
 from .. import ops
-from ._layer import Array, Layer, Saved
+from ._kept import Kept
+from ._layer import Array, Layer
 
 
 class LocalResponseNormalization(Layer):
@@ -12,15 +13,17 @@ class LocalResponseNormalization(Layer):
     """
 
     runs_on_cuda = True
+    x = Kept()
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
-        self.x: Saved = None
 
     def forward(self, x: Array) -> Array:
         """x (N, C, ...) -> the same shape."""
-        self.x = x
-        return ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+        y = ops.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+        LocalResponseNormalization.x.keep(self, x)
+        return y
 
     def backward(self, dout: Array) -> Array:
-        return ops.local_response_norm_backward(dout, self.x, self.size, self.alpha, self.beta, self.k)
+        x = LocalResponseNormalization.x.unchanged(self)
+        return ops.local_response_norm_backward(dout, x, self.size, self.alpha, self.beta, self.k)
