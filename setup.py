@@ -39,7 +39,11 @@ CPU = KERNELS / "_cpu"
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mbmi2"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
-X86_ISAS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
+# -O3 unrolls loops that nobody on an x86 without AVX2 waits for: with -O2 its kernels take an eighth less of the wheel,
+# and half of the time to compile.
+X86_ISAS = {"baseline": ["-O2"], "avx2": AVX2, "avx512": AVX512}
+
+ENTRY_FLAGS = ["-O2"]  # of what Cython makes between Python and the kernels: -O3 makes it a tenth larger, no faster
 
 # NaN and infinities are defined results, so the compiler keeps to IEEE rules; only a*b + c may be rounded once (FMA).
 FLAGS = [
@@ -143,7 +147,7 @@ def extensions():
         if only and op not in only:
             continue
         if (folder / "cy.pyx").exists():
-            yield extension(f"{op}.cy", [folder / "cy.pyx"])
+            yield extension(f"{op}.cy", [folder / "cy.pyx"], ENTRY_FLAGS)
         if (folder / "isa.cpp").exists():
             for isa, flags in isas.items():
                 if only_isas and isa not in only_isas:

@@ -38,7 +38,14 @@ def module(node: Node) -> nn.Module:
         case ours.Convolution():
             FN, CG, FH, FW = layer.W.shape
             made: Any = nn.Conv2d(
-                CG * layer.groups, FN, (FH, FW), layer.stride, layer.pad, layer.dilation, layer.groups, layer.b is not None
+                CG * layer.groups,
+                FN,
+                (FH, FW),
+                layer.stride,
+                layer.pad,
+                layer.dilation,
+                layer.groups,
+                layer.b is not None,
             )
             return _with(made, weight=layer.W, bias=layer.b)
         case ours.Affine():

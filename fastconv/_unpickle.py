@@ -118,7 +118,7 @@ def load(file: IO[bytes], encoding: str = "latin1") -> Any:
 def _check_sizes(content: bytes) -> None:
     """Raise for a length or a place that the file is too small for, before the unpickler takes that much memory."""
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name.endswith("PUT") and argument > len(content):
+        if opcode.name.endswith("PUT") and int(argument or 0) > len(content):
             raise pickle.UnpicklingError(f"it remembers {argument} things, more than the file has")
 
 

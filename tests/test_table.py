@@ -97,7 +97,7 @@ LAYERS = [
         "kernels",
     },
     {"_table", "_check", "_memory", "_between", "_threads", "_ceiling"},
-    {"_dispatch", "_second_pass"},
+    {"_dispatch", "_second_pass", "_tile_range"},
     {"_layout"},
     {"ops", "_prepare"},
     {"graph"},

@@ -6,8 +6,8 @@ not look at the numbers in their float arrays are `remembered`: a call like an e
 
 from .activations import gelu_of
 from .arguments import array, dense, shape
-from .remembered import listed_twice, share_memory
 from .normalization import group_norm, instance_norm, layer_norm, local_response_norm, local_response_norm_backward
+from .remembered import listed_twice, share_memory
 from .rows import (
     affine,
     affine_backward,
@@ -80,8 +80,8 @@ __all__ = [
     "relu_masked_backward",
     "rng",
     "same_shape",
-    "share_memory",
     "shape",
+    "share_memory",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",

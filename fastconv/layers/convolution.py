@@ -49,7 +49,7 @@ class Convolution(Layer):
 
     @property
     def col(self) -> Array | None:
-        return None if self.x is None else ops.im2col(self.x, *self.W.shape[2:], self.stride, self.pad)
+        return None if self.x is None else ops.im2col(self.x, self.W.shape[2], self.W.shape[3], self.stride, self.pad)
 
     @property
     def col_W(self) -> Array:

@@ -23,9 +23,9 @@ class RecurrentStep(Layer):
 
     Notes
     -----
-    The step may be used over a sequence: ``h = step.forward(x[t], h)`` for every t, then `backward` once for every step,
-    the last one first. The gradients are then the sums over the steps. A sequence goes on while `forward` is given the
-    very array that it returned last; another `h` begins a new one.
+    The step may be used over a sequence: ``h = step.forward(x[t], h)`` for every t, then `backward` once for every
+    step, the last one first. The gradients are then the sums over the steps. A sequence goes on while `forward` is
+    given the very array that it returned last; another `h` begins a new one.
 
     Source: J. Elman, Finding Structure in Time, 1990. The weights are laid out as in PyTorch's RNNCell.
     """
@@ -39,7 +39,7 @@ class RecurrentStep(Layer):
         self.dWx: Saved = None
         self.dWh: Saved = None
         self.db: Saved = None
-        self._steps: list[tuple[Array, Array, Array]] = []  # forward, and not yet backward
+        self._steps: list[dict[str, Saved]] = []  # forward, and not yet backward
         self._sums = False  # whether a backward of this sequence has left its gradients
 
     def forward(self, x: Array, h: Array) -> Array:

@@ -1,7 +1,7 @@
 """Small networks of depthwise and 1x1 convolutions.
 
-Sources: M. Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018; A. Howard et al., Searching for
-MobileNetV3, 2019; M. Tan et al., MnasNet: Platform-Aware Neural Architecture Search for Mobile, 2019.
+Sources: M. Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018; A. Howard et al., Searching
+for MobileNetV3, 2019; M. Tan et al., MnasNet: Platform-Aware Neural Architecture Search for Mobile, 2019.
 """
 
 from typing import Any, ClassVar
@@ -141,7 +141,14 @@ class MNASNet(Network):
     __doc__ = f"MNASNet 1.0.\n{_COMMON}"
 
     # channels, filter, stride of the first block, expansion, blocks
-    _rows = ((24, 3, 2, 3, 3), (40, 5, 2, 3, 3), (80, 5, 2, 6, 3), (96, 3, 1, 6, 2), (192, 5, 2, 6, 4), (320, 3, 1, 6, 1))
+    _rows = (
+        (24, 3, 2, 3, 3),
+        (40, 5, 2, 3, 3),
+        (80, 5, 2, 6, 3),
+        (96, 3, 1, 6, 2),
+        (192, 5, 2, 6, 4),
+        (320, 3, 1, 6, 1),
+    )
 
     def __init__(
         self, classes: int = 1000, channels: int = 3, dtype: npt.DTypeLike = np.float32, rng: Any = None

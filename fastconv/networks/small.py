@@ -103,9 +103,9 @@ class FashionCNN(Network):
 
 
 class MnistConvNet(Network):
-    __doc__ = f"""conv10@5 - pool - relu - conv20@5 - dropout2d - pool - relu - 50 - relu - dropout - classes, log-softmax.
+    __doc__ = f"""conv10@5 - pool - relu - conv20@5 - dropout2d - pool - relu - 50 - relu - dropout - classes.
 
-    For 28x28 images; the loss is the negative log-likelihood.
+    For 28x28 images, with a log-softmax; the loss is the negative log-likelihood.
 {_COMMON}"""
 
     def __init__(

@@ -1,7 +1,7 @@
 """Rows of convolutions with a head of affine layers.
 
-Sources: A. Krizhevsky, One Weird Trick for Parallelizing Convolutional Neural Networks, 2014 (AlexNet, with one column);
-K. Simonyan and A. Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, 2015 (VGG).
+Sources: A. Krizhevsky, One Weird Trick for Parallelizing Convolutional Neural Networks, 2014 (AlexNet, with one
+column); K. Simonyan and A. Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, 2015 (VGG).
 """
 
 from typing import Any, ClassVar

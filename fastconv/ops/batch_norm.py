@@ -100,7 +100,8 @@ def batch_norm(
         x, gamma, beta, *given, training, momentum, eps, unbiased, activation
     )
     if training and check.share_memory(given, (x, gamma, beta)):  # which are read after the statistics were written
-        x, gamma, beta = (a if a is None else a.copy() for a in (x, gamma, beta))
+        x = x.copy()
+        gamma, beta = (a if a is None else a.copy() for a in (gamma, beta))
     scale, shift = _or_filled(gamma, 1, p), _or_filled(beta, 0, p)
     empty = memory.empty[p.device]
     if out is None:

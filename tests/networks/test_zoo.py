@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zoo
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-import zoo
 from fastconv import layers, networks, optim
 from fastconv.networks._torch import _entries
 
@@ -209,5 +209,5 @@ class TestLoading:
 
     @pytest.mark.parametrize("name", ["weights.pt", "weights.npz"])
     def test_other_files_are_refused(self, name):
-        with pytest.raises(ValueError, match="expected a .safetensors file or a mapping"):
+        with pytest.raises(ValueError, match=r"expected a \.safetensors file or a mapping"):
             networks.LeNet(rng=0).load_torch(name)

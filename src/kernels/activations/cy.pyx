@@ -200,7 +200,8 @@ cdef class StepOf:
         return _step(self.forward.kernels, p, size)
 
 
-prepare_relu6, prepare_hard_sigmoid, prepare_hard_swish = map(StepOf, (relu6_forward, hard_sigmoid_forward, hard_swish_forward))
+prepare_relu6, prepare_hard_sigmoid = StepOf(relu6_forward), StepOf(hard_sigmoid_forward)
+prepare_hard_swish = StepOf(hard_swish_forward)
 prepare_silu, prepare_gelu, prepare_gelu_tanh = map(StepOf, (silu_forward, gelu_forward, gelu_tanh_forward))
 
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
+from test_operations import compare
 
 import fastconv as fc
-
-from test_operations import compare
 
 MOST = 2**31 - 1
 X = np.random.default_rng(0).integers(-3, 4, (1, 2, 4, 5)).astype(np.float32)
