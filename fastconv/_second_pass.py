@@ -16,7 +16,9 @@ Kernel = Callable[..., None]
 
 
 def operation(op: str, row: _table.Row, p: Problem) -> str:
-    """The operation of the second pass that a Problem needs behind a row's kernel, or ""."""
+    """The operation of the second pass that a Problem needs behind a row's kernel, or "". Gradients need none."""
+    if "backward" in op:
+        return ""
     activation = getattr(p, "activation", None)
     if getattr(p, "add", False):
         return "add_activation"

@@ -117,7 +117,11 @@ def load(file: IO[bytes], encoding: str = "latin1") -> Any:
 
 def _check_sizes(content: bytes) -> None:
     """Raise for a length or a place that the file is too small for, before the unpickler takes that much memory."""
-    for opcode, argument, _ in pickletools.genops(content):
+    try:
+        opcodes = list(pickletools.genops(content))
+    except UnicodeDecodeError:  # escaped bytes in a text of Python 2, which pickletools takes for ASCII
+        opcodes = list(pickletools.genops(content.replace(b"\\", b"/")))
+    for opcode, argument, _ in opcodes:
         if opcode.name.endswith("PUT") and int(argument or 0) > len(content):
             raise pickle.UnpicklingError(f"it remembers {argument} things, more than the file has")
 

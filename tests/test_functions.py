@@ -12,6 +12,7 @@ from fastconv import layers
 rng = np.random.default_rng(8)
 
 
+@pytest.mark.system("F1")
 @pytest.mark.parametrize(
     ("gate", "table"), [(f.AND, [0, 0, 0, 1]), (f.NAND, [1, 1, 1, 0]), (f.OR, [0, 1, 1, 1]), (f.XOR, [0, 1, 1, 0])]
 )
@@ -35,6 +36,7 @@ ELEMENTWISE = {
 }
 
 
+@pytest.mark.system("F2")
 @pytest.mark.parametrize("name", ELEMENTWISE)
 @pytest.mark.parametrize("shape", [(), (5,), (3, 4), (2, 3, 4)])
 def test_elementwise_functions_and_their_derivatives(name, shape):
@@ -56,6 +58,7 @@ def test_numbers_lists_and_integers(name):
         assert_allclose(g([1, -2]), g(np.array([1.0, -2.0])))
 
 
+@pytest.mark.system("F2")
 def test_step_function():
     y = f.step_function(np.array([-1.0, 0.0, 2.0]))
     assert_array_equal(y, [0, 0, 1])
@@ -68,6 +71,7 @@ def test_relu_grad_at_zero_is_the_books():
     assert f.relu_grad(np.float32(-1)).dtype == np.float32
 
 
+@pytest.mark.system("F2")
 @pytest.mark.parametrize(
     ("x", "y"),
     [
@@ -87,6 +91,7 @@ def test_softmax_axes():
     assert_allclose(f.log_softmax(x, axis=1), torch.tensor(x).log_softmax(1).numpy(), rtol=1e-12)
 
 
+@pytest.mark.system("F2")
 @pytest.mark.parametrize(("function", "grad"), [("softmax", f.softmax_grad), ("log_softmax", f.log_softmax_grad)])
 def test_jacobians(function, grad):
     x = rng.standard_normal((2, 5))
@@ -95,6 +100,7 @@ def test_jacobians(function, grad):
     assert_allclose(grad(x), expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.system("F3")
 def test_three_layers_forward():
     weights = [
         ([[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]], [0.1, 0.2, 0.3]),
@@ -113,6 +119,7 @@ Y10 = np.array([0.1, 0.05, 0.6, 0, 0.05, 0.1, 0, 0.1, 0, 0])
 T10 = np.eye(10)[2]
 
 
+@pytest.mark.system("F4")
 def test_losses_known_values():
     assert f.mean_squared_error(Y4, T4) == pytest.approx(0.811803)
     assert f.sum_squared_error(Y4, T4) == pytest.approx(0.811803)
@@ -122,6 +129,7 @@ def test_losses_known_values():
     assert f.cross_entropy_error(Y10, T10) == pytest.approx(0.510825457099)
 
 
+@pytest.mark.system("F4")
 def test_squared_errors():
     y, t = rng.standard_normal((4, 3)), rng.standard_normal((4, 3))
     squares = ((y - t) ** 2).sum()
@@ -131,6 +139,7 @@ def test_squared_errors():
     assert f.sum_squared_error([1, 2], [0, 0]) == 2.5
 
 
+@pytest.mark.system("F4")
 def test_cross_entropy_error_takes_labels_one_hot_and_single_samples():
     y, t = f.softmax(rng.standard_normal((6, 4))), rng.integers(0, 4, 6)
     expected = -np.mean(np.log(y[np.arange(6), t] + 1e-7))
@@ -141,6 +150,7 @@ def test_cross_entropy_error_takes_labels_one_hot_and_single_samples():
     assert f.cross_entropy_error(y[0], t[0]) == pytest.approx(single[0], rel=1e-12)
 
 
+@pytest.mark.system("F4")
 def test_negative_log_likelihood_on_log_softmax():
     x, t = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
     expected = torch.nn.functional.cross_entropy(torch.tensor(x), torch.tensor(t)).item()
@@ -153,6 +163,7 @@ def test_softmax_loss():
     assert f.softmax_loss(x, t) == pytest.approx(plain.softmax_with_loss(x, t)[0], rel=1e-12)
 
 
+@pytest.mark.system("F10")
 @pytest.mark.parametrize("size", [4, 5, 28, 29])
 @pytest.mark.parametrize(("filter_size", "stride", "pad"), [(3, 1, 0), (3, 2, 1), (5, 3, 2), (2, 2, 0)])
 def test_conv_output_size(size, filter_size, stride, pad):
@@ -165,6 +176,7 @@ def test_conv_output_size(size, filter_size, stride, pad):
     )
 
 
+@pytest.mark.system("F10")
 def test_conv_padding():
     assert f.conv_padding(4, 4, 3, stride=1) == 1
     assert f.conv_padding(6, 6, 3) == 1

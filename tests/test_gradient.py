@@ -14,6 +14,7 @@ def squares(x):
     return np.sum(x**2)
 
 
+@pytest.mark.system("F5")
 @pytest.mark.parametrize(("x", "expected"), [((3.0, 4.0), (6, 8)), ((0.0, 2.0), (0, 4)), ((3.0, 0.0), (6, 0))])
 def test_known_gradients(x, expected):
     assert_allclose(numerical_gradient(squares, np.array(x)), expected, atol=1e-8)
@@ -24,6 +25,7 @@ def test_numerical_diff():
     assert numerical_diff(lambda x: 0.01 * x**2 + 0.1 * x, 10) == pytest.approx(0.3, abs=1e-8)
 
 
+@pytest.mark.system("F5")
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 1, 3, 2), (0, 4)])
 def test_any_shape(shape):
     x = np.array(rng.standard_normal(shape))
@@ -52,6 +54,7 @@ def test_float32_keeps_its_dtype():
     assert numerical_gradient(squares, np.ones(2, np.float32)).dtype == np.float32
 
 
+@pytest.mark.system("F5")
 def test_an_error_of_f_restores_the_array():
     x = np.array([1.0, 2.0, 3.0])
     calls = iter(range(10))
@@ -74,6 +77,7 @@ def test_rows():
     assert_allclose(gradient._numerical_gradient_1d(squares, X[0]), 2 * X[0], atol=1e-7)
 
 
+@pytest.mark.system("F5")
 def test_gradient_descent():
     start = np.array([-3.0, 4.0])
     x = gradient_descent(squares, start, lr=0.1, step_num=100)

@@ -50,6 +50,7 @@ def test_hooks_of_one_layer_are_removed_in_reverse_order():
     assert "forward" not in vars(layer)
 
 
+@pytest.mark.system("F18")
 def test_feature_maps_of_all_layers():
     net = SimpleConvNet(weight_init_std="he", rng=0)
     scores = net.predict(X)
@@ -156,6 +157,7 @@ def test_colours_and_constant_images():
     assert_array_equal(shown(plots.image_grid(np.full((1, 2, 2), 7.0)))[0], np.zeros((2, 2)))
 
 
+@pytest.mark.system("F18")
 def test_filters_and_feature_maps():
     net = SimpleConvNet(weight_init_std="he", rng=0)
     assert len(shown(plots.show_filters(net.params["W1"]))) == 30

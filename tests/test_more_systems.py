@@ -1,5 +1,9 @@
 """More worked examples, and what programs in the style of the book pass to its classes."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -142,3 +146,50 @@ class TestOtherShapes:
         dout = rng.standard_normal(x.shape)
         expected.backward(torch.tensor(dout))
         assert_allclose(layer.backward(dout), tensor.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_every_system_has_a_test_that_proves_it():
+    """And docs/systems.md is what tools/systems.py makes of the markers."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, root / "tools" / "systems.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == (root / "docs" / "systems.md").read_text().strip()
+
+
+def test_fusions_stand_in_one_list_that_training_and_prediction_read(monkeypatch):
+    """Without the list neither fuses anything; both give the same numbers then."""
+    from fastconv.graph import fusions
+
+    net = networks.FashionCNN(rng=0, dtype=np.float64)
+    x, t = rng.standard_normal((2, 1, 28, 28)), np.array([1, 2])
+    for layer in net.every_layer():
+        if isinstance(layer, layers.Dropout):
+            layer.dropout_ratio = 0.0
+    steps = [len(net._program()._steps), len(_links(net, x))]
+    scores, gradients = net.compile()(x), net.gradient(x, t)
+    assert {fusion.name for fusion in fusions.find(net.graph(), training=True).values()} == {
+        "activation",
+        "pooled mask",
+    }
+    assert {fusion.name for fusion in fusions.find(net.graph(), training=False).values()} == {
+        "activation", "normalisation",
+    }  # fmt: skip
+    monkeypatch.setattr(fusions, "FUSIONS", ())
+    bare = networks.FashionCNN(rng=0, dtype=np.float64)
+    for layer in bare.every_layer():
+        if isinstance(layer, layers.Dropout):
+            layer.dropout_ratio = 0.0
+    assert len(bare._program()._steps) == len(bare.graph().nodes) > steps[0]
+    assert len(_links(bare, x)) > steps[1]
+    for key, expected in bare.gradient(x, t).items():
+        assert_allclose(gradients[key], expected, rtol=1e-9, atol=1e-12, err_msg=key)
+    fresh = networks.FashionCNN(rng=0, dtype=np.float64)
+    assert_allclose(scores, fresh.predict(x), rtol=1e-9, atol=1e-12)
+
+
+def _links(net, x):
+    """The prepared steps of a compiled prediction, and what runs as it is between them."""
+    predict = net.compile()
+    predict(x)
+    (plan,) = predict._plans.values()
+    return [step for part, _, _ in plan._parts for step in getattr(part, "steps", [part])]

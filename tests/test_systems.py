@@ -1,6 +1,7 @@
 """The worked examples of the documents fastconv was commissioned from: functions and single layers."""
 
 import numpy as np
+import pytest
 
 import fastconv as fc
 
@@ -8,6 +9,7 @@ A = np.array([[1, 2, 3, 0], [0, 1, 2, 3], [3, 0, 1, 2], [2, 3, 0, 1]], float)
 K = np.array([[2, 0, 1], [0, 1, 2], [1, 0, 2]], float)
 
 
+@pytest.mark.system("F10")
 def test_sliding_windows_and_convolution_by_hand():
     windows = fc.im2col(A[None, None], 3, 3).sum(axis=1)
     np.testing.assert_array_equal(windows, [13, 14, 12, 13])
@@ -16,6 +18,7 @@ def test_sliding_windows_and_convolution_by_hand():
     np.testing.assert_array_equal(fc.conv2d(A[None, None], K[None, None], [3.0])[0, 0], [[18, 19], [9, 18]])
 
 
+@pytest.mark.system("F10")
 def test_output_size_and_its_inverse():
     """Padding 1 keeps H = 4 and H = 6 under a 3x3 filter with stride 1."""
     for H in (4, 6):
@@ -23,6 +26,7 @@ def test_output_size_and_its_inverse():
         assert fc.conv2d(np.ones((1, H, H)), np.ones((1, 1, 3, 3)), padding="same").shape == (1, H, H)
 
 
+@pytest.mark.system("F11")
 def test_three_dimensional_convolution():
     """The source loops columns first, so its 5x5 result is the transpose of the correlation."""
     data = np.array([
@@ -41,6 +45,7 @@ def test_three_dimensional_convolution():
     np.testing.assert_array_equal(y.T, expected)
 
 
+@pytest.mark.system("F17")
 def test_convolution_arithmetic():
     for FN, size, padding, outputs, parameters in ((10, 5, 2, 10_240, 760), (64, 3, 1, 65_536, 1_792)):
         w, b = np.ones((FN, 3, size, size)), np.ones(FN)
@@ -48,6 +53,7 @@ def test_convolution_arithmetic():
         assert w.size + b.size == parameters
 
 
+@pytest.mark.system("F13")
 def test_the_books_layer_shapes():
     x, W = np.ones((10, 3, 7, 7)), np.ones((10, 3, 5, 5))
     assert fc.conv2d(x, W).shape == (10, 10, 3, 3)

@@ -51,7 +51,7 @@ def _window(
             f"kernel size {kernel} with dilation {dilation} reaches over {reach}, more than the padded input "
             f"{(H + top + bottom, W + left + right)} (x has shape {x_shape}, padding (top, bottom, left, right) {pads})"
         )
-    stride, dilation = _counting(stride, (OH, OW), kernel, dilation)
+    stride, dilation = _counting(stride, (OH, OW), (H + top + bottom, W + left + right), kernel, dilation)
     return {
         "N": N, "C": C, "H": H, "W": W, "FH": kernel[0], "FW": kernel[1], "OH": OH, "OW": OW,
         "stride_h": stride[0], "stride_w": stride[1], "dilation_h": dilation[0], "dilation_w": dilation[1],
@@ -60,13 +60,16 @@ def _window(
 
 
 def _counting(
-    stride: tuple[int, int], windows: tuple[int, int], kernel: tuple[int, int], dilation: tuple[int, int]
+    stride: tuple[int, int],
+    windows: tuple[int, int],
+    padded: tuple[int, int],
+    kernel: tuple[int, int],
+    dilation: tuple[int, int],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Stride and dilation without what no kernel need see: a dilation between the taps of one, and a stride between
-    windows of one, which may be any number and so need any amount of memory."""
+    """Stride and dilation without what no kernel need see: a dilation of a filter with one tap, and a stride past the
+    padded image, behind its only window, which may be any number and so need any amount of memory."""
     dilation = tuple(d if k > 1 else 1 for d, k in zip(dilation, kernel, strict=True))
-    reach = (d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
-    return tuple(s if n > 1 else min(s, r) for s, n, r in zip(stride, windows, reach, strict=True)), dilation
+    return tuple(s if n > 1 else min(s, size) for s, n, size in zip(stride, windows, padded, strict=True)), dilation
 
 
 @remembered
@@ -217,7 +220,7 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     if min(out) < 1:
         raise ValueError(f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}")
     b = vector(b, w.shape[1] * G, "the result's channels", others=(x, w))
-    strides, dilations = _counting(strides, (H, W), kernel, dilations)
+    strides, dilations = _counting(strides, (H, W), (out[0] + top + bottom, out[1] + left + right), kernel, dilations)
     kind = arg.kind(x, w, b)
     p = Conv2d(
         **kind, unbatched=unbatched, precision=settings.float32_conv_precision,

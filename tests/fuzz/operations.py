@@ -276,6 +276,35 @@ def batch_norm_and_backward(r: Random) -> Arguments:
     return {"dout": Numbers(arguments["x"].shape), **arguments}
 
 
+def local_response_norm(r: Random) -> Arguments:
+    shape = r.choice([(2, 3, 4, 4), (4, 17), (3, 8, 5, 5), (0, 4, 2, 2)])
+    rates = {"alpha": _maybe(r, 1e-2), "beta": _maybe(r, 0.5), "k": _maybe(r, 2.0)}
+    return {"x": Numbers(shape), "size": r.choice([1, 2, 5, 20]), **rates}
+
+
+def local_response_norm_backward(r: Random) -> Arguments:
+    arguments = local_response_norm(r)
+    return {"dout": Numbers(arguments["x"].shape), **arguments}
+
+
+def layer_norm(r: Random) -> Arguments:
+    shape = r.choice([(4, 4), (2, 3, 4, 4), (5, 17)])
+    kept = shape[-r.choice([1, 2]) :] if len(shape) > 2 else shape[-1:]
+    weight, bias = (r.choice([None, Numbers(kept)]) for _ in range(2))
+    return {"x": Numbers(shape), "normalized_shape": kept, "weight": weight, "bias": bias, "eps": _maybe(r, 1e-3)}
+
+
+def group_norm(r: Random) -> Arguments:
+    C, groups = r.choice([(4, 2), (6, 3), (3, 1), (8, 8)])
+    weight, bias = (r.choice([None, Numbers((C,))]) for _ in range(2))
+    return {"x": Numbers((2, C, 3, 3)), "num_groups": groups, "weight": weight, "bias": bias, "eps": _maybe(r, 1e-3)}
+
+
+def instance_norm(r: Random) -> Arguments:
+    weight, bias = (r.choice([None, Numbers((3,))]) for _ in range(2))
+    return {"x": Numbers((2, 3, 4, 4)), "weight": weight, "bias": bias, "eps": _maybe(r, 1e-3)}
+
+
 def elementwise(r: Random) -> Arguments:
     shape = r.choice(SHAPES)
     return {"x": Numbers(shape), "out": _maybe(r, Numbers(shape), 0.25)}
@@ -411,6 +440,11 @@ CALLS: dict[str, Any] = {
     "sigmoid": elementwise,
     "tanh": elementwise,
     "leaky_relu": leaky_relu,
+    "local_response_norm": local_response_norm,
+    "local_response_norm_backward": local_response_norm_backward,
+    "layer_norm": layer_norm,
+    "group_norm": group_norm,
+    "instance_norm": instance_norm,
     "relu6": elementwise,
     "hard_sigmoid": elementwise,
     "hard_swish": elementwise,

@@ -94,7 +94,7 @@ def test_what_it_takes(registers, monkeypatch):
 def test_registers(monkeypatch):
     for isa, machine, registers in (("avx512", "x86_64", 32), ("avx2", "x86_64", 16), ("baseline", "aarch64", 32)):
         monkeypatch.setattr("fastconv._threads.isa", lambda isa=isa: isa)
-        monkeypatch.setattr("os.uname", lambda machine=machine: type("uname", (), {"machine": machine}))
+        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
         assert vector_registers() == registers
 
 

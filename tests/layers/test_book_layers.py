@@ -37,6 +37,7 @@ def test_sigmoid():
     assert_allclose(layer.backward(dout), dout * (1 - y) * y, **TIGHT)
 
 
+@pytest.mark.system("F7")
 @pytest.mark.parametrize("shape", [(5, 24), (5, 2, 3, 4)])
 def test_affine(shape):
     x, W, b = rng.standard_normal(shape), rng.standard_normal((24, 7)), rng.standard_normal(7)
@@ -57,6 +58,7 @@ def test_affine_takes_one_sample():
     assert_allclose(layer.dW, np.outer(x, np.ones(2)), **TIGHT)
 
 
+@pytest.mark.system("F13")
 @pytest.mark.parametrize(("stride", "pad"), [(1, 0), (1, 1), (2, 1), (3, 2)])
 def test_convolution(stride, pad):
     x, W, b = rng.standard_normal((2, 3, 9, 8)), rng.standard_normal((5, 3, 3, 3)), rng.standard_normal(5)
@@ -81,6 +83,7 @@ def test_pooling(size, stride, pad):
     assert_allclose(layer.backward(dout), plain.max_pooling_backward(dout, x, *size, stride, pad), **TIGHT)
 
 
+@pytest.mark.system("F14")
 def test_pooling_known_value():
     x = np.array([[21, 8, 8, 12], [12, 19, 9, 7], [8, 10, 4, 3], [18, 12, 9, 10]], float)[None, None]
     assert_array_equal(layers.Pooling(2, 2).forward(x)[0, 0], [[21, 12], [18, 10]])
@@ -100,6 +103,7 @@ def test_softmax_with_loss(one_hot):
     assert_allclose(layer.backward(3.0), 3 * dx, **TIGHT)
 
 
+@pytest.mark.system("F8")
 @pytest.mark.parametrize("shape", [(6, 12), (6, 2, 3, 2)])
 @pytest.mark.parametrize("arrays", [True, False])
 def test_batch_normalization(shape, arrays):
@@ -155,6 +159,7 @@ def test_batch_normalization_of_no_samples():
     assert_array_equal(layer.running_mean, np.zeros(3))
 
 
+@pytest.mark.system("F9")
 def test_dropout():
     x, dout = rng.standard_normal((50, 20)), rng.standard_normal((50, 20))
     layer = layers.Dropout(0.3)

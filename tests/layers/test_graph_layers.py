@@ -9,6 +9,7 @@ from fastconv import layers
 rng = np.random.default_rng(1)
 
 
+@pytest.mark.system("F6")
 def test_buying_apples():
     price_of_all, taxed = layers.MulLayer(), layers.MulLayer()
     assert taxed.forward(price_of_all.forward(100, 2), 1.1) == pytest.approx(220)
@@ -17,6 +18,7 @@ def test_buying_apples():
     assert (dapple, dcount, dtax, dprice_of_all) == pytest.approx((2.2, 110, 200, 1.1))
 
 
+@pytest.mark.system("F6")
 def test_buying_apples_and_oranges():
     apples, oranges, total, taxed = layers.MulLayer(), layers.MulLayer(), layers.AddLayer(), layers.MulLayer()
     assert taxed.forward(total.forward(apples.forward(100, 2), oranges.forward(150, 3)), 1.1) == pytest.approx(715)

@@ -98,6 +98,7 @@ CASES = {
 }
 
 
+@pytest.mark.system("F7", "F8", "F13", "F14")
 @pytest.mark.parametrize("name", CASES)
 def test_against_torch(name):
     layer, same, x = CASES[name]
@@ -126,6 +127,7 @@ def test_the_first_layer_of_a_network_needs_no_dx(name):
     assert layer.db.shape == layer.b.shape
 
 
+@pytest.mark.system("F8")
 @pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5, 2)])
 def test_batch_norm_statistics_against_torch(shape):
     layer = layers.BatchNorm2d(3)
@@ -153,6 +155,7 @@ def test_batch_norm_updates_given_statistics_in_place():
     assert_allclose(var, 0.5 + 0.5 * x.var(axis=(0, 2, 3), ddof=1), rtol=1e-10)
 
 
+@pytest.mark.system("F19")
 @pytest.mark.parametrize("bias", [True, False])
 def test_recurrent_step(bias):
     x, h, Wx, Wh, b = normal(3, 4), normal(3, 5), normal(5, 4), normal(5, 5), normal(5)
@@ -201,6 +204,7 @@ def test_losses_against_torch(name, scale):
     assert_allclose(layer.backward(scale), tensor.grad.numpy(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.system("F7")
 def test_softmax_with_loss_against_torch():
     """The book's 1e-7 in the logarithm shifts the loss by less than 1e-7 / y; the gradient has none."""
     x, t = normal(5, 4), rng.integers(0, 4, 5)
@@ -213,6 +217,7 @@ def test_softmax_with_loss_against_torch():
     assert_allclose(layer.backward(), tensor.grad.numpy(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.system("F19")
 def test_a_recurrent_step_over_a_sequence():
     """Gradients of all steps summed, in every sequence anew."""
     Wx, Wh, b = rng.standard_normal((5, 3)), rng.standard_normal((5, 5)) * 0.3, rng.standard_normal(5)

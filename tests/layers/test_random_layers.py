@@ -11,6 +11,7 @@ from fastconv import layers
 rng = np.random.default_rng(4)
 
 
+@pytest.mark.system("F9")
 @pytest.mark.parametrize("source", [None, 5])
 @pytest.mark.parametrize("inverted", [False, True])
 def test_dropout_keeps_the_expectation(source, inverted):
@@ -22,6 +23,7 @@ def test_dropout_keeps_the_expectation(source, inverted):
     assert y.mean() == pytest.approx(layer.forward(x, False).mean(), rel=0.01)
 
 
+@pytest.mark.system("F9")
 @pytest.mark.parametrize("kind", [layers.Dropout, layers.Dropout2d])
 def test_a_seed_gives_the_same_masks_again(kind):
     x = np.ones((20, 10, 2, 2))
@@ -33,6 +35,7 @@ def test_a_seed_gives_the_same_masks_again(kind):
     assert (other.forward(x) != first).any()
 
 
+@pytest.mark.system("F9")
 @pytest.mark.parametrize("source", [None, 5])
 def test_dropout2d_drops_whole_planes(source):
     x = rng.standard_normal((30, 20, 3, 4))
@@ -45,6 +48,7 @@ def test_dropout2d_drops_whole_planes(source):
     assert layer.forward(x, False) is x
 
 
+@pytest.mark.system("F9")
 @pytest.mark.parametrize("source", [None, 5])
 def test_a_mask_is_reused_where_it_fits(source):
     layer = layers.Dropout(0.5, rng=source)
@@ -64,6 +68,7 @@ def test_dropout_of_nothing_and_of_all(ratio):
         assert_array_equal(layer.forward(x), x * (1 - ratio))
 
 
+@pytest.mark.system("F14")
 def test_stochastic_pooling_draws_in_proportion():
     x = np.tile([[1.0, 2.0], [3.0, 4.0]], (1, 1, 100, 100))
     layer = layers.StochasticPooling(2, 2, rng=3)

@@ -83,6 +83,7 @@ def test_one_layer_in_several_places():
         check_gradients(net, X, T)
 
 
+@pytest.mark.system("N4")
 def test_one_convolution_three_times_against_torch():
     W, b = rng.standard_normal((4, 4, 3, 3)) * 0.3, rng.standard_normal(4) * 0.1
     first, shared = conv(4, 2), Convolution(W, b, 1, 1)
@@ -131,6 +132,7 @@ def test_parts_of_one_memory_are_refused():
         Network([Affine(both[:, :4], np.zeros(4)), Affine(both[:, 2:6], np.zeros(4))])
 
 
+@pytest.mark.system("N10")
 def test_every_normalisation_is_trained_and_saved(tmp_path):
     def make():
         return Network({
@@ -248,6 +250,7 @@ def test_the_books_names_and_the_dotted_ones():
     assert all(a is b for a, b in zip(net.params.values(), named.values(), strict=True))
 
 
+@pytest.mark.system("N9")
 def test_replaced_layers_and_arrays_are_followed():
     net = Network({"a": affine(4, 5), "relu": Relu(), "fc": affine(5, 3)})
     x, before = rng.standard_normal((3, 4)), net.params["fc.W"]
@@ -271,6 +274,7 @@ def test_replaced_layers_and_arrays_are_followed():
         del net.params["a.W"]
 
 
+@pytest.mark.system("N9")
 def test_frozen_parts_keep_everything():
     norm = BatchNorm2d(np.ones(3), np.zeros(3), running_mean=np.full(3, 0.2), running_var=np.full(3, 2.0))
     net = Network({"trunk": [conv(3, 2), norm, Relu()], "head": [Flatten(), affine(108, 3)]})

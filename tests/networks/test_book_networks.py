@@ -50,6 +50,7 @@ def simple_conv_net(p, x, t):
     return scores, loss, g
 
 
+@pytest.mark.system("N2")
 def test_simple_conv_net():
     net = seeded(3, SimpleConvNet)
     np.random.seed(3)
@@ -102,6 +103,7 @@ def deep_conv_net(p, x, t, masks):
     return loss, g
 
 
+@pytest.mark.system("N3")
 def test_deep_conv_net():
     net = seeded(4, DeepConvNet)
     np.random.seed(4)
@@ -153,6 +155,7 @@ def perceptron(p, x, t, sizes, decay=0.0, batchnorm=False, masks=None, activatio
     return loss, g
 
 
+@pytest.mark.system("N1")
 @pytest.mark.parametrize(
     ("make", "hidden"),
     [(lambda: TwoLayerNet(784, 50, 10), 1), (lambda: ThreeLayerNet(784, 50, 100, 10, 0.05), 2)],
@@ -174,6 +177,7 @@ def test_two_layer_net_has_the_names_of_the_book():
     assert net.lastLayer is net.last_layer
 
 
+@pytest.mark.system("N1")
 @pytest.mark.parametrize("options", [
     {},
     {"activation": "sigmoid", "weight_init_std": "sigmoid"},
@@ -234,6 +238,7 @@ NUMERICAL = {
 }
 
 
+@pytest.mark.system("N1", "N2", "N3")
 @pytest.mark.parametrize("name", NUMERICAL)
 def test_numerical_gradient_agrees(name):
     make, shape = NUMERICAL[name]

@@ -74,6 +74,7 @@ CASES = {
 }
 
 
+@pytest.mark.system("N1", "N2", "N3")
 @pytest.mark.parametrize("name", CASES)
 def test_against_torch(name):
     make, shape = CASES[name]

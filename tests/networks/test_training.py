@@ -49,6 +49,7 @@ def train(net, digits, epochs=3, lr=0.005):
     return trainer
 
 
+@pytest.mark.system("N1", "N2")
 @pytest.mark.parametrize("name", NETS)
 def test_training(name, digits):
     make, accuracy = NETS[name]
@@ -57,6 +58,7 @@ def test_training(name, digits):
     assert np.mean(trainer.train_loss_list[-10:]) < 0.3 * trainer.train_loss_list[0]
 
 
+@pytest.mark.system("N3")
 def test_deep_conv_net_learns_a_few_digits(digits):
     x, t, *_ = digits
     few = x[:40], t[:40]
@@ -65,6 +67,7 @@ def test_deep_conv_net_learns_a_few_digits(digits):
     assert trainer.final_test_acc > 0.9
 
 
+@pytest.mark.system("N11")
 def test_two_layer_regression_by_layers():
     """64 samples, 1000 - 100 - 10, sum of squared errors: below 1e-3 of the first loss in 500 steps."""
     rng = np.random.default_rng(0)

@@ -23,6 +23,7 @@ def torch_im2col(x, case):
     return cols.permute(0, 2, 1).reshape(-1, cols.shape[1])
 
 
+@pytest.mark.system("F12")
 @pytest.mark.against_torch
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES["im2col"], ids=str)
@@ -54,6 +55,7 @@ def test_col2im(kernel, case, dtype):
     assert_close(image, x.grad.numpy(), tolerance(dtype, np.prod(case.kernel)))
 
 
+@pytest.mark.system("F12")
 @pytest.mark.parametrize(
     "shape, expected", [((1, 3, 7, 7), (9, 75)), ((10, 3, 7, 7), (90, 75)), ((100, 1, 28, 28), (57600, 25))]
 )
@@ -66,6 +68,7 @@ def test_float32_stays_float32():
     assert fc.im2col(np.zeros((1, 1, 4, 4), np.int64), 2, 2).dtype == np.float64
 
 
+@pytest.mark.system("F12")
 def test_col2im_of_im2col_counts_the_windows():
     x = np.ones((1, 1, 4, 4))
     counts = fc.col2im(fc.im2col(x, 3, 3), x.shape, 3, 3)

@@ -80,7 +80,7 @@ cdef class Chain:
         Of the result.
     """
 
-    cdef tuple steps
+    cdef readonly tuple steps
     cdef Link* links
     cdef int64_t N
     cdef readonly double nanoseconds  # that one thread needs for all steps, roughly
