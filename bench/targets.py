@@ -19,7 +19,15 @@ class Target:
     by: str = "best"  # or "median": where a lucky turn says little
 
 
+# Of training steps of networks from papers: against PyTorch.
+_DEEP = {
+    "ResNet18": 2.7, "ResNet50": 1.8, "VGG16": 2.5, "DenseNet121": 2.0, "MobileNetV2": 1.8, "GoogLeNet": 2.5,
+    "SqueezeNet": 2.5, "FashionCNN": 3.0, "VGGLike13": 2.0,
+}  # fmt: skip
+
 TARGETS = {
+    **{f"deep step {name}": Target(f"training step, {name}", ratio) for name, ratio in _DEEP.items()},
+    "deep prediction": Target("compiled prediction of networks from papers, batch 1 and 8", 2.0, mean=2.5),
     "conv forward": Target("convolution forward, every shape", 1.05, mean=2.2),
     "conv backward": Target("convolution backward (dx, dw, db), every shape", 1.1, mean=2.2),
     "first layer": Target("first layer (C = 1, 5x5) backward", 4.0),

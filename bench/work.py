@@ -54,7 +54,8 @@ def all_work() -> list[Work]:
     """Every piece of work, in the order of the list."""
     from work_calls import calls
     from work_conv import convolutions
+    from work_deep import deep
     from work_ops import operations
     from work_steps import steps
 
-    return [*convolutions(), *operations(), *calls(), *steps()]
+    return [*convolutions(), *operations(), *calls(), *steps(), *deep()]

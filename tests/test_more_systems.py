@@ -172,7 +172,7 @@ def test_fusions_stand_in_one_list_that_training_and_prediction_read(monkeypatch
         "pooled mask",
     }
     assert {fusion.name for fusion in fusions.find(net.graph(), training=False).values()} == {
-        "activation", "normalisation",
+        "activation", "normalisation", "scale",
     }  # fmt: skip
     monkeypatch.setattr(fusions, "FUSIONS", ())
     bare = networks.FashionCNN(rng=0, dtype=np.float64)

@@ -9,6 +9,7 @@ from .arguments import array, dense, shape
 from .normalization import group_norm, instance_norm, layer_norm, local_response_norm, local_response_norm_backward
 from .remembered import listed_twice, share_memory
 from .rows import (
+    added,
     affine,
     affine_backward,
     batch_norm,
@@ -47,6 +48,7 @@ from .windows import (
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_backward",
+    "added",
     "affine",
     "affine_backward",
     "array",

@@ -120,6 +120,15 @@ def elementwise(x, negative_slope=0.0):
 
 
 @remembered
+def added(x, y, activation=None):
+    x, y = arg.array("x", x), arg.array("y", y)
+    arg.shape("y", y, x.shape, "the shape of x")
+    kind = arg.kind(x, y)
+    p = Elementwise(**kind, size=x.size, activation=activation_of(activation))
+    return p, *arg.dense(kind["dtype"], x, y)
+
+
+@remembered
 def elementwise_backward(dout, saved, name, negative_slope=0.0):
     dout, saved = arg.array("dout", dout), arg.array(name, saved)
     arg.shape("dout", dout, saved.shape, f"the shape of {name}")

@@ -161,8 +161,7 @@ class _AsItIs:
 
     def __call__(self, *values: Array) -> Array:
         if self._joins:
-            y = self._layer.join(*values)
-            return y if self._relu is None else self._relu.forward(y)
+            return self._layer.join(*values, **({} if self._relu is None else {"activation": "relu"}))
         options = {} if self._relu is None else {"activation": "relu"}
         return self._layer.forward(*values, *((False,) if self._flag else ()), **options)
 

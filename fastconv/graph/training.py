@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..ops.activations import add_activation
 from . import blocks
 from .fusions import find
 from .nodes import JOINS, Graph, Node, walk
@@ -108,18 +109,18 @@ class Gradients:
         if before is None:
             total = gradient
         elif value in self._own and _fits(before, gradient):
-            total, own = np.add(before, gradient, out=before), True
+            total, own = add_activation(before, gradient, into=before), True
         elif own and _fits(gradient, before):
-            total = np.add(before, gradient, out=gradient)
+            total = add_activation(before, gradient, into=gradient)
         else:
-            total, own = before + gradient, True
+            total, own = add_activation(before, gradient), True
         self._arrays[value] = total
         if own:
             self._own.add(value)
 
 
 def _fits(out: Any, other: Any) -> bool:
-    return type(out) is np.ndarray and out.flags.writeable and out.shape == other.shape and out.dtype == other.dtype
+    return type(out) is np.ndarray and out.flags.carray and out.shape == other.shape and out.dtype == other.dtype
 
 
 def _steps(graph: Graph, training: Training) -> list[Any]:
@@ -174,8 +175,11 @@ class _Step:
         layer, relu = self._layer, self._relu
         x = values[self.inputs[0]]
         if self._node.kind in JOINS:
-            y = layer.join(*(values[i] for i in self.inputs))
-            y = y if relu is None else relu.forward(y)
+            given = [values[i] for i in self.inputs]
+            if relu is None:
+                y = layer.join(*given)
+            else:
+                y = relu.out = layer.join(*given, activation="relu")
         else:
             flag = (train_flg and not (self._is_norm and id(layer) in self._training.frozen),) if self._flag else ()
             if relu is None:

@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import ops
 from ..graph.nodes import Child, Graph, dotted
 from ..graph.training import Training
+from ..ops.activations import add_activation
 from ._kept import Kept
 from ._layer import Array, Layer
 
@@ -161,13 +163,15 @@ class Sum(_Branches):
 
     kind_of_join = "sum"
 
-    def join(self, *values: Array) -> Array:
+    def join(self, *values: Array, activation: str | None = None) -> Array:
         if any(v.shape != values[0].shape for v in values):
             raise ValueError(f"{type(self).__name__}: expected results of one shape, got {[v.shape for v in values]}")
+        if len(values) == 1:
+            return values[0] if activation is None else ops.relu(values[0])
         total = values[0]
-        for value in values[1:]:
-            total = total + value
-        return total
+        for value in values[1:-1]:
+            total = add_activation(total, value)
+        return add_activation(total, values[-1], activation)
 
     def split(self, dout: Array) -> tuple[Array, ...]:
         return (dout,) * len(self.branches)

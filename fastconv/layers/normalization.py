@@ -208,10 +208,11 @@ class BatchNorm2d(Layer):
             start = np.zeros(x.shape[1], dtype), np.ones(x.shape[1], dtype)
             self.running_mean, self.running_var = (like(a, x) for a in start)
         y, self._cache = ops.batch_norm(
-            x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps
-        )
+            x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps,
+            activation=activation,
+        )  # fmt: skip
         _keep_input(self, x)
-        return _activated(y, activation)
+        return y
 
     def _take_dtype(self, x: Array) -> None:
         """Made without a dtype, the layer takes that of its first input: float64 would make all that follows so."""

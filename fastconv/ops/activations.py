@@ -70,6 +70,24 @@ def relu_backward(dout: ArrayLike, x: ArrayLike) -> NDArray:
     return _backward("relu", dout, x, "x")
 
 
+def add_activation(x: NDArray, y: NDArray, activation: str | None = None, *, into: NDArray | None = None) -> NDArray:
+    """``f(x + y)`` in one pass, f an activation or none; for the sums of a graph.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Of one shape.
+    activation : str, optional
+        One of those of `conv2d`.
+    into : ndarray, optional
+        x or y, dense and of the result's dtype, to be overwritten.
+    """
+    p, x, y = check.added(x, y, activation)
+    out = memory.empty[p.device](x.shape, p.dtype) if into is None else into
+    kernel("add_activation", p)(out, x, y, p)
+    return p.finish(out) if into is None else out
+
+
 @straight_masked
 def relu_masked(x: ArrayLike) -> tuple[NDArray, NDArray]:
     """`relu`, and what its gradient needs: a bit for each element, set where ``x <= 0``.
