@@ -44,8 +44,8 @@ def test_most_calls_are_right_and_some_are_refused():
     refused = sum(bool(runner.run(step).refusal) for step in steps)
     assert 30 < refused < 200
     assert len({step.function for step in steps}) == len(CALLS)
-    assert sum(any(isinstance(v, View) for v in step.variables) for step in steps) > 60
-    assert sum(any(isinstance(v, Numbers) and v.layout for v in step.variables) for step in steps) > 60
+    assert sum(any(isinstance(v, View) for v in step.variables) for step in steps) > 40
+    assert sum(any(isinstance(v, Numbers) and v.layout for v in step.variables) for step in steps) > 40
     assert any(step.written and step.function == "conv2d" for step in steps)
     assert steps == [Draw(0).step(i) for i in range(600)]
 
