@@ -71,7 +71,9 @@ class BatchNormalization(Layer):
             self.running_mean, self.running_var = (like(np.zeros(D), x) for _ in range(2))
         gamma, beta = (_vector(v, D, x) for v in (self.gamma, self.beta))
         if not train_flg:
-            y, _ = ops.batch_norm(features, gamma, beta, self.running_mean, self.running_var, False, eps=self.eps)
+            statistics = self.running_mean, self.running_var
+            y, self._cache = ops.batch_norm(features, gamma, beta, *statistics, False, eps=self.eps)
+            _keep_input(self, x)
         elif x.shape[0] == 1:
             y, self._cache = self._train_one(features, beta), None
         else:

@@ -299,6 +299,22 @@ def test_frozen_parts_keep_everything():
         net.freeze("tail")
 
 
+@pytest.mark.parametrize("kind", [BatchNormalization, BatchNorm2d])
+def test_a_frozen_normalisation_between_trained_layers(kind):
+    """Its gradient is that of inference, whatever it was trained on before."""
+    first, norm, last = affine(4, 5), kind(np.full(5, 1.5), np.zeros(5)), affine(5, 3)
+    net = Network([first, norm, Relu(), last])
+    x = rng.standard_normal((3, 4))
+    for _ in range(3):
+        net.gradient(x + 1, T)
+    net.freeze("1")
+    gradients = net.gradient(x, T)
+    assert list(gradients) == ["0.W", "0.b", "3.W", "3.b"]
+    for key, p in (("0.W", first.W), ("3.W", last.W)):
+        expected = [slope(lambda: net.loss(x, T, train_flg=True), p, index) for index in np.ndindex(p.shape)]
+        assert_allclose(gradients[key].ravel(), expected, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
 def test_the_lowest_frozen_layers_are_not_propagated_to():
     calls = []
     net = Network([conv(3, 2), Relu(), conv(3, 3), Flatten(), affine(108, 3)])
