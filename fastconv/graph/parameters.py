@@ -41,6 +41,9 @@ class Parameter:
     @property
     def gradient(self) -> Any:
         """The sum of the gradients of all places; None where none has one."""
+        if len(self.places) == 1:
+            layer, attribute = self.places[0]
+            return getattr(layer, f"d{attribute}", None)
         total = None
         for layer, attribute in self.places:
             gradient = getattr(layer, f"d{attribute}", None)

@@ -100,7 +100,8 @@ class Gradients:
         self._own: set[int] = set()
 
     def pop(self, value: int) -> Any:
-        self._own.discard(value)
+        if self._own:
+            self._own.discard(value)
         return self._arrays.pop(value, None)
 
     def add(self, value: int, gradient: Any, own: bool) -> None:
@@ -160,10 +161,15 @@ class _Step:
     ) -> None:
         self.nodes = [node] if relu is None else [node, relu]
         self.inputs, self.output = node.inputs, self.nodes[-1].output
-        self._node, self._layer, self._relu = node, node.layer, None if relu is None else relu.layer
+        self._node, self._layer = node, node.layer
+        self._relu: Any = None if relu is None else relu.layer
         self._training, self._trains = training, training.trains(node)
         self._takes_mask, self._is_masked = takes_mask, bool(gives_mask)
+        self._masks = relu is not None and not self._is_masked
+        self._takes_needs, self._makes_dx = node.kind in _TAKES_NEEDS, node.kind in _MAKES_DX
+        self._passes = node.kind == "relu" and self._is_masked  # the pooling behind has masked the gradient
         self._shared = [n.layer for n in self.nodes if id(n.layer) in shared]
+        self._is_plain = len(node.inputs) == 1 and node.kind not in JOINS and not self._shared
         self._kept: list[dict[str, Any]] = []
         self._is_norm = bool(statistics_of(self._layer))
         self._flag = getattr(self._layer, "takes_train_flg", False)
@@ -194,30 +200,42 @@ class _Step:
 
     def backward(self, gradients: Gradients, needs: list[bool]) -> None:
         dout = gradients.pop(self.output)
+        if dout is None:
+            return
+        if self._is_plain:  # the usual node, in half of the time
+            value = self.inputs[0]
+            wants = needs[value]
+            if wants or self._trains:
+                if self._masks:
+                    dout = self._relu.backward(dout)
+                dx = self._gradient(dout, wants)
+                if wants:
+                    gradients.add(value, dx, self._makes_dx)
+            return
         wanted = [needs[i] for i in self.inputs]
-        if dout is None or not (self._trains or any(wanted)):
+        if not (self._trains or any(wanted)):
             return
         for layer, kept in zip(self._shared, self._kept, strict=False):
             vars(layer).update(kept)
-        if self._relu is not None and not self._is_masked:
+        if self._masks:
             dout = self._relu.backward(dout)
         for value, wants, dx in zip(self.inputs, wanted, self._gradients(dout, wanted), strict=True):
             if wants:
-                gradients.add(value, dx, self._node.kind in _MAKES_DX)
+                gradients.add(value, dx, self._makes_dx)
         if self._shared and self._trains:
             self._sum_up()
 
     def _gradients(self, dout: Any, wanted: list[bool]) -> tuple[Any, ...]:
-        kind, layer = self._node.kind, self._layer
-        if kind in JOINS:
-            return layer.split(dout)
-        if kind in _TAKES_NEEDS:
-            return (layer.backward(dout, needs_dx=wanted[0], needs_dW=self._trains),)
+        return self._layer.split(dout) if self._node.kind in JOINS else (self._gradient(dout, wanted[0]),)
+
+    def _gradient(self, dout: Any, wants: bool) -> Any:
+        if self._takes_needs:
+            return self._layer.backward(dout, needs_dx=wants, needs_dW=self._trains)
         if self._takes_mask:
-            return (layer.backward(dout, through_relu=True),)
-        if kind == "relu" and self._is_masked:
-            return (dout,)
-        return (layer.backward(dout),)
+            return self._layer.backward(dout, through_relu=True)
+        if self._passes:
+            return dout
+        return self._layer.backward(dout)
 
     def _sum_up(self) -> None:
         """Add the gradients that a layer has now to those of its other places."""
