@@ -39,11 +39,12 @@ CPU = KERNELS / "_cpu"
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c", "-mbmi2"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
-# -O3 unrolls loops that nobody on an x86 without AVX2 waits for: with -O2 its kernels take an eighth less of the wheel,
-# and half of the time to compile.
+# -O3 unrolls loops that nobody on an x86 without AVX2 waits for: with -O2 its kernels take a twelfth less of the wheel,
+# and conv2d's and depthwise's together half of the time to compile.
 X86_ISAS = {"baseline": ["-O2"], "avx2": AVX2, "avx512": AVX512}
 
-ENTRY_FLAGS = ["-O2"]  # of what Cython makes between Python and the kernels: -O3 makes it a tenth larger, no faster
+# Of what Cython makes between Python and the kernels: -O3 makes it a tenth larger. Calls were not timed with both.
+ENTRY_FLAGS = ["-O2"]
 
 # NaN and infinities are defined results, so the compiler keeps to IEEE rules; only a*b + c may be rounded once (FMA).
 FLAGS = [
