@@ -35,13 +35,15 @@ def set_num_threads(n: int) -> None:
     thread_count.set_num_threads(arg.integer("n", n, 1))
 
 
-def expect(nanoseconds: float) -> None:
-    """Wake sleeping helpers for work that follows at once and takes one thread about so long.
+def _expect_nobody(nanoseconds: float) -> None:
+    """Without the compiled engine there are no helpers."""
 
-    They are there when it begins. Without the compiled engine, or for work that is worth no helper, nothing happens.
-    """
-    if engine:
-        engine.expect(nanoseconds)
+
+expect = engine.expect if engine else _expect_nobody
+"""Wake sleeping helpers for work that follows at once and takes one thread about so many nanoseconds.
+
+They are there when it begins. For work that is worth no helper, nothing happens.
+"""
 
 
 def isa() -> str:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["all_below", "dense_lists", "is_dense_int64", "listed_twice", "remembered", "share_memory"]
+__all__ = ["all_below", "dense_lists", "is_dense_int64", "listed_twice", "paired", "remembered", "share_memory"]
 
 try:
     from ..kernels._cpu.remember import Remembered as remembered
-    from ..kernels._cpu.remember import all_below, dense_lists, is_dense_int64, listed_twice, share_memory
+    from ..kernels._cpu.remember import all_below, dense_lists, is_dense_int64, listed_twice, paired, share_memory
 except ImportError:
 
     def remembered(check: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,6 +27,9 @@ except ImportError:
     def listed_twice(arrays: list[Any]) -> bool:
         places = [a.__array_interface__["data"][0] for a in arrays if isinstance(a, np.ndarray) and a.size]
         return len(set(places)) < len(places)
+
+    def paired(params: Any, grads: Any) -> tuple[list[str], list[Any], list[Any]] | None:
+        return None
 
     def share_memory(written: tuple[Any, ...], read: tuple[Any, ...]) -> bool:
         pairs = ((a, b) for a in written for b in read)

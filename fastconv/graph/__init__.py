@@ -5,14 +5,16 @@
     training.py     forward and backward through a graph
     blocks.py       convolutions with their ReLUs and the pooling behind them, some images at a time
     prediction.py   a graph prepared for one shape of input: packed weights, folded normalisation, chains of steps
+    _watch.py       what was replaced since a graph was traced, or prepared
     parameters.py   the arrays of a tree of layers under their names
 
 Layers stand above: they tell what they are (`kind`, `children`, `connect`), and nothing here imports one.
 """
 
+from ._watch import Watch
 from .nodes import Graph, Node
 from .parameters import Parameter, Parameters
 from .prediction import Predictor
 from .training import Training
 
-__all__ = ["Graph", "Node", "Parameter", "Parameters", "Predictor", "Training"]
+__all__ = ["Graph", "Node", "Parameter", "Parameters", "Predictor", "Training", "Watch"]

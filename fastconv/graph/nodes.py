@@ -1,6 +1,6 @@
 """Which layer reads which value: a tree of layers traced into a list of nodes, each behind those that it reads."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -48,19 +48,23 @@ class Graph:
         The number of the value that is the network's result.
     readers : list of list of int
         For every value the positions of the nodes that read it.
+    bindings : list of (dict, name)
+        Attributes on which the graph depends: methods of layers, which a hook replaces, and the containers' holders.
+    holders : list of list or dict
+        What holds the layers.
     """
 
     def __init__(self, root: Any) -> None:
         self.nodes: list[Node] = []
         self.readers: list[list[int]] = [[]]
-        self._holders: list[tuple[Any, list[Any]]] = []
-        self._methods: list[tuple[Mapping[str, Any], bool]] = []
+        self.bindings: list[tuple[dict[str, Any], str]] = []
+        self.holders: list[Any] = []
         self._watch(root)
         self.output: int = root.connect(self, 0, "")
 
     def apply(self, layer: Any, x: int, path: str) -> int:
         """Trace a layer that reads the value x; the value that it makes."""
-        self._methods.append((_attributes(layer), _is_hooked(layer)))
+        self.bindings += [(_attributes(layer), name) for name in ("forward", "backward")]
         if _connects(layer):
             self._watch(layer)
             return layer.connect(self, x, path)
@@ -76,14 +80,10 @@ class Graph:
         return node.output
 
     def _watch(self, container: Any) -> None:
-        for holder in {id(child.holder): child.holder for child in container.children()}.values():
-            self._holders.append((holder, list(_values(holder))))
-
-    def is_current(self) -> bool:
-        """Whether the layers are still those that were traced, hooked where they were."""
-        return all([*_values(holder)] == layers for holder, layers in self._holders) and all(
-            ("forward" in attributes or "backward" in attributes) == hooked for attributes, hooked in self._methods
-        )
+        holders = {id(child.holder): child.holder for child in container.children()}
+        self.holders += holders.values()
+        own = _attributes(container)
+        self.bindings += [(own, name) for name, value in own.items() if id(value) in holders]
 
     def only_reader(self, node: Node) -> int | None:
         """The position of the one node that reads what `node` makes; None if others do, or the network returns it."""
@@ -148,9 +148,5 @@ def _keeps_methods(cls: type, name: str) -> bool:
     )
 
 
-def _attributes(layer: Any) -> Mapping[str, Any]:
+def _attributes(layer: Any) -> dict[str, Any]:
     return getattr(layer, "__dict__", {})
-
-
-def _values(holder: Any) -> Iterable[Any]:
-    return holder.values() if isinstance(holder, Mapping) else holder

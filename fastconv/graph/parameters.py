@@ -41,7 +41,7 @@ class Parameter:
     @property
     def gradient(self) -> Any:
         """The sum of the gradients of all places; None where none has one."""
-        if len(self.places) == 1:
+        if len(self.places) == 1:  # the usual parameter, in half of the time
             layer, attribute = self.places[0]
             return getattr(layer, f"d{attribute}", None)
         total = None
@@ -64,9 +64,8 @@ class Parameters(dict[str, Any]):
 
     def show(self, owners: Mapping[str, Parameter]) -> None:
         """Have exactly these parameters, with the arrays that the layers use now."""
-        if owners is not self._owners:
-            self._owners = owners
-            self.clear()
+        self._owners = owners
+        self.clear()
         for name, owner in owners.items():
             super().__setitem__(name, owner.array)
 

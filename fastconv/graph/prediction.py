@@ -12,11 +12,12 @@ import numpy.typing as npt
 from .. import _prepare as prepare
 from .._settings import settings
 from .._threads import expect
+from ._watch import Watch
 from .fusions import WEIGHTS, Fusion, find
 from .nodes import JOINS, Graph, Node
 
 try:
-    from ..kernels.chain.cy import Chain, Watch
+    from ..kernels.chain.cy import Chain
 
     _PREPARES = True
 except ImportError:  # a build without the compiled kernels: no layer has a prepared form
@@ -91,10 +92,12 @@ class _Plan:
 
     def holds(self) -> bool:
         """Whether the network is still the one that was prepared."""
-        return self._graph.is_current() and self._watch.unchanged()
+        return self._watch.unchanged()
 
     def __call__(self, x: Array) -> Array | None:
         """The scores, or None when a layer that runs as it is gave another shape than before."""
+        if len(self._parts) == 1:
+            return self._parts[0][0](x)
         values: list[Any] = [None] * (len(self._graph.nodes) + 1)
         values[0] = x
         for (part, inputs, output), dead in zip(self._parts, self._dead, strict=True):
@@ -123,7 +126,6 @@ class _Plan:
             else:
                 part = _AsItIs(node, nodes[at + 1] if self._activates(at + 1) else None)
                 count = len(part.nodes)
-                links.bindings = [(getattr(n.layer, "__dict__", {}), "forward") for n in part.nodes]
             output = nodes[at + count - 1].output
             self._parts.append((part, node.inputs, output))
             self._bindings += links.bindings
@@ -133,7 +135,7 @@ class _Plan:
             at += count
         last = {value: i for i, (_, inputs, _) in enumerate(self._parts) for value in inputs}
         self._dead = [[v for v, i in last.items() if i == at] for at in range(len(self._parts))]
-        self._watch = Watch(self._bindings, self._copied, self._in_place)
+        self._watch = Watch([*self._graph.bindings, *self._bindings], self._copied, self._in_place, self._graph.holders)
         return values[self._graph.output]
 
     def _row(self, at: int) -> list[Node]:
@@ -198,7 +200,7 @@ class _Links:
             if not taken:
                 break
             for node in row[self.count : self.count + taken]:
-                self.bindings += [(vars(node.layer), name) for name in ("forward", *node.layer.reads)]
+                self.bindings += [(vars(node.layer), name) for name in node.layer.reads]
             self.count += taken
 
     def _take(self) -> int:

@@ -41,9 +41,11 @@ class Training:
         self.graph, self.frozen = graph, frozen
         self.is_own: bool | None = None  # what a network has found out about the layers, see layers._kept.are_own
         self.sums: dict[tuple[int, str], Any] = {}  # gradients of layers that are used in several places
-        self._steps = _steps(graph, self)
+        steps = _steps(graph, self)
+        self._steps = list(zip(steps, self._last_readers(steps), strict=True))
+        self._backwards = steps[::-1]
+        self._forgetful = [step for step in steps if step.keeps]
         self._needs = {needs_dx: self._reach(needs_dx) for needs_dx in (False, True)}
-        self._read_last = self._last_readers()
 
     def trains(self, node: Node) -> bool:
         """Whether the gradients of the parameters of a node's layer are wanted, or of layers hidden in it."""
@@ -59,17 +61,17 @@ class Training:
             needs[node.output] = self.trains(node) or any(needs[i] for i in node.inputs)
         return needs
 
-    def _last_readers(self) -> list[list[int]]:
+    def _last_readers(self, steps: list[Any]) -> list[list[int]]:
         """For every step, the values that no later one reads."""
-        last = {value: i for i, step in enumerate(self._steps) for value in step.inputs}
-        return [[v for v, at in last.items() if at == i and v != self.graph.output] for i in range(len(self._steps))]
+        last = {value: i for i, step in enumerate(steps) for value in step.inputs}
+        return [[v for v, at in last.items() if at == i and v != self.graph.output] for i in range(len(steps))]
 
     def forward(self, x: Array, train_flg: bool, observe: Observer | None = None) -> Array:
         """The network's result. `observe(node, y)` is called with what every node makes."""
         self.forget()
         values: Values = [None] * (len(self.graph.nodes) + 1)
         values[0] = x
-        for step, read_last in zip(self._steps, self._read_last, strict=True):
+        for step, read_last in self._steps:
             step.forward(values, train_flg, observe)
             for value in read_last:
                 values[value] = None
@@ -77,36 +79,43 @@ class Training:
 
     def forget(self) -> None:
         """Forget what the steps, not the layers, keep of the last `forward`."""
-        for step in self._steps:
+        for step in self._forgetful:
             step.forget()
 
     def backward(self, dout: Array, needs_dx: bool) -> Array | None:
         """The gradient with respect to the network's input, or None if it is not needed. The layers get theirs."""
-        gradients = Gradients(self.graph.output, dout)
+        gradients, needs = Gradients(len(self.graph.nodes) + 1), self._needs[needs_dx]
+        gradients.arrays[self.graph.output] = dout
         self.sums.clear()
-        for step in reversed(self._steps):
-            step.backward(gradients, self._needs[needs_dx])
+        for step in self._backwards:
+            step.backward(gradients, needs)
         for (_, attribute), (layer, total) in self.sums.items():
             setattr(layer, f"d{attribute}", total)
         self.sums.clear()
-        return gradients.pop(0) if needs_dx else None
+        return gradients.arrays[0] if needs_dx else None
 
 
 class Gradients:
-    """The gradients of values, added up where several nodes read one."""
+    """The gradients of values, added up where several nodes read one.
 
-    def __init__(self, value: int, gradient: Any) -> None:
-        self._arrays = {value: gradient}
+    Parameters
+    ----------
+    values : int
+        How many values there are.
+    """
+
+    def __init__(self, values: int) -> None:
+        self.arrays: list[Any] = [None] * values
         self._own: set[int] = set()
 
     def pop(self, value: int) -> Any:
-        if self._own:
-            self._own.discard(value)
-        return self._arrays.pop(value, None)
+        self._own.discard(value)
+        gradient, self.arrays[value] = self.arrays[value], None
+        return gradient
 
     def add(self, value: int, gradient: Any, own: bool) -> None:
         """Add a gradient; `own` if nobody else keeps the array, so that it may be written."""
-        before = self._arrays.get(value)
+        before = self.arrays[value]
         if before is None:
             total = gradient
         elif value in self._own and _fits(before, gradient):
@@ -115,7 +124,7 @@ class Gradients:
             total = add_activation(before, gradient, into=gradient)
         else:
             total, own = add_activation(before, gradient), True
-        self._arrays[value] = total
+        self.arrays[value] = total
         if own:
             self._own.add(value)
 
@@ -141,7 +150,10 @@ def _steps(graph: Graph, training: Training) -> list[Any]:
         follower = fusions.get(i + 1)
         relu = graph.nodes[i + 1] if follower and follower.name == "activation" else None
         if not (i in fusions and fusions[i].name == "activation"):  # else it is part of the step before
-            step = _Step(node, relu, training, shared, takes_mask=i - 1 in masked, gives_mask={i, i + 1} & masked)
+            is_plain = len(node.inputs) == 1 and node.kind not in JOINS and not shared
+            step = (_PlainStep if is_plain else _Step)(
+                node, relu, training, shared, takes_mask=i - 1 in masked, gives_mask={i, i + 1} & masked
+            )
             (row if first <= i <= last else steps).append(step)
         if i == last:
             steps.append(_Block(blocks.Block(graph.nodes[first : last + 1]), row))
@@ -169,51 +181,45 @@ class _Step:
         self._takes_needs, self._makes_dx = node.kind in _TAKES_NEEDS, node.kind in _MAKES_DX
         self._passes = node.kind == "relu" and self._is_masked  # the pooling behind has masked the gradient
         self._shared = [n.layer for n in self.nodes if id(n.layer) in shared]
-        self._is_plain = len(node.inputs) == 1 and node.kind not in JOINS and not self._shared
         self._kept: list[dict[str, Any]] = []
-        self._is_norm = bool(statistics_of(self._layer))
         self._flag = getattr(self._layer, "takes_train_flg", False)
+        self._stays = bool(statistics_of(self._layer)) and id(node.layer) in training.frozen
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the step itself, not its layers, keeps something of the last `forward`."""
+        return bool(self._shared)
 
     def forget(self) -> None:
         self._kept = []
 
     def forward(self, values: Values, train_flg: bool, observe: Observer | None) -> None:
-        layer, relu = self._layer, self._relu
-        x = values[self.inputs[0]]
         if self._node.kind in JOINS:
             given = [values[i] for i in self.inputs]
-            if relu is None:
-                y = layer.join(*given)
+            if self._relu is None:
+                y = self._layer.join(*given)
             else:
-                y = relu.out = layer.join(*given, activation="relu")
+                y = self._relu.out = self._layer.join(*given, activation="relu")
         else:
-            flag = (train_flg and not (self._is_norm and id(layer) in self._training.frozen),) if self._flag else ()
-            if relu is None:
-                y = layer.forward(x, *flag)
-            else:
-                y = relu.out = layer.forward(x, *flag, activation="relu")
+            y = self._apply(values[self.inputs[0]], train_flg)
         values[self.output] = y
         self._kept = [_kept_by(each) for each in self._shared]
         if observe:
             for node in self.nodes:
                 observe(node, y)
 
+    def _apply(self, x: Any, train_flg: bool) -> Any:
+        """The layer's result, and the ReLU's."""
+        flag = (train_flg and not self._stays,) if self._flag else ()
+        if self._relu is None:
+            return self._layer.forward(x, *flag)
+        y = self._relu.out = self._layer.forward(x, *flag, activation="relu")
+        return y
+
     def backward(self, gradients: Gradients, needs: list[bool]) -> None:
         dout = gradients.pop(self.output)
-        if dout is None:
-            return
-        if self._is_plain:  # the usual node, in half of the time
-            value = self.inputs[0]
-            wants = needs[value]
-            if wants or self._trains:
-                if self._masks:
-                    dout = self._relu.backward(dout)
-                dx = self._gradient(dout, wants)
-                if wants:
-                    gradients.add(value, dx, self._makes_dx)
-            return
         wanted = [needs[i] for i in self.inputs]
-        if not (self._trains or any(wanted)):
+        if dout is None or not (self._trains or any(wanted)):
             return
         for layer, kept in zip(self._shared, self._kept, strict=False):
             vars(layer).update(kept)
@@ -247,6 +253,43 @@ class _Step:
                 sums[key] = self._layer, (sums[key][1] + gradient if key in sums else gradient)
 
 
+class _PlainStep(_Step):
+    """The usual step, in half of the time: it reads one value, and its layers stand at no other place."""
+
+    def __init__(self, node: Node, *others: Any, **options: Any) -> None:
+        super().__init__(node, *others, **options)
+        (self._value,) = node.inputs
+        graph = self._training.graph
+        self._reads_alone = len(graph.readers[self._value]) == 1 and self._value != graph.output
+
+    def forward(self, values: Values, train_flg: bool, observe: Observer | None) -> None:
+        if self._flag:
+            y = self._apply(values[self._value], train_flg)
+        elif self._relu is None:
+            y = self._layer.forward(values[self._value])
+        else:
+            y = self._relu.out = self._layer.forward(values[self._value], activation="relu")
+        values[self.output] = y
+        if observe:
+            for node in self.nodes:
+                observe(node, y)
+
+    def backward(self, gradients: Gradients, needs: list[bool]) -> None:
+        arrays, wants = gradients.arrays, needs[self._value]
+        dout = arrays[self.output]
+        arrays[self.output] = None
+        if dout is None or not (wants or self._trains):
+            return
+        if self._masks:
+            dout = self._relu.backward(dout)
+        dx = self._gradient(dout, wants)
+        if wants:
+            if self._reads_alone:
+                arrays[self._value] = dx
+            else:
+                gradients.add(self._value, dx, self._makes_dx)
+
+
 def _kept_by(layer: Any) -> dict[str, Any]:
     """What a layer keeps between forward and backward: all but its parameters, their gradients and its statistics."""
     names = {*trainable_of(layer), *statistics_of(layer), *(f"d{a}" for a in trainable_of(layer))}
@@ -261,6 +304,8 @@ class _Block:
         self._steps = steps
         self.nodes = [node for step in steps for node in step.nodes]
         self.inputs, self.output = steps[0].inputs, steps[-1].output
+
+    keeps = True
 
     def forget(self) -> None:
         self.block.forget()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import ops
+from ..graph._watch import Watch
 from ..graph.nodes import Child, Graph, dotted
 from ..graph.training import Training
 from ..ops.activations import add_activation
@@ -61,6 +62,7 @@ class Container(Layer):
     runs_on_cuda = True
     takes_train_flg = True
     _training: Any = None
+    _watch: Any = None
 
     def connect(self, graph: Graph, x: int, path: str) -> int:
         """Trace the layers for an input value; the value of the result."""
@@ -73,12 +75,13 @@ class Container(Layer):
         return self._program().backward(dout, needs_dx=True)
 
     def _program(self) -> Training:
-        if self._training is None or not self._training.graph.is_current():
+        if self._training is None or not self._watch.unchanged():
             self._training = Training(Graph(self))
+            self._watch = Watch(self._training.graph.bindings, holders=self._training.graph.holders)
         return self._training
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_training"}
+        return {name: value for name, value in vars(self).items() if name not in ("_training", "_watch")}
 
     def __repr__(self) -> str:
         inner = [f"{child.name or '-'}: {child.layer!r}" for child in self.children()]

@@ -203,8 +203,11 @@ class Network(Tree):
             As in `predict`; the default is the network's own, as in the book.
         """
         train_flg = self._trains_in_loss if train_flg is None else train_flg
+        return self._loss_of(self.predict(self._here(x), train_flg), t)
+
+    def _loss_of(self, scores: Array, t: Array) -> float:
         t = self._here(self.targets(t)) if self.device == "cuda" else t
-        loss = self.last_layer.forward(self.predict(self._here(x), train_flg), t)
+        loss = self.last_layer.forward(scores, t)
         if not self.weight_decay_lambda:
             return loss
         weights = [owner.array for owner in self._owners.values() if _decays(owner)]
@@ -250,28 +253,29 @@ class Network(Tree):
         t : ndarray (N,) of int, or (N, classes)
         """
         program = self._program()
-        program.forget()
         try:
-            with self._private(program) if self._runs_alone() else nullcontext():
+            if self._runs_alone():  # what `loss` does, whose `predict` would look for replaced layers again
+                with self._private(program):
+                    self.last_loss = self._loss_of(program.forward(self._here(x), True), t)
+            else:
+                program.forget()
                 self.last_loss = self.loss(x, t, train_flg=True)
         except BaseException:
             program.forget()  # a block that has run would wait for its backward
             raise
         program.backward(self.last_layer.backward(), needs_dx=False)
-        return {name: self._gradient_of(owner) for name, owner in self._owners.items() if self._is_trained(owner)}
+        if self.weight_decay_lambda:
+            return {name: self._decayed_gradient_of(owner) for name, owner in self._trained}
+        return {name: owner.gradient for name, owner in self._trained}
 
     def _runs_alone(self) -> bool:
         """Whether nothing but Network's own methods stands between a forward and a backward pass."""
-        return all(getattr(type(self), m) is getattr(Network, m) and m not in vars(self) for m in ("predict", "loss"))
+        cls, own = type(self), vars(self)
+        return cls.predict is Network.predict and cls.loss is Network.loss and not ("predict" in own or "loss" in own)
 
-    def _is_trained(self, owner: Parameter) -> bool:
-        return not self._frozen or any(id(layer) not in self._frozen for layer, _ in owner.places)
-
-    def _gradient_of(self, owner: Parameter) -> Array:
+    def _decayed_gradient_of(self, owner: Parameter) -> Array:
         grad = owner.gradient
-        if self.weight_decay_lambda and _decays(owner):
-            grad = grad + self.weight_decay_lambda * owner.array
-        return grad
+        return grad + self.weight_decay_lambda * owner.array if _decays(owner) else grad
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """The same by central differences: very slow, for checks of small networks.

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._device import to_device, to_host
-from ..graph import Graph, Parameter, Parameters, Training
+from ..graph import Graph, Parameter, Parameters, Training, Watch
 from ..graph.nodes import Child, walk
 from ..graph.parameters import collect
 from ..layers.containers import Container, as_layer, nested
@@ -30,7 +30,6 @@ class Tree(Container):
         self._params = Parameters()
         self._owners: dict[str, Parameter] = {}
         self._statistics: dict[str, Parameter] = {}
-        self._arrays_found: list[int] = []
         self._program()
 
     def children(self) -> Iterator[Child]:
@@ -45,17 +44,33 @@ class Tree(Container):
     def _program(self) -> Training:
         """The graph made ready, and the parameters found, anew where the layers or their arrays were replaced."""
         training = self._training
-        current = training is not None and training.frozen is self._frozen and training.graph.is_current()
-        if not current:
+        if training is None or training.frozen is not self._frozen or not self._watch.unchanged():
             training = self._training = Training(Graph(self), self._frozen)
-        if not current or self._arrays_in_use() != self._arrays_found:
-            self._owners, self._statistics = collect(self, book=self._book_names)
-            self._places = [place for owner in self._owners.values() for place in owner.places]
-            self._arrays_found = self._arrays_in_use()
+            self._watch = Watch(training.graph.bindings, holders=training.graph.holders)
+            self._collect()
+        elif not self._arrays.unchanged() or (self._odd and self._odd_moved()):
+            self._collect()
         return training
 
-    def _arrays_in_use(self) -> list[int]:
-        return [id(getattr(layer, attribute)) for layer, attribute in self._places]
+    def _collect(self) -> None:
+        """Find the parameters, and watch the places of their arrays."""
+        self._owners, self._statistics = collect(self, book=self._book_names)
+        self._params.show(self._owners)
+        self._trained = [
+            (name, owner)
+            for name, owner in self._owners.items()
+            if any(id(layer) not in self._frozen for layer, _ in owner.places)
+        ]
+        places = [place for owner in self._owners.values() for place in owner.places]
+        plain = [(vars(layer), name) for layer, name in places if name in getattr(layer, "__dict__", {})]
+        self._arrays = Watch(plain)
+        self._odd = [
+            (layer, name, getattr(layer, name)) for layer, name in places if name not in getattr(layer, "__dict__", {})
+        ]
+
+    def _odd_moved(self) -> bool:
+        """Whether an array was replaced that is no plain attribute of its layer, as a property is."""
+        return any(getattr(layer, name) is not array for layer, name, array in self._odd)
 
     def graph(self) -> Graph:
         """The graph of operations that the layers make now."""
@@ -127,7 +142,7 @@ class Tree(Container):
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_training", "_params", "_owners", "_statistics", "_places", "_arrays_found")
+        kept = ("_training", "_params", "_owners", "_statistics", "_watch", "_arrays", "_odd", "_trained")
         state = {name: value for name, value in vars(self).items() if name not in kept}
         return {**state, "_frozen": list(self._frozen.values())}
 
@@ -137,7 +152,6 @@ class Tree(Container):
     @property
     def params(self) -> dict[str, Array]:
         self._program()
-        self._params.show(self._owners)
         return self._params
 
     @params.setter

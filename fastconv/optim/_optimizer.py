@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._check.arguments import integer, real
-from .._check.remembered import dense_lists
+from .._check.remembered import dense_lists, paired
 from .._device import is_device, to_device, to_host, zeros_like
 from ._rates import Rates, rates_of, valid_rates
 
@@ -93,12 +93,12 @@ class Optimizer:
         self.iter += 1
         if self._counts:
             self._count(taken.keys)
+        lists = [taken.arrays, taken.grads, *states]
         for places, rate in self._groups(taken.keys, rates):
-            lists = [taken.arrays, taken.grads, *states]
-            if places is not None:
-                lists = [[a[i] for i in places] for a in lists]
-            keys = taken.keys if places is None else [taken.keys[i] for i in places]
-            self._step(keys, lists, rate)
+            if places is None:
+                self._step(taken.keys, lists, rate)
+            else:
+                self._step([taken.keys[i] for i in places], [[a[i] for i in places] for a in lists], rate)
         for key, was in taken.numbers.items():
             value = taken.arrays[taken.keys.index(key)]
             params[key] = type(was)(value) if isinstance(was, np.floating) else float(value)  # type: ignore[index]
@@ -167,14 +167,10 @@ class Optimizer:
         self._op(*lists, **self.hyper(rate, missed))
 
     def _taken(self, params: Params, grads: Params) -> Taken:
-        arrays = list(params.values())
-        if len(set(map(id, arrays))) == len(arrays) and set(map(type, arrays)) <= {np.ndarray}:
-            slopes = list(map(grads.get, params))
-            if set(map(type, slopes)) <= {np.ndarray}:
-                return Taken(list(params), arrays, slopes, {})
-        return self._taken_one_by_one(params, grads)
-
-    def _taken_one_by_one(self, params: Params, grads: Params) -> Taken:
+        usual = paired(params, grads)
+        if usual is not None:
+            keys, arrays, slopes = usual
+            return Taken(keys, arrays, slopes, {})
         taken = Taken([], [], [], {})
         places: dict[int, int] = {}
         if grads and params and not any(key in params for key in grads):

@@ -275,6 +275,56 @@ def test_replaced_layers_and_arrays_are_followed():
 
 
 @pytest.mark.system("N9")
+@pytest.mark.parametrize("holder", ["network", "sequential"])
+def test_a_replaced_list_of_layers_is_followed(holder):
+    inner = Sequential(affine(4, 5), Relu())
+    net = Network([inner, affine(5, 3)])
+    x = rng.standard_normal((3, 4))
+    net.gradient(x, T)
+    predict = net.compile()
+    predict(x)
+    if holder == "network":
+        net.layers = [affine(4, 6), Relu(), affine(6, 3)]
+        assert list(net.params) == ["0.W", "0.b", "2.W", "2.b"]
+    else:
+        inner.layers = [affine(4, 5)]
+        assert net.params["0.0.W"] is inner.layers[0].W
+    check_gradients(net, x, T)
+    assert_allclose(predict(x), net.predict(x), rtol=1e-12)
+
+
+def test_a_parameter_that_is_a_property_is_followed():
+    class Scale(layers.Layer):
+        trainable = ("a",)
+
+        def __init__(self):
+            self.held = {"a": np.array([2.0])}
+
+        @property
+        def a(self):
+            return self.held["a"]
+
+        @a.setter
+        def a(self, value):
+            self.held["a"] = value
+
+        def forward(self, x):
+            self.x = x
+            return self.a * x
+
+        def backward(self, dout):
+            self.da = np.sum(dout * self.x, keepdims=True).reshape(1)
+            return self.a * dout
+
+    net = Network({"fc": affine(4, 3), "scale": Scale()})
+    x = rng.standard_normal((3, 4))
+    check_gradients(net, x, T)
+    net.layers["scale"].held["a"] = other = np.array([3.0])
+    assert net.params["scale.a"] is other
+    check_gradients(net, x, T)
+
+
+@pytest.mark.system("N9")
 def test_frozen_parts_keep_everything():
     norm = BatchNorm2d(np.ones(3), np.zeros(3), running_mean=np.full(3, 0.2), running_var=np.full(3, 2.0))
     net = Network({"trunk": [conv(3, 2), norm, Relu()], "head": [Flatten(), affine(108, 3)]})

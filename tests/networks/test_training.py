@@ -142,7 +142,7 @@ BLOCKS = {
 
 
 def blocks_of(net):
-    return [step.block for step in net._program()._steps if hasattr(step, "block")]
+    return [step.block for step, _ in net._program()._steps if hasattr(step, "block")]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -12,6 +12,8 @@ address (`affine(A, A)`, `affine(x, x.T)`) cannot tell, so it is never remembere
 """
 
 cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint64_t
@@ -266,6 +268,28 @@ def is_dense_int64(a):
         type(a) is cnp.ndarray and cnp.PyArray_TYPE(<cnp.ndarray>a) in (cnp.NPY_LONG, cnp.NPY_LONGLONG)
         and cnp.PyArray_ITEMSIZE(<cnp.ndarray>a) == 8 and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>a)
     )
+
+
+def paired(params, grads):
+    """The names, the arrays and the gradients of two dicts, where all are ndarrays and no array stands under two names;
+    else None."""
+    cdef list names, arrays, slopes
+    cdef PyObject* slope
+    cdef Py_ssize_t i, j
+    if not isinstance(params, dict) or not isinstance(grads, dict):
+        return None
+    names, arrays, slopes = list(params), [], []
+    for i in range(len(names)):
+        array = (<dict>params)[names[i]]
+        slope = PyDict_GetItemWithError(grads, names[i])
+        if type(array) is not cnp.ndarray or slope == NULL or type(<object>slope) is not cnp.ndarray:
+            return None
+        for j in range(i):
+            if arrays[j] is array:
+                return None
+        arrays.append(array)
+        slopes.append(<object>slope)
+    return names, arrays, slopes
 
 
 def dense_lists(list lists):

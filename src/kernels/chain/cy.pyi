@@ -24,7 +24,8 @@ class Watch:
     def __init__(
         self,
         bindings: Iterable[tuple[dict[str, Any], str]],
-        copied: Iterable[npt.NDArray[Any]],
-        in_place: Iterable[npt.NDArray[Any]],
+        copied: Iterable[npt.NDArray[Any]] = (),
+        in_place: Iterable[npt.NDArray[Any]] = (),
+        holders: Iterable[Any] = (),
     ) -> None: ...
     def unchanged(self) -> bool: ...

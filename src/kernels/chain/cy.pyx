@@ -149,17 +149,21 @@ cdef class Watch:
         Dense arrays whose numbers must stay as they are.
     in_place : sequence of ndarray
         Arrays that must stay where they are in memory, and as large.
+    holders : sequence of list or dict
+        Whose items must stay the same objects.
     """
 
-    cdef list wheres, names, values, copied, prints, in_place, places
+    cdef list wheres, names, values, copied, prints, in_place, places, holders, items
 
-    def __init__(self, bindings, copied, in_place):
+    def __init__(self, bindings, copied=(), in_place=(), holders=()):
         self.wheres = [where for where, _ in bindings]
         self.names = [name for _, name in bindings]
         self.values = [where.get(name, _NOTHING) for where, name in bindings]
         self.copied, self.in_place = list(copied), list(in_place)
         self.prints = [_print(a) for a in self.copied]
         self.places = [_place(a) for a in self.in_place]
+        self.holders = list(holders)
+        self.items = [_items_of(holder) for holder in self.holders]
 
     def unchanged(self):
         """Whether nothing has changed."""
@@ -169,6 +173,9 @@ cdef class Watch:
             value = PyDict_GetItemWithError(self.wheres[i], self.names[i])
             if value != <PyObject*>self.values[i] and (value != NULL or self.values[i] is not _NOTHING):
                 return False
+        for i in range(len(self.holders)):
+            if not _are_the_same(_items_of(self.holders[i]), <list>self.items[i]):
+                return False
         for i in range(len(self.places)):
             if _place(<cnp.ndarray>self.in_place[i]) != <uint64_t>self.places[i]:
                 return False
@@ -176,6 +183,23 @@ cdef class Watch:
             if _print(<cnp.ndarray>self.copied[i]) != <uint64_t>self.prints[i]:
                 return False
         return True
+
+
+cdef list _items_of(holder):
+    if type(holder) is list:
+        return holder[:]
+    return list(holder.values() if hasattr(holder, "values") else holder)
+
+
+cdef bint _are_the_same(list a, list b):
+    """Whether two lists hold the same objects."""
+    cdef Py_ssize_t i
+    if len(a) != len(b):
+        return False
+    for i in range(len(a)):
+        if a[i] is not b[i]:
+            return False
+    return True
 
 
 cdef uint64_t _place(cnp.ndarray array):
