@@ -50,8 +50,23 @@ def max_pool2d(
     return _prepared("max_pool2d_forward", p), p.out_shape
 
 
+def avg_pool2d(
+    shape: Shape, dtype: npt.DTypeLike, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool
+) -> tuple[Any, Shape]:
+    """The same for averages."""
+    p, _ = check.avg_pool2d(memory.pooled(shape, dtype), kernel_size, stride, padding, ceil_mode, include_pad)
+    return _prepared("avg_pool2d_forward", p), p.out_shape
+
+
+def batch_norm(shape: Shape, vectors: Sequence[Array], eps: float, activation: str | None) -> tuple[Any, Shape]:
+    """The same for batch normalisation with these gamma, beta, running mean and running variance."""
+    x = memory.pooled(shape, vectors[0].dtype)
+    p, _, *given = check.batch_norm(x, *vectors, False, 0.0, eps, True, activation)
+    return _prepared("batch_norm_inference", p, tuple(vectors), given), shape
+
+
 def elementwise(op: str, shape: Shape, dtype: npt.DTypeLike, negative_slope: float = 0.0) -> tuple[Any, Shape]:
-    """The same for "relu", "leaky_relu", "sigmoid" or "tanh"."""
+    """The same for "relu", "hard_swish" and the like."""
     p, x = check.elementwise(memory.pooled(shape, dtype), negative_slope)
     return _prepared(f"{op}_forward", p, (), (), x[0].size), shape
 

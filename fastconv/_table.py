@@ -308,10 +308,17 @@ def _convolution(direction: str) -> list[Row]:
     ]
 
 
+_CLIPPING = frozenset({
+    "conv2d.cy:forward", "depthwise.cy:forward", "affine.cy:forward", "affine.cy:pointwise_forward",
+    "batch_norm.cy:training", "batch_norm.cy:inference",
+})  # fmt: skip
+"""Kernels that keep a result between two bounds."""
+
+
 def fused(op: str, row: Row) -> tuple[str, ...]:
     """The activations that a row's kernel applies on the way out, besides none."""
-    if op.startswith("batch_norm"):
-        return ("relu", "relu6") if row.backend == "cython" else ()
+    if row.kernel in _CLIPPING:
+        return "relu", "relu6"
     return ("relu",) if op in ("conv2d_forward", "affine_forward") else ()
 
 
@@ -321,7 +328,7 @@ ACTIVATIONS = (
 
 TABLE: dict[str, list[Row]] = {
     "conv2d_forward": [
-        Row("cython", "depthwise.cy:forward", depthwise),
+        Row("cython", "depthwise.cy:forward", depthwise, "depthwise.cy:prepare"),
         Row("cython", "winograd.cy:forward", winograd, "winograd.cy:prepare"),
         Row("cython", "affine.cy:pointwise_forward", pointwise, "affine.cy:prepare_pointwise"),
         Row("cython", "conv2d.cy:forward", compact, "conv2d.cy:prepare"),
@@ -362,7 +369,7 @@ TABLE: dict[str, list[Row]] = {
     "interchange": _rows("im2col", "interchange"),
     "max_pool2d_forward": _rows("pool2d", "max_forward", "prepare_max"),
     "max_pool2d_backward": _rows("pool2d", "max_backward"),
-    "avg_pool2d_forward": _rows("pool2d", "avg_forward"),
+    "avg_pool2d_forward": _rows("pool2d", "avg_forward", "prepare_average"),
     "avg_pool2d_backward": _rows("pool2d", "avg_backward"),
     "adaptive_avg_pool2d_forward": _rows("pool2d", "adaptive_avg_forward"),
     "adaptive_avg_pool2d_backward": _rows("pool2d", "adaptive_avg_backward"),
@@ -372,7 +379,7 @@ TABLE: dict[str, list[Row]] = {
     "affine_backward_data": _rows("affine", "backward_data"),
     "affine_backward_weights": _rows("affine", "backward_weights"),
     "batch_norm_training": _rows("batch_norm", "training"),
-    "batch_norm_inference": _rows("batch_norm", "inference"),
+    "batch_norm_inference": _rows("batch_norm", "inference", "prepare"),
     "batch_norm_backward": _rows("batch_norm", "backward"),
     **{
         f"local_response_{direction}": [

@@ -101,4 +101,5 @@ def find(graph: Graph, fusions: dict[int, Fusion]) -> dict[int, list[int]]:
 
 def _is_fused_with_convolution(graph: Graph, fusions: dict[int, Fusion], relu: int) -> bool:
     fusion = fusions.get(relu)
-    return fusion is not None and fusion.name == "activation" and graph.nodes[relu - 1].kind == "conv2d"
+    kinds = graph.nodes[relu - 1].kind, graph.nodes[relu].kind
+    return fusion is not None and fusion.name == "activation" and kinds == ("conv2d", "relu")

@@ -32,9 +32,13 @@ class Fusion:
     prediction: bool = False
 
 
+RELUS = frozenset({"relu", "relu6"})  # whose gradient can be taken from their result
+GATES = frozenset({"sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"})
+
 FUSIONS = (
     # The second layer is applied to the first one's result before it leaves the registers or the cache.
-    Fusion("activation", WEIGHTS | NORMS | {"sum"}, frozenset({"relu"}), training=True, prediction=True),
+    Fusion("activation", WEIGHTS | NORMS | {"sum"}, RELUS, training=True, prediction=True),
+    Fusion("activation", WEIGHTS | {"batch_norm", "sum"}, GATES, prediction=True),
     # At inference gamma*(y - mean)/std + beta is a scale and a shift of the weights.
     Fusion("normalisation", WEIGHTS, NORMS, prediction=True),
     # The book's dropout multiplies by 1 - ratio at inference: a factor of the matrix product before it, and its ReLU.

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _prepare as prepare
 from .._settings import settings
 from .._threads import expect
 from ._watch import Watch
-from .fusions import WEIGHTS, Fusion, find
+from .fusions import find
+from .links import Links, is_dense
 from .nodes import JOINS, Graph, Node
+from .placement import Placement
 
 try:
     from ..kernels.chain.cy import Chain
@@ -26,7 +27,6 @@ except ImportError:  # a build without the compiled kernels: no layer has a prep
 Array = npt.NDArray[Any]
 
 _MOST_PLANS = 8  # shapes of input that a predictor keeps ready
-_ELEMENTWISE = frozenset({"relu", "leaky_relu", "sigmoid", "tanh"})
 
 
 class Predictor:
@@ -41,10 +41,17 @@ class Predictor:
     layers are read where they are. Of filters, and of what is folded with a batch normalisation, a plan keeps packed
     copies; the originals are read once a call and a fingerprint of theirs compared: one number changed is always seen,
     and that a change of several is not has a chance below 1 in 4 billion. Nothing may change *during* a call.
+
+    Parameters
+    ----------
+    network : Network
+    fixed : bool
+        The numbers in the parameters are promised not to change: they are not read again, which a network of 100 MB
+        takes a tenth of its time for.
     """
 
-    def __init__(self, network: Any) -> None:
-        self.network = network
+    def __init__(self, network: Any, *, fixed: bool = False) -> None:
+        self.network, self.fixed = network, fixed
         self._plans: dict[tuple[Any, ...], _Plan] = {}
 
     def __call__(self, x: Array) -> Array:
@@ -66,9 +73,9 @@ class Predictor:
         """Make a plan for arrays like x; its scores."""
         if not _PREPARES or settings.backend is not None:
             return self.network.predict(x)
-        if not _is_dense(x):
+        if not is_dense(x):
             return self(np.require(x, requirements=("C", "A")))
-        plan = _Plan(self.network.graph())
+        plan = _Plan(self.network.graph(), self.fixed)
         y = plan.prepare(x)
         self._plans.pop(key, None)
         self._plans[key] = plan
@@ -80,14 +87,11 @@ class Predictor:
 class _Plan:
     """Chains of prepared steps, and nodes that run as they are between them, for one shape and dtype of x."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, fixed: bool) -> None:
+        self._graph, self._fixed = graph, fixed
         self._fusions = find(graph, training=False)
         self._parts: list[tuple[Any, tuple[int, ...], int]] = []  # what runs, the values that it reads, its result
         self._dead: list[list[int]] = []  # behind every part, the values that no later one reads
-        self._bindings: list[tuple[dict[str, Any], str]] = []
-        self._copied: list[Array] = []
-        self._in_place: list[Array] = []
         self.nanoseconds = 0.0  # of all chains, on one thread
 
     def holds(self) -> bool:
@@ -98,10 +102,12 @@ class _Plan:
         """The scores, or None when a layer that runs as it is gave another shape than before."""
         if len(self._parts) == 1:
             return self._parts[0][0](x)
+        roots, place = self._place.roots(), self._place
         values: list[Any] = [None] * (len(self._graph.nodes) + 1)
         values[0] = x
         for (part, inputs, output), dead in zip(self._parts, self._dead, strict=True):
-            y = part(values[inputs[0]]) if len(inputs) == 1 else part(*[values[i] for i in inputs])
+            given = [values[i] for i in inputs]
+            y = part(*given, roots.part(output)) if output in place else part(*given)
             if y is None:
                 return None
             values[output] = y
@@ -114,11 +120,12 @@ class _Plan:
         nodes = self._graph.nodes
         values: list[Any] = [None] * (len(nodes) + 1)
         values[0] = x
-        at = 0
+        bindings, copied, in_place = [*self._graph.bindings], [], []
+        shapes, at = {0: (x.shape, x.dtype)}, 0
         while at < len(nodes):
             node = nodes[at]
             given = [values[i] for i in node.inputs]
-            links = _Links(self._row(at), self._fusions, at, given[0])
+            links = Links(self._row(at), self._fusions, at, given[0])
             part: Any
             if links.steps:
                 part, count = Chain(links.steps, given[0], links.shape), links.count
@@ -128,15 +135,25 @@ class _Plan:
                 count = len(part.nodes)
             output = nodes[at + count - 1].output
             self._parts.append((part, node.inputs, output))
-            self._bindings += links.bindings
-            self._copied += links.copied
-            self._in_place += links.in_place
-            values[output] = part(*given)
+            bindings += links.bindings
+            copied += links.copied
+            in_place += links.in_place
+            values[output] = y = part(*given)
+            shapes[output] = y.shape, y.dtype
             at += count
         last = {value: i for i, (_, inputs, _) in enumerate(self._parts) for value in inputs}
         self._dead = [[v for v, i in last.items() if i == at] for at in range(len(self._parts))]
-        self._watch = Watch([*self._graph.bindings, *self._bindings], self._copied, self._in_place, self._graph.holders)
+        self._watch = Watch(bindings, [] if self._fixed else copied, in_place, self._graph.holders)
+        self._join_in_place(shapes)
         return values[self._graph.output]
+
+    def _join_in_place(self, shapes: dict[int, Any]) -> None:
+        """Have concatenations written by the parts that make their inputs."""
+        chains = [output for part, _, output in self._parts if not isinstance(part, _AsItIs)]
+        self._place = Placement(self._graph.nodes, self._graph.output, shapes, chains)
+        for i, (part, inputs, output) in enumerate(self._parts):
+            if output in self._place and isinstance(part, _AsItIs):
+                self._parts[i] = _Joined(self._place.copies(part.nodes[0], shapes)), inputs, output
 
     def _row(self, at: int) -> list[Node]:
         """The nodes from one on, each the only reader of the one before."""
@@ -157,136 +174,25 @@ class _AsItIs:
 
     def __init__(self, node: Node, relu: Node | None) -> None:
         self.nodes = [node] if relu is None else [node, relu]
-        self._layer, self._relu = node.layer, None if relu is None else relu.layer
+        self._layer = node.layer
+        self._options = {} if relu is None else {"activation": relu.kind}
         self._joins = node.kind in JOINS
         self._flag = getattr(node.layer, "takes_train_flg", False)
 
     def __call__(self, *values: Array) -> Array:
         if self._joins:
-            return self._layer.join(*values, **({} if self._relu is None else {"activation": "relu"}))
-        options = {} if self._relu is None else {"activation": "relu"}
-        return self._layer.forward(*values, *((False,) if self._flag else ()), **options)
+            return self._layer.join(*values, **self._options)
+        return self._layer.forward(*values, *((False,) if self._flag else ()), **self._options)
 
 
-class _Links:
-    """The steps of as many nodes of a row as can be prepared, for an input like x.
+class _Joined:
+    """A concatenation whose result is there when its inputs are, but for those that have to be copied."""
 
-    Attributes
-    ----------
-    steps : list of Step
-    count : int
-        How many nodes they are.
-    shape : tuple of int
-        Of the result.
-    bindings : list of (dict, name)
-        The attributes that the steps depend on.
-    copied : list of ndarray
-        Arrays of which they keep copies.
-    in_place : list of ndarray
-        The weights, most of which they read where they are.
-    """
+    def __init__(self, copies: list[tuple[int, int, int]]) -> None:
+        self._copies = copies
 
-    def __init__(self, row: list[Node], fusions: dict[int, Fusion], at: int, x: Array) -> None:
-        self.steps: list[Any] = []
-        self.bindings: list[tuple[dict[str, Any], str]] = []
-        self.copied: list[Array] = []
-        self.in_place: list[Array] = []
-        self.count, self.shape, self.dtype = 0, x.shape, x.dtype
-        self._row = row
-        self._fusions = ["", *(fusions[i].name if i in fusions else "" for i in range(at + 1, at + len(row))), ""]
-        able = _is_dense(x) and x.ndim in (2, 4) and len(x) > 0 and x.dtype in (np.float32, np.float64)
-        while able and self.count < len(row):
-            taken = self._take()
-            if not taken:
-                break
-            for node in row[self.count : self.count + taken]:
-                self.bindings += [(vars(node.layer), name) for name in node.layer.reads]
-            self.count += taken
-
-    def _take(self) -> int:
-        """Prepare the next node, with those behind it that its step does too; how many they are, 0 for none."""
-        kind, layer = self._row[self.count].kind, self._row[self.count].layer
-        if kind in WEIGHTS:
-            return self._take_weights(kind, layer)
-        if kind == "max_pool2d":
-            window = (layer.pool_h, layer.pool_w), layer.stride, layer.pad, layer.ceil_mode
-            return self._add(prepare.max_pool2d(self.shape, self.dtype, *window)) if len(self.shape) == 4 else 0
-        if kind in _ELEMENTWISE:
-            slope = layer.negative_slope if kind == "leaky_relu" else 0.0
-            return self._add(prepare.elementwise(kind, self.shape, self.dtype, slope))
-        if kind == "flatten" and self.steps:
-            self.shape = self.shape[0], int(np.prod(self.shape[1:]))
-            return 1
-        return int(kind == "dropout" and layer.inverted and bool(self.steps))
-
-    def _take_weights(self, kind: str, layer: Any) -> int:
-        """A layer with weights, and the normalisation, the ReLU and the dropout that are fused with it."""
-        W, b, at = layer.W, layer.b, self.count + 1
-        if any(type(a) is not np.ndarray or a.dtype != self.dtype for a in (W, b) if a is not None):
-            return 0
-        read = [W]
-        if self._fusions[at] == "normalisation":
-            norm = self._row[at].layer
-            scale_and_shift = _normalization(self._row[at].kind, norm, kind, W, self.dtype)
-            if scale_and_shift:
-                read += [a for a in (b, norm.gamma, norm.beta, norm.running_mean, norm.running_var) if a is not None]
-                W, b = _folded(kind, W, b, *scale_and_shift)
-                at += 1
-        relu = self._fusions[at] == "activation"
-        at += relu
-        activation = "relu" if relu else None
-        if kind == "conv2d":
-            if len(self.shape) != 4:
-                return 0
-            geometry = layer.stride, layer.pad, layer.dilation, layer.groups
-            made = prepare.conv2d(self.shape, W, b, *geometry, activation)
-        else:
-            factor = 1.0
-            while self._fusions[at] == "scale":
-                dropout = self._row[at].layer
-                factor *= 1.0 if dropout.inverted else 1.0 - dropout.dropout_ratio
-                at += 1
-            made = prepare.affine(self.shape, W, b, activation, factor)
-        if not self._add(made):
-            return 0
-        self.in_place += [a for a in (layer.W, layer.b) if a is not None]
-        self.copied += read if W is not layer.W or self.steps[-1].copies else []
-        return at - self.count
-
-    def _add(self, made: tuple[Any, tuple[int, ...]]) -> int:
-        """Append a step, if there is one, and keep the shape of its result."""
-        step, shape = made
-        if step is None:
-            return 0
-        self.steps.append(step)
-        self.shape = shape
-        return 1
-
-
-def _is_dense(x: Array) -> bool:
-    return x.flags.c_contiguous and x.flags.aligned
-
-
-def _normalization(kind: str, norm: Any, before: str, W: Array, dtype: np.dtype) -> tuple[Array, Array] | None:
-    """The scale and the shift of each output of W by a batch normalisation; None if that has others."""
-    outputs = len(W) if before == "conv2d" else W.shape[1]
-    per_output = kind == "batch_norm" or before == "affine"
-    if not per_output or norm.running_mean is None or norm.running_var is None:
-        return None
-    vectors = norm.gamma, norm.beta, norm.running_mean, norm.running_var
-    if any(a is not None and not _is_vector(a, outputs, dtype) for a in vectors):
-        return None
-    gamma, beta, mean, var = (None if a is None else a.astype(np.float64) for a in vectors)
-    scale = (1.0 if gamma is None else gamma) / np.sqrt(var + norm.eps)
-    return scale, (0.0 if beta is None else beta) - mean * scale
-
-
-def _is_vector(a: Any, size: int, dtype: np.dtype) -> bool:
-    return type(a) is np.ndarray and a.shape == (size,) and a.dtype == dtype and _is_dense(a)
-
-
-def _folded(kind: str, W: Array, b: Array | None, scale: Array, shift: Array) -> tuple[Array, Array]:
-    """The weights and the bias of a layer with each of its outputs scaled and shifted."""
-    per_output = (-1, 1, 1, 1) if kind == "conv2d" else (1, -1)
-    folded = np.ascontiguousarray(W * scale.reshape(per_output), dtype=W.dtype)
-    return folded, (shift if b is None else b * scale + shift).astype(W.dtype)
+    def __call__(self, *values: Array) -> Array:
+        *inputs, out = values
+        for i, first, last in self._copies:
+            out[:, first:last] = inputs[i]
+        return out

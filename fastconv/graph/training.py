@@ -22,7 +22,7 @@ Values = list[Any]
 Observer = Callable[[Node, Array], Any]
 
 _TAKES_NEEDS = frozenset({"conv2d", "affine"})  # `backward` takes needs_dx and needs_dW
-_MAKES_DX = frozenset({"conv2d", "affine", "batch_norm", "relu", "max_pool2d"})
+_MAKES_DX = frozenset({"conv2d", "affine", "batch_norm", "relu", "relu6", "max_pool2d"})
 """Kinds whose `backward` returns a new array that nobody else keeps: another gradient may be added into it."""
 
 
@@ -175,6 +175,7 @@ class _Step:
         self.inputs, self.output = node.inputs, self.nodes[-1].output
         self._node, self._layer = node, node.layer
         self._relu: Any = None if relu is None else relu.layer
+        self._activation = "" if relu is None else relu.kind
         self._training, self._trains = training, training.trains(node)
         self._takes_mask, self._is_masked = takes_mask, bool(gives_mask)
         self._masks = relu is not None and not self._is_masked
@@ -199,7 +200,7 @@ class _Step:
             if self._relu is None:
                 y = self._layer.join(*given)
             else:
-                y = self._relu.out = self._layer.join(*given, activation="relu")
+                y = self._relu.out = self._layer.join(*given, activation=self._activation)
         else:
             y = self._apply(values[self.inputs[0]], train_flg)
         values[self.output] = y
@@ -213,7 +214,7 @@ class _Step:
         flag = (train_flg and not self._stays,) if self._flag else ()
         if self._relu is None:
             return self._layer.forward(x, *flag)
-        y = self._relu.out = self._layer.forward(x, *flag, activation="relu")
+        y = self._relu.out = self._layer.forward(x, *flag, activation=self._activation)
         return y
 
     def backward(self, gradients: Gradients, needs: list[bool]) -> None:
@@ -268,7 +269,7 @@ class _PlainStep(_Step):
         elif self._relu is None:
             y = self._layer.forward(values[self._value])
         else:
-            y = self._relu.out = self._layer.forward(values[self._value], activation="relu")
+            y = self._relu.out = self._layer.forward(values[self._value], activation=self._activation)
         values[self.output] = y
         if observe:
             for node in self.nodes:

@@ -170,7 +170,7 @@ class Sum(_Branches):
         if any(v.shape != values[0].shape for v in values):
             raise ValueError(f"{type(self).__name__}: expected results of one shape, got {[v.shape for v in values]}")
         if len(values) == 1:
-            return values[0] if activation is None else ops.relu(values[0])
+            return values[0] if activation is None else getattr(ops, activation)(values[0])
         total = values[0]
         for value in values[1:-1]:
             total = add_activation(total, value)

@@ -31,8 +31,18 @@ class Relu6(_OfInput):
     Source: A. Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10, 2010.
     """
 
+    kind = "relu6"
     _f = staticmethod(ops.relu6)
     _gradient = staticmethod(ops.relu6_backward)
+
+    @property
+    def out(self) -> Array | None:
+        """What stands for x, where a fused kernel gave the result: both are between 0 and 6 at the same places."""
+        return self.x
+
+    @out.setter
+    def out(self, result: Array) -> None:
+        self.x = result
 
 
 class HardSigmoid(_OfInput):
@@ -41,6 +51,7 @@ class HardSigmoid(_OfInput):
     Source: A. Howard et al., Searching for MobileNetV3, 2019.
     """
 
+    kind = "hard_sigmoid"
     _f = staticmethod(ops.hard_sigmoid)
     _gradient = staticmethod(ops.hard_sigmoid_backward)
 
@@ -51,6 +62,7 @@ class HardSwish(_OfInput):
     Source: A. Howard et al., Searching for MobileNetV3, 2019.
     """
 
+    kind = "hard_swish"
     _f = staticmethod(ops.hard_swish)
     _gradient = staticmethod(ops.hard_swish_backward)
 
@@ -62,6 +74,7 @@ class Silu(_OfInput):
     in Reinforcement Learning, 2018.
     """
 
+    kind = "silu"
     _f = staticmethod(ops.silu)
     _gradient = staticmethod(ops.silu_backward)
 

@@ -126,9 +126,9 @@ class BatchNormalization(Layer):
 
 
 def _activated(y: Array, activation: str | None) -> Array:
-    if activation not in (None, "relu"):
-        raise ValueError(f"activation: expected None or 'relu', got {activation!r}")
-    return y if activation is None else ops.relu(y)
+    if activation not in (None, "relu", "relu6"):
+        raise ValueError(f"activation: expected None, 'relu' or 'relu6', got {activation!r}")
+    return y if activation is None else getattr(ops, activation)(y)
 
 
 def _keep_input(layer: Any, x: Array) -> None:

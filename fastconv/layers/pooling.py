@@ -104,6 +104,9 @@ class AveragePooling(_Window):
         Whether padding zeros count in the divisor. The average of padding alone is 0 either way.
     """
 
+    kind = "avg_pool2d"
+    reads = ("pool_h", "pool_w", "stride", "pad", "ceil_mode", "count_include_pad")
+
     def __init__(
         self,
         pool_h: int,

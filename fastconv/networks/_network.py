@@ -114,12 +114,17 @@ class Network(Tree):
         """
         return self._program().backward(self._here(dout), needs_dx=True)
 
-    def compile(self) -> Predictor:
+    def compile(self, *, fixed: bool = False) -> Predictor:
         """`predict`, compiled for speed: weights packed or transformed once, batch normalisation folded into the layer
         before it, ReLU and dropout into the kernels, and images taken through several layers while they are in cache.
 
         The parameters stay yours: change them as you like, by an optimiser, in place or by `load_params`, and the next
         call prepares anew. See `Predictor`.
+
+        Parameters
+        ----------
+        fixed : bool
+            True: you promise not to change numbers in place, and no call looks whether you did.
 
         Returns
         -------
@@ -143,7 +148,7 @@ class Network(Tree):
             raise TypeError("compile: only Network's own predict can be compiled, this network has another")
         if self.device != "cpu":
             raise TypeError(f"compile: expected a network on the CPU, this one is on {self.device}")
-        return Predictor(self)
+        return Predictor(self, fixed=fixed)
 
     def targets(self, t: Any) -> Any:
         """Targets as the loss takes them on a device: labels, of labels or one-hot targets, where it is of classes."""

@@ -413,7 +413,7 @@ def test_losses():
 def test_soft_targets():
     x, t = rng.standard_normal((4, 3)), rng.dirichlet(np.ones(3), 4)
     expected = nn.functional.cross_entropy(torch.tensor(x), torch.tensor(t)).item()
-    assert SoftmaxWithLoss().forward(x, t) == pytest.approx(expected, abs=1e-6)
+    assert SoftmaxWithLoss().forward(x, t) == pytest.approx(expected, abs=2e-5)  # the book adds 1e-7 to each share
     net = Network([affine(3, 3)])
     check_gradients(net, x, t)
 

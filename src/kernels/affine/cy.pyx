@@ -7,7 +7,7 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libcpp cimport bool
 
-from fastconv.kernels._cpu.convolution cimport Convolution, convolution
+from fastconv.kernels._cpu.convolution cimport Convolution, convolution, most_of
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
 from fastconv.kernels._cpu.window cimport Window
 from fastconv.kernels.chain.cy cimport CStep, prepared
@@ -16,11 +16,13 @@ cnp.import_array()
 
 ctypedef struct Sizes:
     int64_t N, K, M
-    bool transposed, relu
+    bool transposed
+    double most
 
 ctypedef struct Pointwise:
     int64_t N, groups, Cin, Cout, H, W, OH, OW, stride_h, stride_w
-    bool upside_down, relu
+    bool upside_down
+    double most
 
 ctypedef void (*Forward)(void* out, const void* x, const void* w, const void* b, const Sizes& sizes) except + nogil
 ctypedef void (*BackwardData)(void* dx, const void* dout, const void* w, const Sizes& sizes) except + nogil
@@ -47,7 +49,7 @@ lookup_floats("affine", "prepare_pointwise", <void**>_prepare_pointwise)
 
 
 cdef Sizes _sizes(p) except *:
-    return Sizes(p.N, p.K, p.M, p.transposed, p.activation == "relu")
+    return Sizes(p.N, p.K, p.M, p.transposed, most_of(p.activation))
 
 
 cdef void* _data(cnp.ndarray array) noexcept:
@@ -88,8 +90,8 @@ cdef Pointwise _pixels(p, bint backward) except *:
     cdef Window w = c.window
     cdef int64_t channels = w.C // c.groups, filters = c.FN // c.groups
     if backward:
-        return Pointwise(w.N, c.groups, filters, channels, w.OH, w.OW, w.H, w.W, 1, 1, True, False)
-    return Pointwise(w.N, c.groups, channels, filters, w.H, w.W, w.OH, w.OW, w.stride_h, w.stride_w, False, c.relu)
+        return Pointwise(w.N, c.groups, filters, channels, w.OH, w.OW, w.H, w.W, 1, 1, True, -1)
+    return Pointwise(w.N, c.groups, channels, filters, w.H, w.W, w.OH, w.OW, w.stride_h, w.stride_w, False, c.most)
 
 
 def pointwise_forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):

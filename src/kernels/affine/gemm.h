@@ -1,6 +1,6 @@
-// Matrix products: C = A * B, with an optional bias for each column or row, accumulation and ReLU.
+// Matrix products: C = A * B, with an optional bias for each column or row, accumulation and ReLU or ReLU6.
 //
-//   fc::Product<float> p{M, N, K, {a, lda, 1}, {b, ldb, 1}, c, ldc};      and p.bias, p.relu, p.accumulate
+//   fc::Product<float> p{M, N, K, {a, lda, 1}, {b, ldb, 1}, c, ldc};      and p.bias, p.clip, p.accumulate
 //   fc::gemm(p);                  shares the work among the engine's threads
 //   fc::gemm_on_this_thread(p);   for use inside a parallel region
 //
@@ -41,7 +41,7 @@ struct Product {
     T* C;
     int64_t c_row;
     Bias<T> bias = {};
-    bool relu = false;
+    Clip<T> clip = {};
     bool accumulate = false;  // C += instead of C =
     bool B_is_near = true;    // in a cache, probably
 
@@ -67,14 +67,14 @@ struct Product {
     Product block_of_terms(int64_t k0, int64_t k) const {
         Product p = terms(k0, k);
         if (k0 > 0) p.bias = {}, p.accumulate = true;
-        p.relu = relu && k0 + k == K;
+        if (k0 + k < K) p.clip = {};
         return p;
     }
 
     // A tile that begins at C[m0, n0] and covers the whole depth.
     Tile<T> tile(int64_t m0, int64_t n0, int64_t columns_of_last) const {
         return {A.at(m0, 0), A.row, A.column, B.at(0, n0), B.row, K, C + m0 * c_row + n0, c_row, columns_of_last,
-                bias.from(m0, n0), accumulate, relu};
+                bias.from(m0, n0), accumulate, clip};
     }
 };
 
@@ -232,7 +232,7 @@ void gemm_empty(const Product<T>& p) {
         for (int64_t j = 0; j < p.N; ++j) {
             T& c = p.C[i * p.c_row + j];
             const T y = (p.accumulate ? c : T(0)) + (p.bias.data ? *p.bias.from(i, j).data : T(0));
-            c = p.relu && y < T(0) ? T(0) : y;
+            c = p.clip(set1(y))[0];
         }
 }
 
@@ -269,7 +269,7 @@ void gemm_split_depth(const Product<T>& p, int nthreads) {
     const Scratch<T> sums((parts - 1) * p.M * p.N);
     parallel(parts, nthreads, [&](int64_t part, int) {
         Product<T> q = p.terms(part * depth, std::min(depth, p.K - part * depth));
-        q.relu = false;
+        q.clip = {};
         if (part > 0) {
             q.C = sums + (part - 1) * p.M * p.N;
             q.c_row = p.N;
@@ -284,7 +284,7 @@ void gemm_split_depth(const Product<T>& p, int nthreads) {
             T* c = p.C + i * p.c_row + j;
             Vec<T> y = load_n(c, n);
             for (int64_t part = 1; part < parts; ++part) y += load_n(sums + ((part - 1) * p.M + i) * p.N + j, n);
-            store_n(c, p.relu ? max(zero<T>(), y) : y, n);
+            store_n(c, p.clip(y), n);
         }
 }
 

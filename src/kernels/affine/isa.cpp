@@ -1,6 +1,6 @@
 // The affine map and its gradients, as three matrix products. W is (K, M), or (M, K) when transposed.
 //
-//   forward            y (N, M)  = x . W + b, then ReLU if asked for
+//   forward            y (N, M)  = x . W + b, then ReLU or ReLU6 if asked for
 //   backward_data      dx (N, K) = dout . W^T
 //   backward_weights   dW        = x^T . dout, or dout^T . x when transposed;  db (M,) = column sums of dout
 //
@@ -16,7 +16,8 @@ using fc::Vec;
 
 struct Sizes {
     int64_t N, K, M;
-    bool transposed, relu;
+    bool transposed;
+    double most;  // of the activation, see clip.h
 };
 
 template <class T>
@@ -36,7 +37,7 @@ Matrix<T> weights(const T* w, const Sizes& s) {
 
 template <class T>
 void forward(T* out, const T* x, const T* w, const T* b, const Sizes& s) {
-    fc::gemm(fc::Product<T>{s.N, s.M, s.K, dense(x, s.K), weights(w, s), out, s.M, {b}, s.relu});
+    fc::gemm(fc::Product<T>{s.N, s.M, s.K, dense(x, s.K), weights(w, s), out, s.M, {b}, {T(s.most)}});
 }
 
 // Forward, times a scale. W and b are read in place: a product of few rows reads W once, and for many rows the copies

@@ -1,6 +1,6 @@
 // Convolution by 1x1 filters as products of matrices: an affine map of the channels of every pixel.
 //
-//   forward         out[n] (FN, pixels)  =  w (FN, C) . x[n] (C, pixels) + b, then ReLU if asked for
+//   forward         out[n] (FN, pixels)  =  w (FN, C) . x[n] (C, pixels) + b, then ReLU or ReLU6 if asked for
 //   backward_data   dx[n]  (C, pixels)   =  w^T . dout[n]
 //
 // Vectors run over pixels, so that results are written as they lie in memory. conv2d's direct kernel has them over
@@ -16,7 +16,7 @@ struct Pointwise {
     int64_t N, groups, Cin, Cout;              // channels: of a group
     int64_t H, W, OH, OW, stride_h, stride_w;  // of the source; pixel (i, j) of the result meets (i*stride_h, j*stride_w)
     bool upside_down;                          // w is (Cin, Cout): backward_data
-    bool relu;
+    double most;                               // of the activation, see clip.h
 
     int64_t pixels() const { return OH * OW; }
     bool meets_all() const { return stride_h == 1 && stride_w == 1; }
@@ -69,7 +69,7 @@ void pointwise(T* out, const T* x, const T* w, const T* b, const Pointwise& s) {
         const T *source = x + image * s.Cin * s.H * s.W, *filters = w + group * s.Cin * s.Cout;
         const Scratch<T> met(s.meets_all() ? 0 : s.Cin * count);
         Product<T> p{s.Cout, count, s.Cin, {filters, s.Cin, 1}, {source + first, pixels, 1},
-                     out + image * s.Cout * pixels + first, pixels, {b ? b + group * s.Cout : nullptr, 1, 0}, s.relu};
+                     out + image * s.Cout * pixels + first, pixels, {b ? b + group * s.Cout : nullptr, 1, 0}, {T(s.most)}};
         if (s.upside_down) p.A = {filters, 1, s.Cout};
         p.B_is_near = !s.meets_all() || images * s.Cin * pixels <= kNearBytes / int64_t(sizeof(T));
         if (!s.meets_all()) {

@@ -15,7 +15,7 @@
 #include <array>
 #include <utility>
 
-#include "simd.h"
+#include "clip.h"
 
 namespace fc {
 
@@ -53,7 +53,7 @@ struct Tile {
     int64_t columns_of_last;  // columns of the last vector that exist in C
     Bias<T> bias;
     bool accumulate;          // add to C instead of replacing it
-    bool relu;
+    Clip<T> clip;
     T* copy_of_b = nullptr;   // where copying_tile leaves what it reads of B: dense, as wide as the tile
 };
 
@@ -92,9 +92,9 @@ FC_INLINE void finish(const Tile<T>& t, Vec<T> (&sum)[Rows][Vectors]) {
         FC_UNROLL for (int i = 0; i < Rows; ++i)
             FC_UNROLL for (int v = 0; v < Vectors; ++v) sum[i][v] += load_n(t.c + i * t.c_row + v * L, columns(v));
     }
-    if (t.relu) {
+    if (t.clip) {
         FC_UNROLL for (int i = 0; i < Rows; ++i)
-            FC_UNROLL for (int v = 0; v < Vectors; ++v) sum[i][v] = max(zero<T>(), sum[i][v]);
+            FC_UNROLL for (int v = 0; v < Vectors; ++v) sum[i][v] = t.clip(sum[i][v]);
     }
     FC_UNROLL for (int i = 0; i < Rows; ++i) {
         T* c = t.c + i * t.c_row;

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..chain.cy import Step
 from .ref import Array
 
 def training(
@@ -16,6 +17,7 @@ def training(
     p: Any,
 ) -> None: ...
 def inference(out: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, p: Any) -> None: ...
+def prepare(gamma: Array, beta: Array, mean: Array, var: Array, p: Any) -> Step: ...
 def backward(
     dx: Array,
     dgamma: Array,

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t
 from libcpp cimport bool as cbool
 
 from fastconv.kernels._cpu.engine cimport lookup_floats, precision
+from fastconv.kernels.chain.cy cimport CStep, prepared
 
 cnp.import_array()
 
@@ -18,6 +19,9 @@ cdef extern from "sizes.h" namespace "fc" nogil:
         int64_t N, C, P, size
         double alpha, beta, k
 
+ctypedef CStep* (*Prepare)(
+    const void* gamma, const void* beta, const void* mean, const void* var, const BatchNorm* p
+) except + nogil
 ctypedef void (*ResponseForward)(void* out, const void* x, const LocalResponse* sizes) except + nogil
 ctypedef void (*ResponseBackward)(
     void* dx, const void* dout, const void* x, const LocalResponse* sizes
@@ -40,12 +44,14 @@ cdef Inference _inference[2]
 cdef Backward _backward[2]
 cdef ResponseForward _response_forward[2]
 cdef ResponseBackward _response_backward[2]
+cdef Prepare _prepare[2]
 
 lookup_floats("batch_norm", "training", <void**>_training)
 lookup_floats("batch_norm", "inference", <void**>_inference)
 lookup_floats("batch_norm", "backward", <void**>_backward)
 lookup_floats("batch_norm", "local_response_forward", <void**>_response_forward)
 lookup_floats("batch_norm", "local_response_backward", <void**>_response_backward)
+lookup_floats("batch_norm", "prepare", <void**>_prepare)
 
 
 cdef dict _bounds = {"relu": (0, inf), "relu6": (0, 6)}
@@ -83,6 +89,13 @@ def inference(
     cdef Inference kernel = _inference[precision(x)]
     with nogil:
         kernel(_data(out), _data(x), _data(gamma), _data(beta), _data(mean), _data(var), &sizes)
+
+
+def prepare(cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray mean, cnp.ndarray var, p):
+    """Inference; the arrays are read in place."""
+    cdef BatchNorm sizes = _sizes(p, p.activation)
+    cdef CStep* step = _prepare[precision(gamma)](_data(gamma), _data(beta), _data(mean), _data(var), &sizes)
+    return prepared(step, (gamma, beta, mean, var), p.C * p.P, p.C * p.P)
 
 
 def backward(

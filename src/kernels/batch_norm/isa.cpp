@@ -15,6 +15,7 @@
 #include "kernel.h"
 #include "planes.h"
 #include "response.h"
+#include "step.h"
 
 namespace {
 
@@ -151,6 +152,32 @@ void inference(T* out, const T* x, const T* gamma, const T* beta, const T* mean,
     });
 }
 
+// Everything is read in place.
+template <class T>
+class Prepared final : public fc::Step {
+public:
+    Prepared(const T* gamma, const T* beta, const T* mean, const T* var, const BatchNorm& sizes)
+        : gamma(gamma), beta(beta), mean(mean), var(var), sizes(sizes) {}
+
+    void run(void* out, const void* x, int64_t images) const override {
+        BatchNorm p = sizes;
+        p.N = images;
+        inference(static_cast<T*>(out), static_cast<const T*>(x), gamma, beta, mean, var, &p);
+    }
+    double nanoseconds(int64_t images) const override {
+        return kNanosecondsPerByte * 2 * sizeof(T) * double(images * sizes.C * sizes.P);
+    }
+
+private:
+    const T *gamma, *beta, *mean, *var;
+    const BatchNorm sizes;
+};
+
+template <class T>
+fc::Step* prepare(const T* gamma, const T* beta, const T* mean, const T* var, const BatchNorm* sizes) {
+    return new Prepared<T>(gamma, beta, mean, var, *sizes);
+}
+
 // `batch_statistics`: mean and inv_std come from this batch, so that the gradient passes through them.
 template <class T>
 void backward(T* dx, T* dgamma, T* dbeta, const T* dout, const T* x, const T* gamma, const T* mean, const T* inv_std,
@@ -199,4 +226,4 @@ void local_response_backward(T* dx, const T* dout, const T* x, const fc::LocalRe
 }  // namespace
 
 FC_KERNELS(FC_FLOATS(training), FC_FLOATS(inference), FC_FLOATS(backward), FC_FLOATS(local_response_forward),
-           FC_FLOATS(local_response_backward))
+           FC_FLOATS(local_response_backward), FC_FLOATS(prepare))

@@ -110,8 +110,11 @@ cdef class Chain:
     def __dealloc__(self):
         free(self.links)
 
-    def __call__(self, x):
-        """The result, or None for an array unlike the one that the chain was made for."""
+    def __call__(self, x, cnp.ndarray out=None):
+        """The result, or None for an array unlike the one that the chain was made for.
+
+        out: a dense array of the result's size and type to write instead of a new one.
+        """
         cdef cnp.ndarray source, result
         cdef int i
         cdef void* result_data
@@ -128,7 +131,7 @@ cdef class Chain:
         for i in range(self.ndim):
             if cnp.PyArray_DIM(source, i) != self.dims[i]:
                 return None
-        result = new_array(self.result_ndim, self.result_dims, self.kind)
+        result = new_array(self.result_ndim, self.result_dims, self.kind) if out is None else out
         result_data, source_data = cnp.PyArray_DATA(result), cnp.PyArray_DATA(source)
         with nogil:
             _run(result_data, source_data, self.links, count, self.N)

@@ -21,13 +21,13 @@ __all__ = [
 cnp.import_array()
 
 ctypedef void (*Forward)(
-    void* out, const void* x, const void* w, const void* b, const Window* p, int64_t FN, int64_t groups, bint relu
+    void* out, const void* x, const void* w, const void* b, const Window* p, int64_t FN, int64_t groups, double most
 ) except + nogil
 ctypedef void (*BackwardData)(
     void* dx, const void* dout, const void* w, const Window* p, int64_t FN, int64_t groups
 ) except + nogil
 ctypedef CStep* (*Prepare)(
-    const void* w, const void* b, const Window* p, int64_t FN, int64_t groups, bint relu
+    const void* w, const void* b, const Window* p, int64_t FN, int64_t groups, double most
 ) except + nogil
 ctypedef CStep* (*PrepareData)(const void* w, const Window* p, int64_t FN, int64_t groups) except + nogil
 
@@ -50,7 +50,7 @@ def forward(cnp.ndarray out, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, p):
     cdef void* w_data = cnp.PyArray_DATA(w)
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     with nogil:
-        kernel(out_data, x_data, w_data, b_data, &c.window, c.FN, c.groups, c.relu)
+        kernel(out_data, x_data, w_data, b_data, &c.window, c.FN, c.groups, c.most)
 
 
 def backward_data(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray w, p):
@@ -71,7 +71,7 @@ def prepare(cnp.ndarray w, cnp.ndarray b, p):
     cdef void* b_data = NULL if b is None else cnp.PyArray_DATA(b)
     cdef CStep* step
     with nogil:
-        step = kernel(w_data, b_data, &c.window, c.FN, c.groups, c.relu)
+        step = kernel(w_data, b_data, &c.window, c.FN, c.groups, c.most)
     return prepared(step, (b,), c.window.C * c.window.H * c.window.W, c.FN * c.window.OH * c.window.OW)
 
 

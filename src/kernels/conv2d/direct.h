@@ -298,7 +298,7 @@ private:
 
     void store_chunk(const Block& b, const Rectangle& chunk, const Axis& h, const Panel& panel) const {
         const int64_t first = panel.first, channels = panel.channels, panel_width = panel.width();
-        const Epilogue<T> epilogue{c.bias ? c.bias + b.place.group * c.Cout + first : nullptr, c.relu};
+        const Epilogue<T> epilogue{c.bias ? c.bias + b.place.group * c.Cout + first : nullptr, c.clip};
         const Destination<T> d(c, b.place, chunk, h, first);
         if (d.dense)
             return store_strip(b.strips, panel_width, chunk.rows() * chunk.cols(), channels, epilogue, d.start, d.plane);

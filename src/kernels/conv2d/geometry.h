@@ -12,6 +12,7 @@
 #include <numeric>
 #include <vector>
 
+#include "clip.h"
 #include "window.h"
 
 namespace fc::conv {
@@ -97,7 +98,7 @@ struct Correlation {
     int64_t weights_group, weights_in, weights_out;  // distances between groups, source and result channels
     int64_t FH, FW;
     const T* bias;  // of the result's channels, or null
-    bool relu;
+    Clip<T> clip;
 
     const T* source_plane(int64_t n, int64_t group) const { return source + (n * groups + group) * Cin * SH * SW; }
     T* result_plane(int64_t n, int64_t group, int64_t c) const {
@@ -143,12 +144,12 @@ Rectangle source_rectangle(const Correlation<T>& c, const Rectangle& out) {
 
 template <class T>
 Correlation<T> forward_correlation(T* out, const T* x, const T* w, const T* b, const Window& p, int64_t FN,
-                                   int64_t groups, bool relu) {
+                                   int64_t groups, double most) {
     const int64_t Cin = p.C / groups, Cout = FN / groups, taps = p.FH * p.FW;
     return {p.N, groups, Cin, Cout, p.H, p.W, p.OH, p.OW,
             forward_axes(p.OH, p.stride_h, p.FH, p.dilation_h, p.pad_top),
             forward_axes(p.OW, p.stride_w, p.FW, p.dilation_w, p.pad_left),
-            x, out, w, Cout * Cin * taps, taps, Cin * taps, p.FH, p.FW, b, relu};
+            x, out, w, Cout * Cin * taps, taps, Cin * taps, p.FH, p.FW, b, {T(most)}};
 }
 
 template <class T>
@@ -157,7 +158,7 @@ Correlation<T> backward_correlation(T* dx, const T* dout, const T* w, const Wind
     return {p.N, groups, Cin, Cout, p.OH, p.OW, p.H, p.W,
             backward_axes(p.H, p.stride_h, p.FH, p.dilation_h, p.pad_top),
             backward_axes(p.W, p.stride_w, p.FW, p.dilation_w, p.pad_left),
-            dout, dx, w, Cin * Cout * taps, Cout * taps, taps, p.FH, p.FW, nullptr, false};
+            dout, dx, w, Cin * Cout * taps, Cout * taps, taps, p.FH, p.FW, nullptr, {}};
 }
 
 // A filter of one tap that meets every pixel: one row of SH*SW columns instead of an image.

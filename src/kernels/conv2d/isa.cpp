@@ -101,8 +101,8 @@ private:
 };
 
 template <class T>
-void forward(T* out, const T* x, const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, bool relu) {
-    auto correlation = forward_correlation(out, x, w, b, *p, FN, groups, relu);
+void forward(T* out, const T* x, const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, double most) {
+    auto correlation = forward_correlation(out, x, w, b, *p, FN, groups, most);
     run(correlation);
 }
 
@@ -114,8 +114,8 @@ Step* prepared(Correlation<T>&& correlation) {
 }
 
 template <class T>
-Step* prepare(const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, bool relu) {
-    return prepared(forward_correlation<T>(nullptr, nullptr, w, b, *p, FN, groups, relu));
+Step* prepare(const T* w, const T* b, const Window* p, int64_t FN, int64_t groups, double most) {
+    return prepared(forward_correlation<T>(nullptr, nullptr, w, b, *p, FN, groups, most));
 }
 
 template <class T>

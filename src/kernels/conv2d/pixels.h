@@ -29,7 +29,7 @@ struct PixelSum {
     int64_t taps;
     const T* weights;
     const T* bias;  // of the panel's first channel, or null
-    bool relu;
+    Clip<T> clip;
 };
 
 // `out`: M rows `plane` apart; of the last vector only `last` lanes.
@@ -69,8 +69,7 @@ void pixel_tile(const PixelSum<T>& sum, const T* x, T* out, int64_t plane, int64
         }
     FC_UNROLL for (int m = 0; m < M; ++m)
         FC_UNROLL for (int p = 0; p < P; ++p) {
-            const Vec<T> v = sum.relu ? max(zero<T>(), acc[m][p]) : acc[m][p];
-            store_some(out + m * plane + p * lanes<T>, v, p + 1 < P ? lanes<T> : last);
+            store_some(out + m * plane + p * lanes<T>, sum.clip(acc[m][p]), p + 1 < P ? lanes<T> : last);
         }
 }
 
@@ -165,7 +164,7 @@ private:
             const PixelSum<T> sum{
                 c.Cin, layout.channel_stride, offsets.data(), int64_t(offsets.size()),
                 packed + first * order.size + order.phases[r * c.columns.size() + s] * channels,
-                c.bias ? c.bias + place.group * c.Cout + first : nullptr, c.relu};
+                c.bias ? c.bias + place.group * c.Cout + first : nullptr, c.clip};
             T* strip = strips + int64_t(s) * kMaxPixelChannels * strip_plane;
             compute_pixels(sum, channels, source.data[s], d.dense ? d.start : strip, d.dense ? d.plane : strip_plane,
                            out.rows() * std::max<int64_t>(layout.cols, 0));

@@ -28,7 +28,7 @@ struct SlidingSum {
     int64_t taps, dilation;  // of the columns
     const T* weights;
     const T* bias;  // of the first channel, or null
-    bool relu;
+    Clip<T> clip;
 };
 
 // Where a tile goes: M planes of some rows and, of each, some columns.
@@ -58,8 +58,7 @@ void sliding_tile(const SlidingSum<T>& sum, const T* x, const SlidingResult<T>& 
             }
     FC_UNROLL for (int m = 0; m < M; ++m)
         FC_UNROLL for (int i = 0; i < ROWS; ++i)
-            store_some(out.start + m * out.plane + i * out.row_step, sum.relu ? max(zero<T>(), acc[i][m]) : acc[i][m],
-                       out.columns);
+            store_some(out.start + m * out.plane + i * out.row_step, sum.clip(acc[i][m]), out.columns);
 }
 
 template <class T, int FH, int M, int... I>
@@ -172,7 +171,7 @@ private:
             // Dilated rows are those of as many smaller images.
             const SlidingSum<T> sum{c.Cin, band.channel_stride, h.dilation * band.pitch, w.taps, w.dilation,
                                     packed + filter_size(r, s) * c.Cout,
-                                    c.bias ? c.bias + place.group * c.Cout : nullptr, c.relu};
+                                    c.bias ? c.bias + place.group * c.Cout : nullptr, c.clip};
             const SlidingResult<T> result = d.step == 1 ? SlidingResult<T>{d.start, d.plane, d.row_step, columns}
                                                         : SlidingResult<T>{strip, strip_plane, columns, columns};
             for (int64_t i = 0; i < std::min(h.dilation, out.rows()); ++i)

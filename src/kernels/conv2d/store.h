@@ -26,15 +26,15 @@ struct Destination {
     }
 };
 
-// What happens to channel `c` of a panel on its way out. max(0, NaN) is NaN.
+// What happens to channel `c` of a panel on its way out.
 template <class T>
 struct Epilogue {
     const T* bias;  // of the panel's first channel, or null
-    bool relu;
+    Clip<T> clip;
 
     inline __attribute__((always_inline)) Vec<T> operator()(Vec<T> v, int64_t c) const {
         if (bias) v = v + set1(bias[c]);
-        return relu ? max(zero<T>(), v) : v;
+        return clip(v);
     }
 };
 

@@ -3,6 +3,7 @@
 // Rows of x pass one by one through a PhasedRow, in which every tap of neighbouring windows is a vector, and meet all
 // rows of the result that they belong to: x's row h and filter row u give row (h + top - u*dh) / sh, where sh divides.
 #pragma once
+#include "clip.h"
 #include "planes.h"
 
 namespace {
@@ -31,7 +32,7 @@ class General {
 public:
     explicit General(const Window& p) : p_(simplified(p)), row_(p_, T(0)) {}
 
-    void forward(const T* x, const T* w, T bias, bool relu, T* out, int64_t row_begin, int64_t row_end) {
+    void forward(const T* x, const T* w, T bias, fc::Clip<T> clip, T* out, int64_t row_begin, int64_t row_end) {
         T* const begin = out + row_begin * p_.OW;
         T* const end = out + row_end * p_.OW;
         std::fill(begin, end, bias);
@@ -48,9 +49,9 @@ public:
                 }
             });
         }
-        if (!relu) return;
+        if (!clip) return;
         for (T* y = begin; y < end; y += lanes<T>)
-            fc::store_n(y, fc::max(fc::zero<T>(), fc::load_n(y, end - y)), end - y);
+            fc::store_n(y, clip(fc::load_n(y, end - y)), end - y);
     }
 
     // The filters w and planes of dout of one channel, `multiplier` of each.

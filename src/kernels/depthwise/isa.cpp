@@ -10,6 +10,7 @@
 #include "general.h"
 #include "kernel.h"
 #include "slide.h"
+#include "step.h"
 
 namespace {
 
@@ -72,20 +73,52 @@ double nanoseconds(const Window& p, int64_t FN) {
 }
 
 template <class T>
-void forward(T* out, const T* x, const T* w, const T* b, const Window* window, int64_t FN, bool relu) {
+void forward(T* out, const T* x, const T* w, const T* b, const Window* window, int64_t FN, double most) {
     const Window& p = *window;
     const auto fast = fast_forward<T>(p);
     const int64_t multiplier = FN / p.C;
+    const Clip<T> clip{T(most)};
     const Zeros<T> zeros(p);
     over_planes(p.N * FN, p.OH, nanoseconds<T>(p, FN), [&](const Part& part) {
-        if (fast) return fast(windows_of(p), {part, FN, multiplier, x, w, b, relu, out, zeros});
+        if (fast) return fast(windows_of(p), {part, FN, multiplier, x, w, b, clip, out, zeros});
         General<T> general(p);
         for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane) {
             const int64_t f = plane % FN;
-            general.forward(x + plane / multiplier * p.H * p.W, w + f * p.FH * p.FW, b ? b[f] : T(0), relu,
+            general.forward(x + plane / multiplier * p.H * p.W, w + f * p.FH * p.FW, b ? b[f] : T(0), clip,
                             out + plane * p.OH * p.OW, part.row_begin, part.row_end);
         }
     });
+}
+
+// The weights are read in place.
+template <class T>
+class Prepared final : public fc::Step {
+public:
+    Prepared(const T* w, const T* b, const Window& window, int64_t FN, double most)
+        : w_(w), b_(b), window_(window), FN_(FN), most_(most) {}
+
+    void run(void* out, const void* x, int64_t images) const override {
+        const Window p = of(images);
+        forward(static_cast<T*>(out), static_cast<const T*>(x), w_, b_, &p, FN_, most_);
+    }
+    double nanoseconds(int64_t images) const override { return ::nanoseconds<T>(of(images), FN_); }
+
+private:
+    Window of(int64_t images) const {
+        Window p = window_;
+        p.N = images;
+        return p;
+    }
+
+    const T *w_, *b_;
+    const Window window_;
+    const int64_t FN_;
+    const double most_;
+};
+
+template <class T>
+fc::Step* prepare(const T* w, const T* b, const Window* p, int64_t FN, double most) {
+    return new Prepared<T>(w, b, *p, FN, most);
 }
 
 template <class T>
@@ -97,7 +130,7 @@ void backward_data(T* dx, const T* dout, const T* w, const Window* window, int64
                                        : fast_backward_data<T, 0>(p);
     const Zeros<T> zeros(p);
     over_planes(p.N * p.C, p.H, nanoseconds<T>(p, FN), [&](const Part& part) {
-        if (fast) return fast(windows_of(p), {part, FN, 1, dout, w, nullptr, false, dx, zeros});
+        if (fast) return fast(windows_of(p), {part, FN, 1, dout, w, nullptr, {}, dx, zeros});
         General<T> general(p);
         for (int64_t plane = part.plane_begin; plane < part.plane_end; ++plane)
             general.backward_data(dout + plane * multiplier * p.OH * p.OW,
@@ -157,4 +190,5 @@ void backward_weights(T* dw, T* db, const T* dout, const T* x, const Window* win
 
 }  // namespace
 
-FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(backward_weights))
+FC_KERNELS(FC_FLOATS(forward), FC_FLOATS(backward_data), FC_FLOATS(backward_weights),
+           FC_FLOATS(prepare))

@@ -9,10 +9,12 @@
 #pragma once
 #include <vector>
 
+#include "clip.h"
 #include "planes.h"
 
 namespace {
 
+using fc::Clip;
 using fc::LaneRange;
 
 constexpr int kRows = 4;
@@ -117,7 +119,7 @@ struct Run {
     int64_t filters, multiplier;  // of an image, and of a channel
     const T* source;
     const T *w, *b;  // b may be null
-    bool relu;
+    Clip<T> clip;
     T* result;
     const T* zeros;
 };
@@ -131,12 +133,14 @@ FC_INLINE void store_columns(T* y, Vec<T> v, int64_t n) {
 }
 
 template <class T, int K, int S>
-void correlate(const Strips<T, K, S>& strips, const Source<T> x, const T* w, T bias, bool relu, T* y, int64_t row_begin,
+void correlate(const Strips<T, K, S>& strips, const Source<T> x, const T* w, T bias, Clip<T> clip, T* y, int64_t row_begin,
                int64_t row_end) {
     const Windows p = strips.p;
     Vec<T> weights[K * K];
     FC_UNROLL for (int k = 0; k < K * K; ++k) weights[k] = fc::set1(w[k]);
-    const Vec<T> start = fc::set1(bias), least = fc::set1(relu ? T(0) : -std::numeric_limits<T>::infinity());
+    constexpr T kInfinity = std::numeric_limits<T>::infinity();
+    const Vec<T> start = fc::set1(bias);
+    const Vec<T> least = fc::set1(clip ? T(0) : -kInfinity), most = fc::set1(clip ? clip.most : kInfinity);
     strips.for_each(row_begin, row_end, [&](int64_t j, const Columns<T, K, S> columns, int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i += kRows) {
             Vec<T> sum[kRows];
@@ -150,7 +154,7 @@ void correlate(const Strips<T, K, S>& strips, const Source<T> x, const T* w, T b
                             sum[r] = fc::fma(weights[(k - r * S) * K + v], taps[v], sum[r]);
             }
             FC_UNROLL for (int r = 0; r < kRows; ++r)
-                if (i + r < end) store_columns(y + (i + r) * p.OW + j, fc::max(least, sum[r]), p.OW - j);
+                if (i + r < end) store_columns(y + (i + r) * p.OW + j, fc::min(most, fc::max(least, sum[r])), p.OW - j);
         }
     });
 }
@@ -161,7 +165,7 @@ void rows_forward(const Windows& p, const Run<T>& run) {
     for (int64_t plane = run.part.plane_begin; plane < run.part.plane_end; ++plane) {
         const int64_t f = plane % run.filters;
         const Source<T> x{run.source + plane / run.multiplier * p.H * p.W, p.H, p.W, run.zeros};
-        correlate(strips, x, run.w + f * K * K, run.b ? run.b[f] : T(0), run.relu, run.result + plane * p.OH * p.OW,
+        correlate(strips, x, run.w + f * K * K, run.b ? run.b[f] : T(0), run.clip, run.result + plane * p.OH * p.OW,
                   run.part.row_begin, run.part.row_end);
     }
 }
@@ -175,7 +179,7 @@ void rows_backward_data_1(const Windows& p, const Run<T>& run) {
         T turned[K * K];
         std::reverse_copy(w, w + K * K, turned);
         const Source<T> dout{run.source + plane * p.OH * p.OW, p.OH, p.OW, run.zeros};
-        correlate(strips, dout, turned, T(0), false, run.result + plane * p.H * p.W, run.part.row_begin,
+        correlate(strips, dout, turned, T(0), {}, run.result + plane * p.H * p.W, run.part.row_begin,
                   run.part.row_end);
     }
 }

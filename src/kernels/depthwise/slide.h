@@ -106,7 +106,7 @@ FC_INLINE Vec<T> add_row(const Vec<T>* weights, int u, const Vec<T>* taps, Vec<T
 }
 
 template <class T, int Vectors>
-void slide(const Sweep<T>& sweep, const T* x, const T* w, T bias, bool relu, T* y, int64_t row_begin,
+void slide(const Sweep<T>& sweep, const T* x, const T* w, T bias, Clip<T> clip, T* y, int64_t row_begin,
            int64_t row_end) {
     Sliding<T, Vectors> rows(sweep, x);
     const int64_t OW = sweep.p.OW;
@@ -114,9 +114,7 @@ void slide(const Sweep<T>& sweep, const T* x, const T* w, T bias, bool relu, T* 
     FC_UNROLL for (int k = 0; k < 9; ++k) weights[k] = fc::set1(w[k]);
     const Vec<T> start = fc::set1(bias);
     const auto finish = [&](int64_t i, int64_t n, const Vec<T>* taps) __attribute__((always_inline)) {
-        Vec<T> sum = add_row<T>(weights, 2, taps, rows.first(n));
-        if (relu) sum = fc::max(fc::zero<T>(), sum);
-        rows.put(y + i * OW, n, sum);
+        rows.put(y + i * OW, n, clip(add_row<T>(weights, 2, taps, rows.first(n))));
     };
     rows.row(row_begin, [&](int64_t n, const Vec<T>* taps) __attribute__((always_inline)) {
         rows.first(n) = add_row<T>(weights, 0, taps, start);
@@ -169,7 +167,7 @@ void slide_forward(const Windows& p, const Run<T>& run) {
     const Sweep<T> sweep(p, run.zeros, kOverlaps);
     const auto plane_forward = by_vectors<kMostVectors>(sweep.vectors, [](auto n) { return &slide<T, n()>; });
     for_planes(run, p.H * p.W, p.OH * p.OW, [&](int64_t f, const T* x, T* y) {
-        plane_forward(sweep, x, run.w + f * 9, run.b ? run.b[f] : T(0), run.relu, y,
+        plane_forward(sweep, x, run.w + f * 9, run.b ? run.b[f] : T(0), run.clip, y,
                       run.part.row_begin, run.part.row_end);
     });
 }
@@ -182,7 +180,7 @@ void slide_backward_data(const Windows& p, const Run<T>& run) {
     for_planes(run, p.OH * p.OW, p.H * p.W, [&](int64_t f, const T* dout, T* dx) {
         T turned[9];
         FC_UNROLL for (int k = 0; k < 9; ++k) turned[k] = run.w[f * 9 + 8 - k];
-        plane_backward(sweep, dout, turned, T(0), false, dx, run.part.row_begin, run.part.row_end);
+        plane_backward(sweep, dout, turned, T(0), {}, dx, run.part.row_begin, run.part.row_end);
     });
 }
 

@@ -4,6 +4,7 @@
 #include "across.h"
 #include "covering.h"
 #include "ring.h"
+#include "step.h"
 #include "stride2.h"
 
 namespace {
@@ -433,6 +434,31 @@ void avg_forward(T* out, const T* x, const Window* window, int64_t divisor, int6
         if (is_stride2(p, 3, 1)) return run(MeansStride2<T, 3, 1>(p, rule));
         run(MeansOfWindows<T>(p, rule));
     });
+}
+
+template <class T>
+class PreparedAverage final : public fc::Step {
+public:
+    PreparedAverage(const Window& window, int64_t divisor, int64_t include_pad)
+        : window_(window), divisor_(divisor), include_pad_(include_pad) {}
+
+    void run(void* out, const void* x, int64_t images) const override {
+        Window p = window_;
+        p.N = images;
+        avg_forward(static_cast<T*>(out), static_cast<const T*>(x), &p, divisor_, include_pad_);
+    }
+    double nanoseconds(int64_t images) const override {
+        return 0.1 * double(images * window_.C) * double(window_.H * window_.W + window_.OH * window_.OW * window_.FW);
+    }
+
+private:
+    const Window window_;
+    const int64_t divisor_, include_pad_;
+};
+
+template <class T>
+fc::Step* prepare_average(const Window* p, int64_t divisor, int64_t include_pad) {
+    return new PreparedAverage<T>(*p, divisor, include_pad);
 }
 
 template <class T>

@@ -21,6 +21,7 @@ ctypedef void (*StochasticForward)(
 ) except + nogil
 ctypedef void (*StochasticInference)(void* out, const void* x, const Window* p) except + nogil
 ctypedef CStep* (*PrepareMax)(const Window* p) except + nogil
+ctypedef CStep* (*PrepareAverage)(const Window* p, int64_t divisor, int64_t include_pad) except + nogil
 
 cdef MaxForward _max_forward[2]
 cdef MaxBackward _max_backward[2]
@@ -31,6 +32,7 @@ cdef AdaptiveAverage _adaptive_avg_backward[2]
 cdef StochasticForward _stochastic_forward[2]
 cdef StochasticInference _stochastic_inference[2]
 cdef PrepareMax _prepare_max[2]
+cdef PrepareAverage _prepare_average[2]
 
 lookup_floats("pool2d", "max_forward", <void**>_max_forward)
 lookup_floats("pool2d", "max_backward", <void**>_max_backward)
@@ -41,6 +43,7 @@ lookup_floats("pool2d", "adaptive_avg_backward", <void**>_adaptive_avg_backward)
 lookup_floats("pool2d", "stochastic_forward", <void**>_stochastic_forward)
 lookup_floats("pool2d", "stochastic_inference", <void**>_stochastic_inference)
 lookup_floats("pool2d", "prepare_max", <void**>_prepare_max)
+lookup_floats("pool2d", "prepare_average", <void**>_prepare_average)
 
 
 def max_forward(cnp.ndarray out, cnp.ndarray indices, cnp.ndarray x, p):
@@ -124,6 +127,13 @@ def stochastic_inference(cnp.ndarray out, cnp.ndarray x, p):
 def prepare_max(p):
     """Maxima without their indices."""
     cdef Window sizes = window(p)
-    return prepared(
-        _prepare_max[p.dtype == "float64"](&sizes), (), sizes.C * sizes.H * sizes.W, sizes.C * sizes.OH * sizes.OW
-    )
+    return _step(_prepare_max[p.dtype == "float64"](&sizes), sizes)
+
+
+def prepare_average(p):
+    cdef Window sizes = window(p)
+    return _step(_prepare_average[p.dtype == "float64"](&sizes, p.divisor, p.count_include_pad), sizes)
+
+
+cdef _step(CStep* step, Window sizes):
+    return prepared(step, (), sizes.C * sizes.H * sizes.W, sizes.C * sizes.OH * sizes.OW)

@@ -11,4 +11,5 @@
 
 FC_KERNELS(FC_FLOATS(max_forward), FC_FLOATS(max_backward), FC_FLOATS(avg_forward), FC_FLOATS(avg_backward),
            FC_FLOATS(adaptive_avg_forward), FC_FLOATS(adaptive_avg_backward), FC_FLOATS(stochastic_forward),
-           FC_FLOATS(stochastic_inference), FC_FLOATS(prepare_max))
+           FC_FLOATS(stochastic_inference), FC_FLOATS(prepare_max),
+           FC_FLOATS(prepare_average))
