@@ -15,7 +15,7 @@ class Twin(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         graph = network.graph()
-        self._nodes: list[Node] = graph.nodes
+        self._links = [(node.inputs, node.output) for node in graph.nodes]  # the layers themselves would stay in memory
         self._output = graph.output
         made: dict[int, nn.Module] = {}
         for node in graph.nodes:
@@ -24,10 +24,10 @@ class Twin(nn.Module):
         self.parts = nn.ModuleList([made[id(node.layer)] for node in graph.nodes])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        values: list[Any] = [None] * (len(self._nodes) + 1)
+        values: list[Any] = [None] * (len(self._links) + 1)
         values[0] = x
-        for node, part in zip(self._nodes, self.parts, strict=True):
-            values[node.output] = part(*[values[i] for i in node.inputs])
+        for (inputs, output), part in zip(self._links, self.parts, strict=True):
+            values[output] = part(*[values[i] for i in inputs])
         return values[self._output]
 
 
@@ -73,7 +73,8 @@ def module(node: Node) -> nn.Module:
         case ours.ChannelShuffle():
             return nn.ChannelShuffle(layer.groups)
         case ours.Slice():
-            return _Function(lambda x: x[:, layer.start : layer.stop])
+            start, stop = layer.start, layer.stop
+            return _Function(lambda x: x[:, start:stop])
         case ours.Concatenate():
             return _Function(lambda *values: torch.cat(values, 1))
         case ours.Sum():

@@ -191,5 +191,5 @@ def _links(net, x):
     """The prepared steps of a compiled prediction, and what runs as it is between them."""
     predict = net.compile()
     predict(x)
-    (plan,) = predict._plans.values()
+    (plan,) = predict._plans._plans.values()
     return [step for part, _, _ in plan._parts for step in getattr(part, "steps", [part])]

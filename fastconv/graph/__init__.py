@@ -4,7 +4,10 @@
     fusions.py      THE list of fusions, for training and prediction alike
     training.py     forward and backward through a graph
     blocks.py       convolutions with their ReLUs and the pooling behind them, some images at a time
-    prediction.py   a graph prepared for one shape of input: packed weights, folded normalisation, chains of steps
+    trunk.py        the frozen first layers of a network in training
+    prediction.py   a graph prepared for one shape of input: chains of steps, and what runs between them
+    links.py        a row of nodes as prepared steps: packed weights, folded normalisation
+    placement.py    concatenations written by the parts that make their inputs
     _watch.py       what was replaced since a graph was traced, or prepared
     parameters.py   the arrays of a tree of layers under their names
 

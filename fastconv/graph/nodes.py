@@ -1,6 +1,7 @@
 """Which layer reads which value: a tree of layers traced into a list of nodes, each behind those that it reads."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -84,6 +85,13 @@ class Graph:
         self.holders += holders.values()
         own = _attributes(container)
         self.bindings += [(own, name) for name, value in own.items() if id(value) in holders]
+
+    def until(self, position: int, value: int) -> "Graph":
+        """The nodes before a position as a graph of its own, whose result is `value`."""
+        part = copy(self)
+        part.nodes, part.output = self.nodes[:position], value
+        part.readers = [[i for i in readers if i < position] for readers in self.readers]
+        return part
 
     def only_reader(self, node: Node) -> int | None:
         """The position of the one node that reads what `node` makes; None if others do, or the network returns it."""

@@ -4,6 +4,7 @@ A row of nodes, each the only reader of the one before, becomes a chain: its ima
 while they are in cache. Joins, and layers without a prepared form, run as they are between the chains.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,36 @@ class Predictor:
     """
 
     def __init__(self, network: Any, *, fixed: bool = False) -> None:
-        self.network, self.fixed = network, fixed
-        self._plans: dict[tuple[Any, ...], _Plan] = {}
+        self.network = network
+        self._plans = Plans(network.graph, fixed=fixed)
 
     def __call__(self, x: Array) -> Array:
         """The scores of x, as `network.predict(x)`."""
-        if type(x) is not np.ndarray:
-            return self.network.predict(x)
+        y = self._plans(x) if type(x) is np.ndarray else None
+        return self.network.predict(x) if y is None else y
+
+    def predict(self, x: Array) -> Array:
+        """The same, for code that expects a network."""
+        return self(x)
+
+
+class Plans:
+    """The plans of a graph, one for each shape and dtype of its input.
+
+    Parameters
+    ----------
+    graph : callable
+        The graph as it is now.
+    fixed : bool
+        As for `Predictor`.
+    """
+
+    def __init__(self, graph: Callable[[], Graph], *, fixed: bool = False) -> None:
+        self._graph, self._fixed = graph, fixed
+        self._plans: dict[tuple[Any, ...], _Plan] = {}
+
+    def __call__(self, x: Array) -> Array | None:
+        """The graph's result; None where nothing can be prepared."""
         key = x.shape, x.dtype, settings.float32_conv_precision, settings.backend
         plan = self._plans.get(key)
         if plan is not None:
@@ -65,17 +89,13 @@ class Predictor:
         y = plan(x) if plan is not None and plan.holds() else None
         return self._prepare(key, x) if y is None else y
 
-    def predict(self, x: Array) -> Array:
-        """The same, for code that expects a network."""
-        return self(x)
-
-    def _prepare(self, key: tuple[Any, ...], x: Array) -> Array:
-        """Make a plan for arrays like x; its scores."""
+    def _prepare(self, key: tuple[Any, ...], x: Array) -> Array | None:
+        """Make a plan for arrays like x; its result."""
         if not _PREPARES or settings.backend is not None:
-            return self.network.predict(x)
+            return None
         if not is_dense(x):
             return self(np.require(x, requirements=("C", "A")))
-        plan = _Plan(self.network.graph(), self.fixed)
+        plan = _Plan(self._graph(), self._fixed)
         y = plan.prepare(x)
         self._plans.pop(key, None)
         self._plans[key] = plan

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..ops.activations import add_activation
-from . import blocks
+from . import blocks, trunk
 from .fusions import find
 from .nodes import JOINS, Graph, Node, walk
 from .parameters import statistics_of, trainable_of
@@ -46,6 +46,7 @@ class Training:
         self._backwards = steps[::-1]
         self._forgetful = [step for step in steps if step.keeps]
         self._needs = {needs_dx: self._reach(needs_dx) for needs_dx in (False, True)}
+        self._trunk = trunk.find(graph, steps, frozen)
 
     def trains(self, node: Node) -> bool:
         """Whether the gradients of the parameters of a node's layer are wanted, or of layers hidden in it."""
@@ -66,12 +67,31 @@ class Training:
         last = {value: i for i, step in enumerate(steps) for value in step.inputs}
         return [[v for v, at in last.items() if at == i and v != self.graph.output] for i in range(len(steps))]
 
-    def forward(self, x: Array, train_flg: bool, observe: Observer | None = None) -> Array:
-        """The network's result. `observe(node, y)` is called with what every node makes."""
+    def forward(
+        self, x: Array, train_flg: bool, observe: Observer | None = None, *, for_parameters: bool = False
+    ) -> Array:
+        """The network's result.
+
+        Parameters
+        ----------
+        x : ndarray
+        train_flg : bool
+        observe : callable, optional
+            `observe(node, y)` is called with what every node makes.
+        for_parameters : bool
+            The `backward` that follows needs no gradient with respect to x, so layers below the lowest trained one may
+            run as in a compiled prediction.
+        """
         self.forget()
         values: Values = [None] * (len(self.graph.nodes) + 1)
         values[0] = x
-        for step, read_last in self._steps:
+        steps = self._steps
+        if for_parameters and self._trunk is not None and type(x) is np.ndarray:
+            y = self._trunk.plans(x)
+            if y is not None:
+                values[0], values[self._trunk.value] = None, y
+                steps = steps[self._trunk.steps :]
+        for step, read_last in steps:
             step.forward(values, train_flg, observe)
             for value in read_last:
                 values[value] = None

@@ -261,7 +261,7 @@ class Network(Tree):
         try:
             if self._runs_alone():  # what `loss` does, whose `predict` would look for replaced layers again
                 with self._private(program):
-                    self.last_loss = self._loss_of(program.forward(self._here(x), True), t)
+                    self.last_loss = self._loss_of(program.forward(self._here(x), True, for_parameters=True), t)
             else:
                 program.forget()
                 self.last_loss = self.loss(x, t, train_flg=True)

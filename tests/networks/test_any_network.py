@@ -337,7 +337,7 @@ def test_frozen_parts_keep_everything():
     flat = net.layers["trunk"].forward(X, False)
     twin = Network([Flatten(), Affine(net.params["head.1.W"], net.params["head.1.b"])])
     for key, expected in twin.gradient(flat, T).items():
-        assert_array_equal(gradients[f"head.{key}"], expected)
+        assert_allclose(gradients[f"head.{key}"], expected, rtol=1e-11, atol=1e-14)  # the trunk ran as in prediction
     before = {key: p.copy() for key, p in net.params.items()}
     optimizer = Adam(0.1)
     optimizer.update(net.params, gradients)

@@ -336,7 +336,7 @@ def test_prepared_layers_are_chained():
     frozen.flags.writeable = False
     for x in (frozen, strided, IMAGES):
         close(predict(x), net.predict(x))
-    (plan,) = predict._plans.values()
+    (plan,) = predict._plans._plans.values()
     assert [type(part).__name__ for part, _, _ in plan._parts] == ["Chain"]
 
 

@@ -76,7 +76,7 @@ def test_joins_of_one_image_copy_nothing():
     net = Network(NETS["dense"]())
     predict = net.compile()
     predict(X[:1])
-    (plan,) = predict._plans.values()
+    (plan,) = predict._plans._plans.values()
     joins = [part for part, _, _ in plan._parts if type(part).__name__ == "_Joined"]
     assert [len(join._copies) for join in joins] == [1, 0, 0]  # the image itself is copied once
 
@@ -100,7 +100,7 @@ def test_a_row_of_layers_is_one_chain(name, dtype, size, groups):
     tolerance = {"rtol": 2e-5, "atol": 2e-5} if dtype == np.float32 else {"rtol": 1e-10, "atol": 1e-12}
     for _ in range(2):
         assert_allclose(predict(x), net.predict(x), **tolerance)
-    (plan,) = predict._plans.values()
+    (plan,) = predict._plans._plans.values()
     assert len(plan._parts) == 1
 
 
