@@ -194,7 +194,8 @@ void rest(int tid) {
             if (claimable(tid)) return;
             relax();
         }
-        self.processor.store(this_processor(), std::memory_order_relaxed);
+        const int here = this_processor();  // stored only if it changed: callers read this line
+        if (here != self.processor.load(std::memory_order_relaxed)) self.processor.store(here, std::memory_order_relaxed);
         sched_yield();
         const int64_t before = std::exchange(time, now());
         if (time - before > kTakenNanoseconds) break;

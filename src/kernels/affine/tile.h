@@ -110,6 +110,7 @@ template <class T, int Rows, int Vectors, int Lanes, bool RowMajorA, bool Masked
 void tile(const Tile<T>& t) {
     using V = typename VectorType<T, Lanes * int(sizeof(T))>::type;
     using Unaligned = typename VectorType<T, Lanes * int(sizeof(T))>::unaligned;
+    constexpr int64_t kRowsAhead = 8;  // of B
     constexpr int kGroup = 4;  // rows that share a pointer: x86 adds a stride once or twice to a base
     constexpr int groups = (Rows + kGroup - 1) / kGroup;
 
@@ -131,6 +132,8 @@ void tile(const Tile<T>& t) {
             else
                 b_k[v] = *reinterpret_cast<const Unaligned*>(b + v * Lanes);
         }
+        if constexpr (kVectorRegisters == 32 && Rows >= 8 && !MaskedB && !CopyB)  // A and B together are larger than L1
+            FC_UNROLL for (int v = 0; v < Vectors; ++v) prefetch(b + kRowsAhead * b_row + v * Lanes);
         if constexpr (CopyB) {
             FC_UNROLL for (int v = 0; v < Vectors; ++v) store(copy_of_b + v * Lanes, b_k[v]);
             copy_of_b += Vectors * Lanes;
