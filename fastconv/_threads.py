@@ -11,6 +11,10 @@ except ImportError:  # a build without the compiled engine
     engine = None  # type: ignore[assignment]
 
 
+processes_on_node: tuple[int, int] | None = None
+"""This process's number and how many there are on this machine, where `fastconv.distributed` has found out."""
+
+
 def get_num_threads() -> int:
     """The most threads a kernel may use."""
     return thread_count.get_num_threads()

@@ -12,6 +12,7 @@ import numpy as np
 from . import _check, _dispatch, _second_pass, _settings, _table, _threads, _tile_range, ops
 from ._problem import Problem
 from ._version import __version__
+from .kernels._cpu.limits import available_cpus
 
 # The kernels behind a public operation, and the check that builds their Problem where it has another name.
 _ELEMENTWISE = ("relu", "relu6", "leaky_relu", "sigmoid", "hard_sigmoid", "tanh", "hard_swish", "silu", "gelu")
@@ -155,10 +156,19 @@ def config() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "isa": _threads.isa(),
         "threads": _threads.get_num_threads(),
+        **_processes(),
         "float32 conv precision": _settings.get_float32_conv_precision(),
         "forced backend": _settings.settings.backend,
         **{f"backend {name}": state for name, state in backends.items()},
     }
+
+
+def _processes() -> dict[str, str]:
+    """Of several processes that share this machine: which one this is."""
+    if _threads.processes_on_node is None:
+        return {}
+    rank, size = _threads.processes_on_node
+    return {"processes here": f"{size}, which share {available_cpus()} CPUs; this is number {rank}"}
 
 
 def show_config() -> None:

@@ -5,7 +5,7 @@ it keeps is put aside behind every `forward`, and given back before the matching
 are added up. A value is dropped as soon as the last node has read it.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,17 @@ class Training:
     frozen : container of int
         The ids of layers that are not trained: they get no gradients, and batch normalisations among them run as at
         inference.
+
+    Attributes
+    ----------
+    after_backward : callable, optional
+        Called with each step behind its `backward`: the gradients of the step's layers are complete then, but for those
+        of layers that are used in several places, which are complete at the end.
     """
 
     def __init__(self, graph: Graph, frozen: Container[int] = ()) -> None:
         self.graph, self.frozen = graph, frozen
+        self.after_backward: Callable[[Any], Any] | None = None
         self.is_own: bool | None = None  # what a network has found out about the layers, see layers._kept.are_own
         self.sums: dict[tuple[int, str], Any] = {}  # gradients of layers that are used in several places
         steps = _steps(graph, self)
@@ -47,6 +54,11 @@ class Training:
         self._forgetful = [step for step in steps if step.keeps]
         self._needs = {needs_dx: self._reach(needs_dx) for needs_dx in (False, True)}
         self._trunk = trunk.find(graph, steps, frozen)
+
+    @property
+    def backward_steps(self) -> list[Any]:
+        """In the order of `backward`; each has the `nodes` that it runs."""
+        return self._backwards
 
     def trains(self, node: Node) -> bool:
         """Whether the gradients of the parameters of a node's layer are wanted, or of layers hidden in it."""
@@ -107,12 +119,20 @@ class Training:
         gradients, needs = Gradients(len(self.graph.nodes) + 1), self._needs[needs_dx]
         gradients.arrays[self.graph.output] = dout
         self.sums.clear()
-        for step in self._backwards:
+        steps, call = self._backwards, self.after_backward
+        for step in steps if call is None else _followed(steps, call):
             step.backward(gradients, needs)
         for (_, attribute), (layer, total) in self.sums.items():
             setattr(layer, f"d{attribute}", total)
         self.sums.clear()
         return gradients.arrays[0] if needs_dx else None
+
+
+def _followed(steps: Iterable[Any], call: Callable[[Any], Any]) -> Iterator[Any]:
+    """The steps, with a call behind the work of each."""
+    for step in steps:
+        yield step
+        call(step)
 
 
 class Gradients:

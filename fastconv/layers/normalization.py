@@ -35,6 +35,8 @@ class BatchNormalization(Layer):
     ----------
     dgamma, dbeta : ndarray (D,)
         Gradients after `backward`.
+    across : object or None
+        Set by `fastconv.distributed`, where the statistics are those of several processes.
     """
 
     kind = "feature_norm"
@@ -44,6 +46,7 @@ class BatchNormalization(Layer):
     runs_on_cuda = True
     takes_train_flg = True
     x = Kept()
+    across: Any = None
     eps = 1e-6  # the book writes it 10e-7
 
     def __init__(
@@ -73,6 +76,10 @@ class BatchNormalization(Layer):
         if not train_flg:
             statistics = self.running_mean, self.running_var
             y, self._cache = ops.batch_norm(features, gamma, beta, *statistics, False, eps=self.eps)
+            _keep_input(self, x)
+        elif self.across is not None:
+            y, self._cache, mean, var, _ = self.across.forward(features, gamma, beta, self.eps)
+            self._remember(mean, var)
             _keep_input(self, x)
         elif x.shape[0] == 1:
             y, self._cache = self._train_one(features, beta), None
@@ -121,7 +128,7 @@ class BatchNormalization(Layer):
             dx, self.dgamma, self.dbeta = zeros_like(dout), zeros_like(dout.reshape(-1)), dout.reshape(-1)
         else:
             BatchNormalization.x.unchanged(self)
-            dx, self.dgamma, self.dbeta = ops.batch_norm_backward(rows(dout), self._cache)
+            dx, self.dgamma, self.dbeta = _backward(self)(rows(dout), self._cache)
         return dx.reshape(dout.shape)
 
 
@@ -129,6 +136,10 @@ def _activated(y: Array, activation: str | None) -> Array:
     if activation not in (None, "relu", "relu6"):
         raise ValueError(f"activation: expected None, 'relu' or 'relu6', got {activation!r}")
     return y if activation is None else getattr(ops, activation)(y)
+
+
+def _backward(layer: Any) -> Any:
+    return ops.batch_norm_backward if layer.across is None else layer.across.backward
 
 
 def _keep_input(layer: Any, x: Array) -> None:
@@ -167,6 +178,8 @@ class BatchNorm2d(Layer):
     ----------
     dgamma, dbeta : ndarray (C,)
         Gradients after `backward`.
+    across : object or None
+        Set by `fastconv.distributed`, where the statistics are those of several processes.
     """
 
     kind = "batch_norm"
@@ -176,6 +189,7 @@ class BatchNorm2d(Layer):
     runs_on_cuda = True
     takes_train_flg = True
     x = Kept()
+    across: Any = None
 
     def __init__(
         self,
@@ -209,11 +223,21 @@ class BatchNorm2d(Layer):
             dtype = np.result_type(x.dtype, np.float32 if self.gamma is None else self.gamma.dtype)
             start = np.zeros(x.shape[1], dtype), np.ones(x.shape[1], dtype)
             self.running_mean, self.running_var = (like(a, x) for a in start)
-        y, self._cache = ops.batch_norm(
-            x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps,
-            activation=activation,
-        )  # fmt: skip
+        if train_flg and self.across is not None:
+            y = self._train_across(x, activation)
+        else:
+            y, self._cache = ops.batch_norm(
+                x, self.gamma, self.beta, self.running_mean, self.running_var, train_flg, self.momentum, self.eps,
+                activation=activation,
+            )  # fmt: skip
         _keep_input(self, x)
+        return y
+
+    def _train_across(self, x: Array, activation: str | None) -> Array:
+        y, self._cache, mean, var, count = self.across.forward(x, self.gamma, self.beta, self.eps, activation)
+        m = self.momentum
+        for running, now in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
+            running[...] = (1 - m) * running + m * now
         return y
 
     def _take_dtype(self, x: Array) -> None:
@@ -225,7 +249,7 @@ class BatchNorm2d(Layer):
 
     def backward(self, dout: Array) -> Array:
         BatchNorm2d.x.unchanged(self)
-        dx, self.dgamma, self.dbeta = ops.batch_norm_backward(dout, self._cache)
+        dx, self.dgamma, self.dbeta = _backward(self)(dout, self._cache)
         return dx
 
 

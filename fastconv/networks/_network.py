@@ -1,6 +1,6 @@
 """What every network has in common."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
@@ -257,6 +257,13 @@ class Network(Tree):
         x : ndarray (N, ...)
         t : ndarray (N,) of int, or (N, classes)
         """
+        self._propagate(x, t)
+        if self.weight_decay_lambda:
+            return {name: self._decayed(owner, owner.gradient) for name, owner in self._trained}
+        return {name: owner.gradient for name, owner in self._trained}
+
+    def _propagate(self, x: Array, t: Array, weigh: Callable[[Any], Any] | None = None) -> None:
+        """Forward and backward: `weigh` changes the loss's gradient, and the layers have their gradients."""
         program = self._program()
         try:
             if self._runs_alone():  # what `loss` does, whose `predict` would look for replaced layers again
@@ -268,18 +275,16 @@ class Network(Tree):
         except BaseException:
             program.forget()  # a block that has run would wait for its backward
             raise
-        program.backward(self.last_layer.backward(), needs_dx=False)
-        if self.weight_decay_lambda:
-            return {name: self._decayed_gradient_of(owner) for name, owner in self._trained}
-        return {name: owner.gradient for name, owner in self._trained}
+        dout = self.last_layer.backward()
+        program.backward(dout if weigh is None else weigh(dout), needs_dx=False)
 
     def _runs_alone(self) -> bool:
         """Whether nothing but Network's own methods stands between a forward and a backward pass."""
         cls, own = type(self), vars(self)
         return cls.predict is Network.predict and cls.loss is Network.loss and not ("predict" in own or "loss" in own)
 
-    def _decayed_gradient_of(self, owner: Parameter) -> Array:
-        grad = owner.gradient
+    def _decayed(self, owner: Parameter, grad: Array) -> Array:
+        """A gradient with that of the weight decay."""
         return grad + self.weight_decay_lambda * owner.array if _decays(owner) else grad
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
