@@ -17,6 +17,7 @@ from ..graph.nodes import JOINS, walk
 from ._mpi import mpi
 
 _ALIGNED = 64  # bytes: the optimisers read whole vectors
+_LEAST = 1024  # bytes of a bucket: MPI slows down with thousands of messages on their way
 
 
 class Place(NamedTuple):
@@ -51,7 +52,7 @@ class Row:
             self.due.setdefault(ready, []).append(place)
             end = -(-place.end // step) * step
         self.size = end
-        self.each = max(1, bucket_bytes // dtype.itemsize)
+        self.each = max(_LEAST, bucket_bytes) // dtype.itemsize
         self.numbers: Any = None
         self.sent = 0
 

@@ -37,8 +37,6 @@ class Across:
     def forward(self, x: Any, gamma: Any, beta: Any, eps: float, activation: str | None = None) -> Any:
         """y, its cache, the common mean and (biased) variance, and the number of values of a channel."""
         count, mean, var = self._combined(x, eps)
-        if count < 2:
-            raise ValueError(f"x: expected more than 1 value per channel over all processes when training, got {count}")
         dtype = np.result_type(x.dtype, np.float32)
         there = mean.astype(dtype), var.astype(dtype)
         y, cache = ops.batch_norm(x, gamma, beta, *there, False, eps=eps, activation=activation)

@@ -33,7 +33,7 @@ class DataParallel:
     comm : mpi4py.MPI.Intracomm, optional
         The processes; COMM_WORLD by default. Messages go through a duplicate.
     bucket_bytes : int
-        Gradients are sent in pieces of so many bytes. The default keeps a piece in the processor's caches.
+        Gradients are sent in pieces of so many bytes, at least 1,024. The default keeps a piece in the processor's caches.
     sync_batch_norm : bool
         False: a batch normalisation takes the statistics of its process's part. True: those of the whole batch, for one
         more message forward and backward in each such layer.
