@@ -40,7 +40,7 @@ def save(trainer: Any, path: _checkpoint.PathLike) -> None:
 
 def resume(trainer: Any, path: _checkpoint.PathLike) -> None:
     """Take over what `save` wrote, or raise ValueError and change nothing."""
-    tree = _checkpoint.read(path)
+    tree = trainer.team.together(lambda: _checkpoint.read(path))
     try:
         _check(trainer, tree)
         _load(trainer, tree)
@@ -53,6 +53,7 @@ def resume(trainer: Any, path: _checkpoint.PathLike) -> None:
         trainer.best.value, trainer.best.epoch, trainer.best.worse = tree["best"]
     _checkpoint.set_states(trainer.network, tree["random"])
     np.random.set_state(tree["numpy"])  # noqa: NPY002
+    trainer.team.resumed(trainer.network)
     trainer.draw_again(tree["drawing"])
 
 

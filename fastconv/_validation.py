@@ -27,38 +27,54 @@ class Measured:
     samples : Samples
     size : int
         How many are read at a time.
+    team : Alone or Processes
+        Every process measures some of the parts, and gets the result of all.
     """
 
-    def __init__(self, samples: Samples, size: int) -> None:
-        self.samples, self.size = samples, size
+    def __init__(self, samples: Samples, size: int, team: Any) -> None:
+        self.samples, self.size, self.team = samples, size, team
         before = states_of(generators(samples))
         self._fixed = samples.fork(np.random.default_rng(0))
         set_states(samples, before)  # the training draws as if nobody measured
         self._start = states_of(generators(self._fixed))
 
     def parts(self, count: int | None = None) -> Iterator[Any]:
-        """The first samples, or all, some at a time; random transforms are the same ones every time."""
+        """Of the first samples, or all, those of this process, some at a time.
+
+        Random transforms are the same ones every time.
+        """
         set_states(self._fixed, self._start)
         n = len(self.samples) if count is None else min(count, len(self.samples))
-        for start in range(0, n, self.size):
+        for number in self.team.parts(-(-n // self.size)):
+            start = number * self.size
             yield with_targets(self._fixed.take(slice(start, min(start + self.size, n))))
 
     def accuracy(self, network: Any, count: int | None = None) -> float:
         if not self.samples.lazy:
-            return network.accuracy(self.samples.x[:count], self.samples.t[:count])
-        return _mean((len(x), network.accuracy(x, t)) for x, t in self.parts(count))
+            return self.team.accuracy(network, self.samples.x[:count], self.samples.t[:count])
+        return self._mean((len(x), network.accuracy(x, t)) for x, t in self.parts(count))
 
     def loss(self, network: Any, count: int | None = None) -> float:
         """The mean of the losses of the parts, as in prediction."""
         evaluates = "train_flg" in inspect.signature(network.loss).parameters
         options = {"train_flg": False} if evaluates else {}
-        return _mean((len(x), float(network.loss(x, t, **options))) for x, t in self.parts(count))
+        return self._mean((len(x), float(network.loss(x, t, **options))) for x, t in self.parts(count))
 
     def scores(self, network: Any) -> tuple[Any, Any]:
         """What the network predicts, and the targets."""
         pairs = [(to_host(network.predict(x)), t) for x, t in self.parts()]
-        y, t = zip(*pairs, strict=True)
+        y, t = zip(*self.team.gathered(pairs), strict=True)
         return np.concatenate(y), np.concatenate(t)
+
+    def _mean(self, counted: Iterable[tuple[int, float]]) -> float:
+        sums, numbers = 0.0, 0
+        for count, value in counted:
+            sums += count * value
+            numbers += count
+        total, number = self.team.total(sums, numbers)
+        if not number:
+            raise ValueError("expected at least one sample to measure, got none")
+        return float(total / number)
 
 
 def with_targets(batch: Any) -> tuple[Any, Any]:
@@ -66,16 +82,6 @@ def with_targets(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, tuple):
         raise ValueError("expected a data set of pairs (input, target), got inputs alone")
     return batch
-
-
-def _mean(counted: Iterable[tuple[int, float]]) -> float:
-    total, number = 0.0, 0
-    for count, value in counted:
-        total += count * value
-        number += count
-    if not number:
-        raise ValueError("expected at least one sample to measure, got none")
-    return float(total / number)
 
 
 def classifies(network: Any) -> bool:

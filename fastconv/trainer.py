@@ -12,9 +12,9 @@ from . import _checkpoint, _training_state, optim
 from ._check.arguments import integer
 from ._device import to_device
 from ._extras import require
-from ._random import source
 from ._validation import Best, Measured, classifies, named_metrics, with_targets
 from .datasets._batches import Samples, Worker
+from .distributed._team import team_of
 
 Array = npt.NDArray[Any]
 Callback = Callable[["Trainer", str], Any]
@@ -74,7 +74,9 @@ class Trainer:
     prefetch : int
         How many batches threads prepare ahead, where images are read or transformed.
     distributed : bool
-        Training on several machines is not part of this version: only False is possible.
+        True: the MPI processes that run this program (``mpiexec -n 4 python train.py``) train together, on a part of
+        every batch each; see `fastconv.distributed`. The network may be a `DataParallel` already. The first process
+        prints and writes files; callbacks are called on all.
     device : {"cpu", "cuda"}
         "cuda" moves the network and the training data there first (`Network.to`). Steps are then captured in a CUDA
         graph (`Network.capture`), where they can be, and run without copies and without waiting: losses are brought to
@@ -143,8 +145,7 @@ class Trainer:
         distributed: bool = False,
         device: str = "cpu",
     ) -> None:
-        if distributed is not False:
-            raise ValueError(f"distributed: this version trains on one machine, expected False, got {distributed!r}")
+        network, self.team = team_of(network, distributed, device)
         self.optimizer = self._optimizer(optimizer, optimizer_param)
         self.network = network if device == "cpu" else network.to(device)
         self.x_train, self.t_train, self.x_test, self.t_test = x_train, t_train, x_test, t_test
@@ -154,7 +155,8 @@ class Trainer:
         self._t: Any = t_train if device == "cpu" or lazy else to_device(network.targets(t_train))
         self.epochs, self.batch_size = epochs, mini_batch_size
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
-        self.verbose, self.progress, self.shuffle = verbose, progress, shuffle
+        self.shuffle = shuffle
+        self.verbose, self.progress = verbose and self.team.leads, progress and self.team.leads
         self.recompute_loss = recompute_loss
         self.callbacks = list(callbacks)
 
@@ -176,13 +178,17 @@ class Trainer:
         self.stopped = False
 
         self._classifies = classifies(network)
-        self._train = Measured(self._samples, mini_batch_size)
-        self._test = None if x_test is None else Measured(Samples(x_test, t_test), mini_batch_size)
+        self._train = Measured(self._samples, mini_batch_size, self.team)
+        self._test = None if x_test is None else Measured(Samples(x_test, t_test), mini_batch_size, self.team)
         self._validation = self._validated(validation)
         self._metrics = named_metrics(metrics)
         self.metric_lists: dict[str, list[Any]] = {name: [] for name in self._metrics}
         patience = None if patience is None else integer("patience", patience, 1)
-        self.best = None if self._validation is None else Best(network, monitor, patience, save_best)
+        self.best = (
+            None
+            if self._validation is None
+            else Best(network, monitor, patience, save_best if self.team.leads else None)
+        )
         self.schedule = schedule.attach(self.optimizer) if hasattr(schedule, "attach") else schedule
         self._wants_metric = getattr(schedule, "wants", "epoch") == "metric"
         self._need_validation(metrics=self._metrics, save_best=save_best, patience=patience,
@@ -191,13 +197,11 @@ class Trainer:
 
         self._captures = device == "cuda" and not recompute_loss and hasattr(network, "capture") and not lazy
         self._step: Any = None
-        self._random = source(seed)
+        self._random = self.team.random(seed)
         self._prefetch = integer("prefetch", prefetch, 0)
         self._ahead: deque[_Job] = deque()
-        if (
-            lazy
-        ):  # batches are drawn ahead of the steps: from a generator of their own, so that nobody else draws between
-            first = self._random.randint if seed is None else self._random.integers
+        if lazy:  # batches are drawn ahead of the steps: from a generator of their own, which nobody else draws from
+            first = getattr(self._random, "integers", None) or self._random.randint
             self._random = np.random.default_rng(first(0, 1 << 31, 4))
         self._order = np.empty(0, int)
         self._drawers = _checkpoint.generators(self.drawing())
@@ -222,7 +226,7 @@ class Trainer:
             raise ValueError("validation: expected at least one sample, got none")
         if not samples.lazy and samples.t is None:
             raise ValueError("validation: expected (x, t), or a data set with targets")
-        return Measured(samples, self.batch_size)
+        return Measured(samples, self.batch_size, self.team)
 
     def _need_validation(self, **wanting: Any) -> None:
         for name, value in wanting.items():
@@ -244,8 +248,7 @@ class Trainer:
             len(self._ahead) <= self._prefetch and self.current_iter + len(self._ahead) < self.max_iter
         ):
             before = self._state_now()
-            places = self._next_batch()
-            samples = self._samples.fork(self._random)
+            samples, places = self.team.fork(self._samples, self._random, self._next_batch())
             self._ahead.append(_Job(before, samples, places, Worker(samples, places) if self._prefetch else None))
         job = self._ahead.popleft()
         try:
@@ -296,11 +299,16 @@ class Trainer:
                 return self._update_by_graph(batch)
             except (TypeError, RuntimeError):  # it cannot be captured; another error comes again below
                 self._captures = False
-        x, t = batch if self._samples.lazy else (self._x[batch], self._t[batch])
-        grads = self.network.gradient(x, t)
+        if self._samples.lazy:
+            x, t = batch
+        else:
+            mine = batch[self.team.part(len(batch))]
+            x, t = self._x[mine], self._t[mine]
+        trained = self.team.trained(self.network)
+        grads = trained.gradient(x, t)
         self.optimizer.update(self.network.params, grads)
-        loss = None if self.recompute_loss else getattr(self.network, "last_loss", None)
-        return self.network.loss(x, t) if loss is None else loss
+        loss = None if self.recompute_loss else getattr(trained, "last_loss", None)
+        return trained.loss(x, t) if loss is None else loss
 
     def _update_by_graph(self, batch: Array) -> Any:
         step = self._step
@@ -313,6 +321,7 @@ class Trainer:
         """The accuracies of an epoch, where they are owed."""
         if not self.owes_accuracies:
             return
+        self.team.settle()
         self.train_loss_list[:] = map(float, self.train_loss_list)
         n = self.evaluate_sample_num_per_epoch
         measured: list[tuple[str, list[float], float]] = []
@@ -335,6 +344,7 @@ class Trainer:
         last = min((self.finished_epochs + 1) * self.iter_per_epoch, self.max_iter)
         if self.current_iter < last or self.finished_epochs >= self.epochs:
             return
+        self.team.settle()
         if self._validation is not None:
             self._validate(self._validation)
         else:
@@ -383,6 +393,13 @@ class Trainer:
             When the user stops it: the parameters are those of the last whole step, the lists go up to it, and another
             call goes on from there.
         """
+        with self.team.watching():
+            self._take_steps()
+            self.team.settle()
+            self._measure_tests()
+        self._tell("end")
+
+    def _take_steps(self) -> None:
         bar = _Bar(self) if self.progress else None
         self.stopped = False
         try:
@@ -392,10 +409,14 @@ class Trainer:
                 self.train_step()
                 if bar:
                     bar.show()
+                self.team.agree(self)
         finally:
             self.train_loss_list[:] = map(float, self.train_loss_list)
             if bar:
                 bar.close()
+
+    def _measure_tests(self) -> None:
+        """The accuracy of all test samples, or their loss where there is none."""
         if self._test is not None and self._classifies:
             self.final_test_acc = self._test.accuracy(self.network)
             if self.verbose:
@@ -406,7 +427,6 @@ class Trainer:
             if self.verbose:
                 print("=============== Final Test Loss ===============")
                 print(f"test loss:{self.final_test_loss}")
-        self._tell("end")
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -415,6 +435,7 @@ class Trainer:
 
         These are the network's parameters and running statistics, the optimiser, the schedule, the lists and the random
         generators. A file is replaced only when the new one is whole.
+        Of several processes, which all call it, the first one writes; any number of them may resume.
 
         Parameters
         ----------
@@ -426,7 +447,9 @@ class Trainer:
         TypeError
             When the optimiser or schedule has no `state_dict`.
         """
-        _training_state.save(self, path)
+        self.team.settle()
+        if self.team.leads:
+            _training_state.save(self, path)
 
     def resume(self, path: _checkpoint.PathLike) -> None:
         """Take over what `save_checkpoint` wrote: `train` goes on from there.
@@ -445,7 +468,7 @@ class _Job(NamedTuple):
     """A batch that is prepared ahead, and what was to be drawn before it."""
 
     before: dict[str, Any]
-    samples: Samples
+    samples: Any
     places: Array
     worker: Worker | None
 

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from fastconv.kernels._cpu import engine
-from fastconv.kernels.ceiling import cy
 
 from fastconv import _ceiling
 from fastconv._ceiling import Ceiling
+from fastconv.kernels._cpu import engine
+from fastconv.kernels.ceiling import cy
 
 
 def test_loops_compute():

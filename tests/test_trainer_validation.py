@@ -387,7 +387,8 @@ def test_a_data_set_without_targets():
         ),
         ({"transform": 3}, TypeError, "transform: expected a callable"),
         ({"prefetch": -1}, ValueError, "prefetch"),
-        ({"distributed": True}, ValueError, "distributed: .* one machine"),
+        ({"distributed": "yes"}, TypeError, "distributed: expected True or False"),
+        ({"distributed": True, "device": "cuda"}, ValueError, "distributed: .* on the CPU"),
     ],
 )
 def test_refused(options, error, message):

@@ -116,7 +116,7 @@ class Buckets:
 
     def begin(self) -> None:
         if self._open:
-            raise RuntimeError("the step before this one was interrupted: the processes no longer agree on the next one")
+            raise RuntimeError("the step before this one was interrupted: the processes no longer agree")
         for row in self._rows:
             row.begin()
 

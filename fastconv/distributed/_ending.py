@@ -22,7 +22,7 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C, raised by all processes behind the same step."""
 
 
-def end_together(comm: Any) -> None:
+def end_together() -> None:
     """From now on, an exception that nobody catches in this process ends all processes of MPI."""
     global _hooked
     if _hooked or mpi().COMM_WORLD.size == 1:

@@ -4,7 +4,7 @@ import operator
 
 
 def bounds(count: int, rank: int, size: int) -> tuple[int, int]:
-    """The part of a process of `count` things in a row: the first ones have one more where they do not come out even."""
+    """Where the part of a process of `count` things in a row begins and ends: the first parts have one more."""
     each, more = divmod(operator.index(count), size)
     start = rank * each + min(rank, more)
     return start, start + each + (rank < more)

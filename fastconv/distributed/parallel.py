@@ -33,7 +33,7 @@ class DataParallel:
     comm : mpi4py.MPI.Intracomm, optional
         The processes; COMM_WORLD by default. Messages go through a duplicate.
     bucket_bytes : int
-        Gradients are sent in pieces of so many bytes, at least 1,024. The default keeps a piece in the processor's caches.
+        Gradients are sent in pieces of so many bytes, at least 1,024. The default keeps one in a processor's caches.
     sync_batch_norm : bool
         False: a batch normalisation takes the statistics of its process's part. True: those of the whole batch, for one
         more message forward and backward in each such layer.
@@ -78,6 +78,8 @@ class DataParallel:
     def __init__(
         self, net: Network, comm: Any = None, *, bucket_bytes: int = 1 << 22, sync_batch_norm: bool = False
     ) -> None:
+        self.comm = _mpi.own(comm)
+        _ending.end_together()
         if not isinstance(net, Network):
             raise TypeError(f"net: expected one of fastconv's networks, got {type(net).__name__}")
         if any(getattr(type(net), name) is not getattr(Network, name) or name in vars(net) for name in _OWN):
@@ -85,21 +87,19 @@ class DataParallel:
         if net.device != "cpu":
             raise ValueError(f"net: expected a network on the CPU, this one is on {net.device!r}")
         self._bucket_bytes = integer("bucket_bytes", bucket_bytes, 1)
-        self.comm = _mpi.own(comm)
         self.net, self.rank, self.size = net, self.comm.rank, self.comm.size
         self._MPI = _mpi.mpi()
         self.last_loss: Any = None
         self._program: Any = None
         self._buckets: Any = None
         self.sync_batch_norm = bool(sync_batch_norm)
-        _ending.end_together(self.comm)
         _threads.take_share(self.comm)
         self.broadcast()
         across = Across(self.comm) if self.sync_batch_norm and self.size > 1 else None
         for layer in net.every_layer():
             if hasattr(layer, "across"):
                 layer.across = across
-        _differ_by_rank(net, self.rank)
+        differ_by_rank(net, self.rank)
 
     def __repr__(self) -> str:
         return f"DataParallel({type(self.net).__name__}, process {self.rank} of {self.size})"
@@ -300,7 +300,7 @@ def _paired(x: Any, t: Any) -> None:
         raise ValueError(f"t: expected a target for each of {len(x)} samples, got {len(t)}")
 
 
-def _differ_by_rank(net: Network, rank: int) -> None:
+def differ_by_rank(net: Network, rank: int) -> None:
     """Masks of dropout for one part of a batch are not those of another: generators of a seed go on apart."""
     for _, generator in _checkpoint.generators(net):
         jumped = getattr(generator.bit_generator, "jumped", None)

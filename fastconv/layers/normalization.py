@@ -236,7 +236,9 @@ class BatchNorm2d(Layer):
     def _train_across(self, x: Array, activation: str | None) -> Array:
         y, self._cache, mean, var, count = self.across.forward(x, self.gamma, self.beta, self.eps, activation)
         if count < 2:
-            raise ValueError(f"x: expected more than 1 value per channel over all processes when training, got {x.shape}")
+            raise ValueError(
+                f"x: expected more than 1 value per channel over all processes when training, got {x.shape}"
+            )
         m = self.momentum
         for running, now in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
             running[...] = (1 - m) * running + m * now

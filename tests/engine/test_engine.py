@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fastconv.kernels._cpu import engine, limits
 from fastconv.kernels.activations import cy as activations
 

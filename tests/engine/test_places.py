@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fastconv.kernels._cpu import limits
 
 CPU_SOURCES = Path(limits.__file__).parent

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+
 from fastconv.kernels._cpu import engine
 from fastconv.kernels.activations import ref
 

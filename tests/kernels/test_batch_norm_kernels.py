@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.batch_norm import ref
 
 from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import BatchNorm
+from fastconv.kernels.batch_norm import ref
 from fastconv.testing import DTYPES, normal
 
 PLANES = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 49, 64, 100, 4095, 4097, 9000]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.chain.cy import BackwardStep, WeightsStep
 
 import fastconv as fc
 from fastconv import _prepare as prepare
+from fastconv.kernels.chain.cy import BackwardStep, WeightsStep
 from fastconv.testing import DTYPES, assert_close, normal, tolerance
 
 ROWS = {  # C, H, W, convolutions (FN, filter, stride, pad, groups), pooling (window, stride, pad, ceil_mode)

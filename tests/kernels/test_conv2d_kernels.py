@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from fastconv.kernels.conv2d import ref
 
 import fastconv as fc
 from fastconv import _check
+from fastconv.kernels.conv2d import ref
 from fastconv.testing import SPEED
 
 DTYPES = (np.float32, np.float64)

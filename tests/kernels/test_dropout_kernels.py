@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.dropout import ref
 
 from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import Dropout
+from fastconv.kernels.dropout import ref
 from fastconv.testing import DTYPES, normal
 
 SIZES = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100, 16383, 16385, 50001]

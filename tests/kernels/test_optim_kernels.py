@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.optim import ref
 
 from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import Update
+from fastconv.kernels.optim import ref
 from fastconv.testing import DTYPES, normal
 
 RULES = {  # name: (number of state lists, hyper-parameters)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.conv2d import ref
 
 import fastconv as fc
 from fastconv import _check, _dispatch
 from fastconv._table import TABLE, pointwise, pointwise_backward_data
 from fastconv._threads import vector_registers
+from fastconv.kernels.conv2d import ref
 from fastconv.testing import DTYPES, whole
 
 affine = pytest.importorskip("fastconv.kernels.affine.cy")

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.chain.cy import Chain
 
 import fastconv as fc
 from fastconv import _check as check
 from fastconv import _dispatch
 from fastconv._table import TABLE
+from fastconv.kernels.chain.cy import Chain
 from fastconv.testing import CASES, DTYPES, assert_close, kernels, normal, tolerance
 
 PREPARED = [row.prepare for rows in TABLE.values() for row in rows if row.prepare]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.softmax import ref
 
 from fastconv import get_num_threads, set_num_threads
 from fastconv._problem import CrossEntropy, Softmax
+from fastconv.kernels.softmax import ref
 from fastconv.testing import DTYPES, normal
 
 LENGTHS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 47, 48, 63, 64, 65, 100, 1000]

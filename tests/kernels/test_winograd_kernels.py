@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fastconv.kernels.winograd import cy
 from winograd_checks import (
     assert_bias_and_relu,
     assert_error_statistics,
@@ -21,6 +20,7 @@ import fastconv as fc
 from fastconv import _check
 from fastconv._dispatch import at_once, load
 from fastconv._table import TABLE, winograd, winograd_backward, winograd_backward_data
+from fastconv.kernels.winograd import cy
 
 case = partial(winograd_case, 1)
 RMS_ERROR = 1.5e-6  # relative to the result's root mean square; measured: 0.4e-6 to 1.1e-6

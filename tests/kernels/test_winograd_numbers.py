@@ -3,13 +3,13 @@ them, and nowhere else; and the bound on the error that the documentation gives.
 
 import numpy as np
 import pytest
-from fastconv.kernels.chain.cy import Chain
-from fastconv.kernels.winograd import cy
 from winograd_checks import exact, rms, run, winograd_case
 
 import fastconv as fc
 from fastconv import _check, _tile_range
 from fastconv import _prepare as prepare
+from fastconv.kernels.chain.cy import Chain
+from fastconv.kernels.winograd import cy
 from fastconv.testing import normal
 
 # N, C, H, W, FN, padding, filter, stride: each kernel and formula; channels and columns around vectors.

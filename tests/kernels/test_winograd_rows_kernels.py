@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels.chain.cy import Chain
-from fastconv.kernels.winograd import cy
 from winograd_checks import (
     assert_bias_and_relu,
     assert_error_statistics,
@@ -20,6 +18,8 @@ from winograd_checks import (
 import fastconv as fc
 from fastconv import _check
 from fastconv._table import winograd, winograd_backward, winograd_backward_data, winograd_backward_weights
+from fastconv.kernels.chain.cy import Chain
+from fastconv.kernels.winograd import cy
 
 RMS_ERROR = 1.3e-6  # relative to the result's root mean square; measured: 0.1e-6 to 1.1e-6
 

@@ -4,8 +4,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fastconv.kernels.chain.cy import Chain
-from fastconv.kernels.winograd import cy
 from winograd_checks import (
     assert_bias_and_relu,
     assert_error_statistics,
@@ -23,6 +21,8 @@ import fastconv as fc
 from fastconv import _check
 from fastconv._dispatch import load
 from fastconv._table import TABLE, winograd, winograd_backward_data, winograd_backward_weights
+from fastconv.kernels.chain.cy import Chain
+from fastconv.kernels.winograd import cy
 
 case = partial(winograd_case, 2)
 RMS_ERROR = 1.0e-6  # relative to the result's root mean square; measured: 0.1e-6 to 0.7e-6

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fastconv.kernels.winograd import cy
 
 import fastconv as fc
 from fastconv import _check
+from fastconv.kernels.winograd import cy
 from fastconv.testing import normal
 
 

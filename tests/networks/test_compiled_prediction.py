@@ -6,11 +6,11 @@ import threading
 import numpy as np
 import pytest
 import torch
-from fastconv.kernels.chain.cy import Watch
 
 import fastconv as fc
 from fastconv.graph import prediction
 from fastconv.hooks import on_forward
+from fastconv.kernels.chain.cy import Watch
 from fastconv.layers import (
     Affine,
     AveragePooling,

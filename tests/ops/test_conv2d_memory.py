@@ -4,9 +4,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fastconv.kernels._cpu import engine
 
 import fastconv as fc
+from fastconv.kernels._cpu import engine
 from fastconv.testing import SPEED, normal
 
 MB = 1 << 20

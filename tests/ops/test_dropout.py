@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from fastconv.kernels.dropout.ref import random_bits
 
 import fastconv as fc
 from fastconv import _check as check
+from fastconv.kernels.dropout.ref import random_bits
 from fastconv.testing import DTYPES, kernels, normal
 
 SHAPES = [(1,), (7,), (16,), (33,), (3, 5), (2, 3, 4, 5), (0, 3), (40001,)]

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda import graphs, pool
-from fastconv.kernels._cuda.kernels import capture
 
 import fastconv as fc
 from fastconv import hooks, layers, optim
+from fastconv.kernels._cuda import graphs, pool
+from fastconv.kernels._cuda.kernels import capture
 from fastconv.layers._layer import Layer
 from fastconv.networks import MultiLayerNetExtend, Network, SimpleConvNet
 from fastconv.testing import normal

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda import arrays, pool
 
 import fastconv as fc
+from fastconv.kernels._cuda import arrays, pool
 from fastconv.testing import normal
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda import kernels
-from fastconv.kernels._cuda.elements import elements
 
 import fastconv as fc
+from fastconv.kernels._cuda import kernels
+from fastconv.kernels._cuda.elements import elements
 from fastconv.ops.activations import relu_masked, relu_masked_backward
 from fastconv.testing import normal
 

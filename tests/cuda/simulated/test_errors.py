@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda import arrays, pool, shim
 
 import fastconv as fc
+from fastconv.kernels._cuda import arrays, pool, shim
 from fastconv.networks import TwoLayerNet
 
 

@@ -9,11 +9,11 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda import arrays
-from fastconv.kernels._cuda.arrays import DeviceArray
 
 import fastconv as fc
 from fastconv import _families, optim
+from fastconv.kernels._cuda import arrays
+from fastconv.kernels._cuda.arrays import DeviceArray
 from fastconv.networks import TwoLayerNet
 from fastconv.testing import normal
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda import pool
-from fastconv.kernels._cuda.arrays import DeviceArray
 
 import fastconv as fc
 from fastconv import layers, optim
+from fastconv.kernels._cuda import pool
+from fastconv.kernels._cuda.arrays import DeviceArray
 from fastconv.layers import BatchNorm2d
 from fastconv.layers._layer import Layer
 from fastconv.networks import Network, SimpleConvNet, TwoLayerNet

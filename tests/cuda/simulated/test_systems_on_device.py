@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from fastconv.kernels._cuda.arrays import DeviceArray
 
 import fastconv as fc
 from fastconv import layers as L
 from fastconv import optim
+from fastconv.kernels._cuda.arrays import DeviceArray
 from fastconv.networks import DeepConvNet, MultiLayerNet, MultiLayerNetExtend, Network, SimpleConvNet, ThreeLayerNet
 from fastconv.testing import normal
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+
+import fastconv as fc
 from fastconv.kernels._cuda.products import FLAT, MIDDLE, SMALL, SQUARE, WIDE, Tile
 from fastconv.kernels.affine import cu as affine
 from fastconv.kernels.conv2d import cu as conv2d
-
-import fastconv as fc
 from fastconv.testing import whole
 
 
