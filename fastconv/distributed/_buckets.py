@@ -100,7 +100,9 @@ class Buckets:
         self, program: Training, parameters: Iterable[tuple[str, Parameter]], comm: Any, bucket_bytes: int
     ) -> None:
         self._comm, self._in_place = comm, mpi().IN_PLACE
-        self._steps = {id(step): i for i, step in enumerate(reversed(program.steps))}
+        parameters = list(parameters)
+        self._names = [name for name, _ in parameters]
+        self._steps = {id(step): i for i, step in enumerate(program.backward_steps)}
         self._last = len(self._steps)
         complete = _completed(program)
         ordered = sorted(
@@ -154,7 +156,8 @@ class Buckets:
                 self._fill(row, self._last)
         while self._open:
             self._open.popleft().Wait()
-        found = {place.name: row.result(place) for row in self._rows for place in row.places}
+        by_name = {place.name: row.result(place) for row in self._rows for place in row.places}
+        found = {name: by_name[name] for name in self._names}
         for row in self._rows:
             row.numbers = None
         return found
@@ -171,7 +174,7 @@ def _completed(program: Training) -> dict[int, int]:
     Those of a layer that is used in several places are added up at the very end; they have no entry.
     """
     found: dict[int, list[int]] = {}
-    for number, step in enumerate(reversed(program.steps)):
+    for number, step in enumerate(program.backward_steps):
         for node in step.nodes:
             # The layers of a join's branches have nodes of their own; those of a container that runs as a whole do not.
             opaque = hasattr(node.layer, "children") and node.kind not in JOINS

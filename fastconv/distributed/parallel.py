@@ -91,6 +91,7 @@ class DataParallel:
         self._MPI = _mpi.mpi()
         self.last_loss: Any = None
         self._program: Any = None
+        self._trained: Any = None
         self._buckets: Any = None
         self.sync_batch_norm = bool(sync_batch_norm)
         _threads.take_share(self.comm)
@@ -141,29 +142,29 @@ class DataParallel:
 
         def weigh(dout: Any) -> Any:
             """The loss's gradient as this process's part of that of the whole batch."""
-            nonlocal summed
             loss[0], factor = self._weighted(self.net.last_loss, len(x), counted, counts)
-            summed = self.comm.Iallreduce(self._MPI.IN_PLACE, loss)
+            summed.append(self.comm.Iallreduce(self._MPI.IN_PLACE, loss))
             return dout * dout.dtype.type(factor)
 
-        summed: Any = None
+        summed: list[Any] = []
         program.after_backward = buckets.after
         try:
             if len(x) or self.sync_batch_norm:
                 self._propagate(x, t, weigh)
-            if summed is None:
+            if not summed:  # this process had nothing to weigh
                 counted.Wait()
-                summed = self.comm.Iallreduce(self._MPI.IN_PLACE, loss)
+                summed.append(self.comm.Iallreduce(self._MPI.IN_PLACE, loss))
                 buckets.send_nothing()
         finally:
             program.after_backward = None
         found = buckets.finish()
-        summed.Wait()
+        summed[0].Wait()
         if not counts[0]:
             raise ValueError("x: expected at least one sample on one of the processes, got none")
         self.net.last_loss = self.last_loss = float(loss[0] - self._counted_too_often(counts[1]))
-        owners = self.net._owners
-        return {name: self.net._decayed(owners[name], found[name]) for name in self._names}
+        if not self.net.weight_decay_lambda:
+            return found
+        return {name: self.net._decayed(owner, found[name]) for name, owner in self._trained}
 
     def _propagate(self, x: Array, t: Array, weigh: Any) -> None:
         if len(x):
@@ -180,12 +181,9 @@ class DataParallel:
         if net.device != "cpu":
             raise ValueError(f"net: expected a network on the CPU, this one is on {net.device!r}")
         program = net._program()
-        if program is not self._program:
-            self._program, owners = program, net._owners
-            self._names = [name for name, owner in owners.items() if net._is_trained(owner)]
-            self._buckets = Buckets(
-                program, ((name, owners[name]) for name in self._names), self.comm, self._bucket_bytes
-            )
+        if program is not self._program or net._trained is not self._trained:
+            self._program, self._trained = program, net._trained
+            self._buckets = Buckets(program, self._trained, self.comm, self._bucket_bytes)
         return program, self._buckets
 
     @property
