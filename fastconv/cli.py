@@ -23,6 +23,8 @@ import fastconv
 from . import _bench, _ceiling, datasets, networks, plots
 from ._extras import require
 from ._settings import BACKENDS
+from .distributed import DataParallel
+from .distributed._job import Job
 from .trainer import Trainer
 
 _DATASETS: dict[str, Callable[..., datasets.Split]] = {
@@ -46,6 +48,7 @@ _LEARNING_RATES = {
     "adam": 0.002,
 }
 _TIMED_SECONDS = 1.0  # for the time of a step, on each of the two sides
+_STEPS_TOGETHER = 25
 _INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -63,9 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 130 after Ctrl-C. A user's error raises SystemExit(2).
     """
     options = _parser().parse_args(arguments)
+    options.job = None
     try:
         return options.run(options)
     except KeyboardInterrupt:
+        if options.job is not None:
+            options.job.interrupted()
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
 
@@ -95,12 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     add("--seed", type=_seed, metavar="N", default=0, help="of weights and batches; default: %(default)s")
     add("--out", type=Path, metavar="DIR", default=Path("fastconv-run"), help="default: %(default)s")
+    add("--distributed", action="store_true", help="all processes that mpiexec has started train together")
     train.set_defaults(run=_train, parser=train)
 
     info = commands.add_parser("info", help="show versions, backends and optional packages")
     info.add_argument(
         "--ceiling", action="store_true", help="measure this machine's arithmetic and memory, in a second"
     )
+    info.add_argument("--distributed", action="store_true", help="also node and threads of each process of mpiexec")
     info.set_defaults(run=_info, parser=info)
 
     bench = commands.add_parser("bench", help="time against the NumPy reference and PyTorch")
@@ -148,8 +156,22 @@ def _explained(parser: argparse.ArgumentParser) -> Iterator[None]:
         parser.error(str(error))
 
 
+def _job(options: argparse.Namespace) -> Job | None:
+    """The processes of mpiexec, where they are asked for."""
+    if options.distributed:
+        with _explained(options.parser):
+            options.job = Job(options.parser)
+    return options.job
+
+
 def _info(options: argparse.Namespace) -> int:
+    job = _job(options)
+    processes = [] if job is None else job.processes()
+    if job is not None and not job.leads:
+        return 0
     fastconv.show_config()
+    for rank, text in enumerate(processes):
+        print(f"{f'process {rank}':24} {text}")
     if options.ceiling:
         with _explained(options.parser):
             ceiling = _ceiling.measure()
@@ -186,16 +208,24 @@ def _run_bench(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    with _explained(options.parser):
+    job = _job(options)
+    leads = job is None or job.leads
+    say = print if leads else _say_nothing
+    with _explained(options.parser) if job is None else job.explained():
         require("tqdm", "demo", "the progress bar")
         require("matplotlib", "demo", "the learning curve")
         if options.threads:
             fastconv.set_num_threads(options.threads)
         if options.backend:
             fastconv.set_backend(options.backend)
-        (x, t), (x_test, t_test) = _load(options)
+        if job is None:
+            (x, t), (x_test, t_test) = _load(options, say)
+    if job is not None:
+        (x, t), (x_test, t_test) = job.in_turn(lambda: _load(options, say))
+    with _explained(options.parser) if job is None else job.explained():
         network = _network(options, x).to(options.device)
-        _make_folder(options.out)
+        if leads:
+            _make_folder(options.out)
     trainer = Trainer(
         network, x, t, x_test, t_test,
         epochs=options.epochs,
@@ -209,27 +239,39 @@ def _train(options: argparse.Namespace) -> int:
         shuffle=True,
         callbacks=[_fall] if options.schedule == "linear" else [],
         device=options.device,
+        distributed=options.distributed,
     )  # fmt: skip
-    print(
+    if options.threads:  # whatever the share of this process is
+        fastconv.set_num_threads(options.threads)
+    say(
         f"{type(network).__name__} on {options.dataset}: {len(x):,} images to train, {len(x_test):,} to test; "
         f"{options.dtype}, batches of {options.batch_size}, {options.optimizer}"
+        + ("" if job is None else f"; {job.size} processes")
     )
     try:
         trainer.train()
         code = 0
-        print(f"test accuracy   {trainer.final_test_acc:.2%}")
+        say(f"test accuracy   {trainer.final_test_acc:.2%}")
     except KeyboardInterrupt:
         code = _INTERRUPTED
-        print(f"interrupted after step {trainer.current_iter} of {trainer.max_iter}")
-    with _explained(options.parser):
-        _save(trainer, options.out / f"{options.net}-{options.dataset}")
-    if not code:
+        say(f"interrupted after step {trainer.current_iter} of {trainer.max_iter}")
+    with _explained(options.parser) if job is None else job.explained():
+        if leads:
+            _save(trainer, options.out / f"{options.net}-{options.dataset}")
+    if not code and job is not None:
+        seconds = _seconds_per_step_together(options, x, t)
+        say(f"time per step   {1e3 * seconds:.2f} ms on {job.size} processes")
+    elif not code:
         print(f"time per step   {_compare_steps(options, x, t)}")
     return code
 
 
-def _load(options: argparse.Namespace) -> datasets.Split:
-    """The data set in the options' dtype; what the loader warns of is printed as a note."""
+def _say_nothing(text: str) -> None:
+    """What `print` is to the processes that do not lead."""
+
+
+def _load(options: argparse.Namespace, say: Callable[[str], None]) -> datasets.Split:
+    """The data set in the options' dtype; what the loader warns of is said as a note."""
     where = {} if options.data is None else {"data": options.data}
     if where and options.dataset == "digits":
         raise ValueError("--data: the digits are bundled; name another --dataset to read files")
@@ -237,7 +279,7 @@ def _load(options: argparse.Namespace) -> datasets.Split:
         warnings.simplefilter("always", UserWarning)
         parts = _DATASETS[options.dataset](flatten=options.net == "mlp", **where)
     for note in notes:
-        print(f"note: {note.message}")
+        say(f"note: {note.message}")
     train, test = ((x.astype(options.dtype, copy=False), t) for x, t in parts)
     return train, test
 
@@ -285,13 +327,29 @@ def _compare_steps(options: argparse.Namespace, x: Any, t: Any) -> str:
 
 def _seconds_per_step(options: argparse.Namespace, x: Any, t: Any) -> float:
     """The median of the steps of a new network."""
-    network, make_optimizer = _network(options, x), Trainer.optimizers[options.optimizer]
-    optimizer = make_optimizer(lr=_learning_rate(options))  # type: ignore[call-arg]
-    batch = x[: options.batch_size], t[: options.batch_size]
+    step = _step_of(options, _network(options, x), x[: options.batch_size], t[: options.batch_size])
     taken: list[float] = []
     end = time.perf_counter() + _TIMED_SECONDS
     while len(taken) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        optimizer.update(network.params, network.gradient(*batch))
-        taken.append(time.perf_counter() - start)
+        taken.append(step())
     return statistics.median(taken)
+
+
+def _seconds_per_step_together(options: argparse.Namespace, x: Any, t: Any) -> float:
+    """The same of all processes, which take the same number of steps."""
+    parallel = DataParallel(_network(options, x))
+    mine = parallel.shard(min(options.batch_size, len(x)))
+    step = _step_of(options, parallel, x[mine], t[mine])
+    return statistics.median([step() for _ in range(_STEPS_TOGETHER)])
+
+
+def _step_of(options: argparse.Namespace, network: Any, x: Any, t: Any) -> Callable[[], float]:
+    """A function that takes a step and gives its seconds."""
+    optimizer = Trainer.optimizers[options.optimizer](lr=_learning_rate(options))  # type: ignore[call-arg]
+
+    def step() -> float:
+        start = time.perf_counter()
+        optimizer.update(network.params, network.gradient(x, t))
+        return time.perf_counter() - start
+
+    return step

@@ -13,6 +13,7 @@
 `_threads`         the share of a node's CPUs that a process takes
 `_ending`          Ctrl-C, and an exception of one process, end all of them
 `_mpi`             mpi4py, imported when it is asked for
+`_job`             the processes of ``fastconv train --distributed``
 `_team`            what a Trainer needs of its processes: one, or several
 =================  ==========================================================================================
 """

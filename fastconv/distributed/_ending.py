@@ -35,7 +35,7 @@ def end_together() -> None:
             if mpi().COMM_WORLD.rank == 0:
                 print(f"fastconv: {error}", file=sys.stderr, flush=True)
             return
-        time.sleep(min(0.2 * mpi().COMM_WORLD.rank, 1.0))  # where all of them fail, the first one speaks for all
+        _let_the_first_speak()
         before(kind, error, trace)
         sys.stderr.flush()
         end_all(error)
@@ -43,8 +43,15 @@ def end_together() -> None:
     sys.excepthook = hook
 
 
-def end_all(error: BaseException) -> None:
+def _let_the_first_speak() -> None:
+    """Where all processes fail, the first one ends the others meanwhile."""
+    time.sleep(min(0.2 * mpi().COMM_WORLD.rank, 1.0))
+
+
+def end_all(error: BaseException, wait: bool = False) -> None:
     """End all processes, with one line that says which one and why."""
+    if wait:
+        _let_the_first_speak()
     MPI = mpi()
     world = MPI.COMM_WORLD
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -36,6 +36,12 @@ def share_of(rank: int, masks: Sequence[frozenset[int]], allowed: Sequence[int])
     return max(1, math.floor(part * min(1.0, allowed[rank] / len(mine)) + 1e-9))
 
 
+def described() -> str:
+    """How many threads this process uses, in words."""
+    threads = _threads.get_num_threads()
+    return f"{threads} thread{'s' * (threads != 1)}"
+
+
 def take_share(comm: Any) -> None:
     """Let kernels use this process's share of its node's CPUs, unless the number of threads was set by somebody."""
     handle = comm.handle
