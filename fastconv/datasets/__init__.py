@@ -15,8 +15,9 @@ loader                   from                                           image   
 `load_arrays`            arrays in memory                               as they are    80 % / 20 %
 =======================  =============================================  =============  ================
 
-`ImageFolder` reads images when they are asked for, `load_image` reads one, `batches` goes through arrays or any data
-set in batches that threads prepare, with `transforms`; `validation_split` sets samples aside.
+`ImageFolder`, `open_mnist` and `open_cifar10` read images when they are asked for, `load_image` reads one, `batches`
+goes through arrays or any data set in batches that threads prepare, with `transforms`; `validation_split` sets samples
+aside.
 """
 
 from . import transforms
@@ -24,6 +25,7 @@ from ._batches import Subset, batches, validation_split
 from ._image import load_image
 from ._image_folder import ImageFolder
 from ._prepare import Split, load_arrays, one_hot
+from ._stored import StoredImages, open_cifar10, open_mnist
 from .augment import random_crop, random_flip
 from .cifar import load_cifar10
 from .digits import load_digits
@@ -33,6 +35,7 @@ from .idx import load_fashion_mnist, load_mnist
 __all__ = [
     "ImageFolder",
     "Split",
+    "StoredImages",
     "Subset",
     "batches",
     "folder_classes",
@@ -44,6 +47,8 @@ __all__ = [
     "load_image_folder",
     "load_mnist",
     "one_hot",
+    "open_cifar10",
+    "open_mnist",
     "random_crop",
     "random_flip",
     "transforms",

@@ -15,8 +15,9 @@ from ._prepare import Pair, Split, prepare_split
 
 _TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 _TEST = "test_batch"
-_PIXELS = 3 * 32 * 32
+PIXELS = 3 * 32 * 32
 _CLASSES = 10
+BINARY_NAMES = tuple(f"{stem}.bin" for stem in (*_TRAIN, _TEST))
 
 _BASE_URL = "https://www.cs.toronto.edu/~kriz/"
 _DOWNLOAD = {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"}
@@ -70,9 +71,9 @@ def load_cifar10(
 
 def _decode_binary(content: bytes) -> Pair:
     """Records of one label byte and 3,072 pixels, channel by channel."""
-    if not content or len(content) % (1 + _PIXELS):
-        raise ValueError(f"{len(content)} bytes are no whole number of records of {1 + _PIXELS}")
-    records = np.frombuffer(content, np.uint8).reshape(-1, 1 + _PIXELS)
+    if not content or len(content) % (1 + PIXELS):
+        raise ValueError(f"{len(content)} bytes are no whole number of records of {1 + PIXELS}")
+    records = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
 
 

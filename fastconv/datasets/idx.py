@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import _fetch
 from ._prepare import Pair, Split, prepare_split, split
 
-_PARTS = ("train", "t10k")
+PARTS = ("train", "t10k")
 _KINDS = {"images": "images-idx3-ubyte", "labels": "labels-idx1-ubyte"}  # Kaggle's copies: images.idx3-ubyte
 
 _GZIP = b"\x1f\x8b"
@@ -137,7 +137,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
 
 def _read_folder(place: Path) -> Split:
-    found = {part: files for part in _PARTS if (files := _files(place, part))}
+    found = {part: files for part in PARTS if (files := files_of(place, part))}
     if not found:
         raise FileNotFoundError(
             f"no IDX files in {place}: expected "
@@ -157,12 +157,12 @@ def _read_folder(place: Path) -> Split:
     return split(images, labels, tests)
 
 
-def _files(place: Path, part: str) -> dict[str, Path] | None:
+def files_of(place: Path, part: str, suffixes: tuple[str, ...] = (".gz", "")) -> dict[str, Path] | None:
     """The images and the labels of one part, or None when either is missing."""
     files = {}
     for kind, name in _KINDS.items():
         spellings = [f"{part}-{name}", f"{part}-{name.replace('-', '.', 1)}"]
-        names = [f"{spelling}{suffix}" for spelling in spellings for suffix in (".gz", "")]
+        names = [f"{spelling}{suffix}" for spelling in spellings for suffix in suffixes]
         places = [place, *(place / name for name in names)]
         here = [path for folder in places for name in names if (path := folder / name).is_file()]
         if not here:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _random
 from ..datasets._batches import Samples
+from ..datasets.transforms import child
 from ..networks import Network
 from . import _ending, _mpi, _shards
 from .parallel import DataParallel, differ_by_rank
@@ -94,11 +95,10 @@ class Processes(Alone):
 
     def fork(self, samples: Samples, rng: np.random.Generator, places: Any) -> tuple[Any, Any]:
         """Every sample has random transforms of its own, which do not depend on the number of processes."""
-        forks = [samples.fork(rng) for _ in places] if samples.transform is not None or samples.lazy else []
-        mine = self.part(len(places))
+        mine, own = self.part(len(places)), child(rng)
         if mine.start == mine.stop:  # one sample, for the shape of none
-            return _Each(forks[:1], empty=True), places[:1]
-        return _Each(forks[mine]), places[mine]
+            return _Each(samples.fork(rng), own, slice(0, 1), empty=True), places[:1]
+        return _Each(samples.fork(rng), own, mine), places[mine]
 
     def settle(self) -> None:
         self.parallel.average_statistics()
@@ -139,14 +139,15 @@ class Processes(Alone):
 
 
 class _Each:
-    """Samples that are each taken by a twin of their own."""
+    """Samples that are each taken by a twin of their own: those of the others' are made, too, but not used."""
 
-    def __init__(self, forks: list[Samples], empty: bool = False) -> None:
-        self._forks, self._empty = forks, empty
+    def __init__(self, samples: Samples, rng: np.random.Generator, mine: slice, empty: bool = False) -> None:
+        self._samples, self._rng, self._mine, self._empty = samples, rng, mine, empty
 
     def take(self, places: Any, stopped: Callable[[], bool] = lambda: False) -> Any:
         def taken() -> Iterator[Any]:
-            for fork, place in zip(self._forks, places, strict=True):
+            forks = [self._samples.fork(self._rng) for _ in range(self._mine.stop)][self._mine]
+            for fork, place in zip(forks, places, strict=True):
                 yield None if stopped() else fork.take([place])
 
         parts = list(taken())
