@@ -60,7 +60,7 @@ class DataParallel:
     Constructing one, `gradient`, `loss`, `accuracy`, `broadcast` and `average_statistics` are collective: all processes
     call them, in the same order. An exception that nobody catches on one process ends all of them.
 
-    The layers' own `dW`, ... are of this process's part, weighted by its share of the batch.
+    The layers' own `dW`, ... are those of the whole batch, too, but for layers that are used in several places.
 
     Every process takes its share of the CPUs of its node, unless the number of threads was set: by
     ``FASTCONV_NUM_THREADS``, ``OMP_NUM_THREADS`` or `fastconv.set_num_threads`.
@@ -76,7 +76,7 @@ class DataParallel:
     """
 
     def __init__(
-        self, net: Network, comm: Any = None, *, bucket_bytes: int = 1 << 22, sync_batch_norm: bool = False
+        self, net: Network, comm: Any = None, *, bucket_bytes: int = 1 << 20, sync_batch_norm: bool = False
     ) -> None:
         self.comm = _mpi.own(comm)
         _ending.end_together()
@@ -151,13 +151,14 @@ class DataParallel:
         try:
             if len(x) or self.sync_batch_norm:
                 self._propagate(x, t, weigh)
-            if not summed:  # this process had nothing to weigh
+            weighed = bool(summed)
+            if not weighed:  # this process had nothing to weigh
                 counted.Wait()
                 summed.append(self.comm.Iallreduce(self._MPI.IN_PLACE, loss))
                 buckets.send_nothing()
         finally:
             program.after_backward = None
-        found = buckets.finish()
+        found = buckets.finish(present=weighed)
         summed[0].Wait()
         if not counts[0]:
             raise ValueError("x: expected at least one sample on one of the processes, got none")
