@@ -5,10 +5,11 @@
 Needs `pip install 'fastconv[mpi]'`; takes some six minutes, on a machine without other work. For each network:
 
 - weak scaling: every process has the whole batch; strong scaling: the batch is divided.
-- A step, the same without communication, and the communication alone are timed in turns, in the same processes. Exposed is
-  a step less the same without communication; hidden is what of the communication alone is not exposed.
-- The model: t = c(n) + messages. c(n) is a straight line through the times of a process's step without communication for
-  two batches (a fourth and all of the batch) while all processes work. A message of m bytes takes a + b m, fitted to sums
+- A step, the same without gradients being sent, with and without a barrier behind it, and the communication alone are timed
+  in turns, in the same processes. The barrier's time is waiting for the slowest process; exposed is a step less one
+  with a barrier; hidden is what of the communication alone is not exposed.
+- The model: t = c(n) + messages. c(n) is a straight line through the times of steps with a barrier for two batches (a
+  fourth and all of the batch). A message of m bytes takes a + b m, fitted to sums
   that were timed by themselves; on one machine the processors carry the messages, so that nothing is hidden. The error
   is that of the predicted steps against the measured ones, of the weak and the strong points.
 - Efficiency on many machines, a process each: the same c(n); a sum over K of them takes 2 log2(K) alpha + 2 (K - 1) / K m
@@ -109,7 +110,8 @@ def message_seconds(points: Sequence[Sequence[float]], size: float) -> float:
 
 def compute_line(found: dict[str, Any]) -> tuple[float, float]:
     points = [
-        (found[f"{key}"], seconds_of(found, name, "compute")) for key, name in (("quarter", "small"), ("batch", "weak"))
+        (found[f"{key}"], seconds_of(found, name, "lockstep"))
+        for key, name in (("quarter", "small"), ("batch", "weak"))
     ]
     (x0, y0), (x1, y1) = points
     slope = (y1 - y0) / (x1 - x0)
@@ -144,13 +146,14 @@ def efficiency(found: dict[str, Any], processes: int, alpha: float, beta: float)
 def table(found: dict[str, dict[str, Any]], processes: int, threads: int) -> str:
     head = (
         f"| | step, 1 process | {processes} processes, weak | speed-up | target | 1 process, {threads} threads, as many samples "
-        "| compute | exposed | hidden | exposed share | strong speed-up | DDP, gloo | DDP / ours | its speed-up |"
+        "| compute | waiting | exposed | hidden | exposed share | strong speed-up | DDP, gloo | DDP / ours | its speed-up |"
     )
-    rows = [head, "|---" * 14 + "|"]
+    rows = [head, "|---" * 15 + "|"]
     for net, each in found.items():
         one, weak, strong = (seconds_of(each, key) for key in ("one", "weak", "strong"))
         compute, alone = (seconds_of(each, "weak", kind) for kind in ("compute", "communication"))
-        exposed = max(0.0, weak - compute)
+        together = max(compute, seconds_of(each, "weak", "lockstep"))
+        exposed = max(0.0, weak - together)
         cells = [
             f"{net} b{each['batch']}",
             ms(one),
@@ -159,6 +162,7 @@ def table(found: dict[str, dict[str, Any]], processes: int, threads: int) -> str
             f"{processes * WEAK_TARGETS[net]:.2f}" if net in WEAK_TARGETS else "",
             ms(processes * seconds_of(each, "threads")) if "threads" in each else "",
             ms(compute),
+            ms(together - compute),
             ms(exposed),
             ms(max(0.0, alone - exposed)),
             f"{exposed / weak:.1%}",
@@ -194,8 +198,8 @@ def picture(found: dict[str, dict[str, Any]], processes: int, alpha: float, band
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for i, (net, each) in enumerate(found.items()):
-        one, weak, compute = seconds_of(each, "one"), seconds_of(each, "weak"), seconds_of(each, "weak", "compute")
+    for i, each in enumerate(found.values()):
+        one, weak, compute = seconds_of(each, "one"), seconds_of(each, "weak"), seconds_of(each, "weak", "lockstep")
         shown = {
             "one process": [(0, one, "#9ab8d4")],
             "several": [(0, compute, "#1f6fb4"), (compute, weak - compute, "#c8553d")],
@@ -210,7 +214,7 @@ def picture(found: dict[str, dict[str, Any]], processes: int, alpha: float, band
     left.set_ylabel("time of a step / one process's")
     names = (
         "one process",
-        f"{processes} processes: compute",
+        f"{processes} processes: compute and waiting",
         "exposed communication",
         f"PyTorch DDP, {processes} processes",
     )
