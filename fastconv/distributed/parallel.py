@@ -33,7 +33,7 @@ class DataParallel:
     comm : mpi4py.MPI.Intracomm, optional
         The processes; COMM_WORLD by default. Messages go through a duplicate.
     bucket_bytes : int
-        Gradients are sent in pieces of so many bytes, at least 1,024. The default keeps one in a processor's caches.
+        Gradients are sent in pieces of so many bytes, at least 1,024. The default, 4 MiB, was the fastest of 0.25 to 64 here.
     sync_batch_norm : bool
         False: a batch normalisation takes the statistics of its process's part. True: those of the whole batch, for one
         more message forward and backward in each such layer.
@@ -76,7 +76,7 @@ class DataParallel:
     """
 
     def __init__(
-        self, net: Network, comm: Any = None, *, bucket_bytes: int = 1 << 20, sync_batch_norm: bool = False
+        self, net: Network, comm: Any = None, *, bucket_bytes: int = 1 << 22, sync_batch_norm: bool = False
     ) -> None:
         self.comm = _mpi.own(comm)
         _ending.end_together()
