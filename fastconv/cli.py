@@ -246,13 +246,15 @@ def _train(options: argparse.Namespace) -> int:
     say(
         f"{type(network).__name__} on {options.dataset}: {len(x):,} images to train, {len(x_test):,} to test; "
         f"{options.dtype}, batches of {options.batch_size}, {options.optimizer}"
-        + ("" if job is None else f"; {job.size} processes")
+        + ("" if job is None else f"; {job.size} process{'es' * (job.size != 1)}")
     )
     try:
         trainer.train()
         code = 0
         say(f"test accuracy   {trainer.final_test_acc:.2%}")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if job is not None and not job.agreed(error):
+            raise
         code = _INTERRUPTED
         say(f"interrupted after step {trainer.current_iter} of {trainer.max_iter}")
     with _explained(options.parser) if job is None else job.explained():

@@ -102,6 +102,8 @@ class Trainer:
         Whether the training was ended by `stop` or `patience`.
     optimizer : Optimizer
     current_iter, current_epoch : int
+    team
+        The processes that train together: `team.rank`, `team.size`, and `team.leads` for the first one.
     """
 
     optimizers: ClassVar[Mapping[str, type[optim.Optimizer]]] = {
@@ -397,6 +399,7 @@ class Trainer:
             self._take_steps()
             self.team.settle()
             self._measure_tests()
+            self.team.agree(self)  # Ctrl-C since the last step
         self._tell("end")
 
     def _take_steps(self) -> None:

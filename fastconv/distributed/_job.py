@@ -64,6 +64,10 @@ class Job:
         here = f"{_mpi.mpi().Get_processor_name()}, {_threads.described()}"
         return self._comm.gather(here) or []
 
+    def agreed(self, error: BaseException) -> bool:
+        """Whether all processes have ended a training behind the same step, and go on with what follows."""
+        return isinstance(error, _ending.Interrupted)
+
     def interrupted(self) -> None:
         """End all processes after a Ctrl-C that was not in a training."""
         if self.size > 1:

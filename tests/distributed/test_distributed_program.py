@@ -32,7 +32,7 @@ def test_any_number_of_processes_trains_the_same_network(tmp_path):
         assert done.returncode == 0, done.stderr
         for line in ("test accuracy", "parameters  ", "learning curve", "time per step"):
             assert done.stdout.count(line) == 1
-        assert f"; {processes} processes" in done.stdout
+        assert f"; {processes} process" in done.stdout
         assert done.stderr.count("100%") == 1
         found.append(parameters(tmp_path / str(processes)))
     for key, p in found[0].items():
