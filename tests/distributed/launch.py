@@ -41,7 +41,7 @@ def command(processes, program, *arguments):
     return [MPIEXEC, "-n", str(processes), *start, *map(str, arguments)]
 
 
-def run(processes, program, *arguments, timeout=60, cwd=None, **more):
+def run(processes, program, *arguments, timeout=120, cwd=None, **more):
     """Run a program to its end; the job is ended and the test fails when it takes longer than `timeout`."""
     with subprocess.Popen(
         command(processes, program, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -58,12 +58,16 @@ def run(processes, program, *arguments, timeout=60, cwd=None, **more):
 
 def results(processes, program, *arguments, **options):
     """What a program printed as JSON, a line for each result."""
-    done = run(processes, program, *arguments, **options)
+    return told(run(processes, program, *arguments, **options))
+
+
+def told(done):
+    """The JSON lines of a program that ended well."""
     assert done.returncode == 0, done.stdout + done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(("{", "["))]
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

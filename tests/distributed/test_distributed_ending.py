@@ -9,7 +9,7 @@ import pytest
 from launch import command, environment, needs_mpi, run, wait_for
 
 pytestmark = needs_mpi
-SOON = 30  # seconds: with the start of Python on a busy machine
+SOON = 60  # seconds: with the start of Python on a busy machine
 
 
 def test_a_process_that_raises_ends_all(tmp_path):
