@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _checkpoint, _training_state, optim
+from ._bar import Bar
 from ._check.arguments import integer
 from ._device import to_device
-from ._extras import require
 from ._validation import Best, Measured, classifies, named_metrics, with_targets
 from .datasets._batches import Samples, Worker
 from .distributed._team import team_of
@@ -403,7 +403,7 @@ class Trainer:
         self._tell("end")
 
     def _take_steps(self) -> None:
-        bar = _Bar(self) if self.progress else None
+        bar = Bar(self) if self.progress else None
         self.stopped = False
         try:
             self._evaluate()  # what was interrupted
@@ -474,31 +474,6 @@ class _Job(NamedTuple):
     samples: Any
     places: Array
     worker: Worker | None
-
-
-class _Bar:
-    """A progress bar that counts images."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        tqdm = require("tqdm", "demo", "a progress bar").tqdm
-        self.trainer = trainer
-        self.bar = tqdm(
-            total=trainer.max_iter * trainer.batch_size,
-            initial=trainer.current_iter * trainer.batch_size,
-            unit="img",
-            unit_scale=True,
-        )
-
-    def show(self) -> None:
-        trainer = self.trainer
-        self.bar.set_description(f"epoch {trainer.current_epoch}/{trainer.epochs}", refresh=False)
-        shown = {"loss": trainer.train_loss_list, "test_acc": trainer.test_acc_list, "val_loss": trainer.val_loss_list}
-        latest = {name: f"{float(values[-1]):.4f}" for name, values in shown.items() if values}
-        self.bar.set_postfix(latest, refresh=False)
-        self.bar.update(trainer.batch_size)
-
-    def close(self) -> None:
-        self.bar.close()
 
 
 class BookTrainer(Trainer):
