@@ -1,0 +1,88 @@
+"""From a file, bytes or a ModelProto to a Model: everything is checked before anything is computed."""
+
+from typing import Any
+
+from . import _graph, _proto
+from ._graph import Attributes, Node, Unsupported, Value
+from ._proto import ModelError
+from .model import Model
+from .operators import OPERATORS
+
+OLDEST = 7  # the opset from which on broadcasting is NumPy's
+
+
+def load(source: Any, *, fuse: bool = True) -> Model:
+    """A model in ONNX's format, ready to run.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        With a path, weights may lie in other files of its folder.
+    fuse : bool
+        Whether nodes may be merged: batch normalisation into convolutions, activations into what is before them. False
+        runs the nodes one by one.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        When the file is damaged, its graph makes no sense, or nodes are not supported: the message lists them all.
+    ModuleNotFoundError
+        When the package onnx is not installed.
+    """
+    proto, name, folder = _proto.read(source)
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise ModelError(f"{name}: is not an ONNX model: it has no graph, or no version of its operators")
+    graph = proto.graph
+    opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in proto.opset_import}
+    if not OLDEST <= opsets.get("", 0):
+        raise ModelError(f"{name}: has opset {opsets.get('', 0)}; {OLDEST} and newer ones are supported")
+    constants = {t.name: _proto.array(t, f"{name}: initializer {t.name!r}", folder) for t in graph.initializer}
+    inputs = [_value(v, f"{name}: input {v.name!r}") for v in graph.input if v.name not in constants]
+    outputs = [_value(v, f"{name}: output {v.name!r}") for v in graph.output]
+    given = {*constants, *(v.name for v in inputs)}
+    nodes = _graph.in_order(_graph.nodes(graph, opsets, folder, name), given, [v.name for v in outputs], name)
+    _support(nodes, name)
+    return Model(name, inputs, outputs, nodes, constants, fuse=fuse)
+
+
+def _value(proto: Any, what: str) -> Value:
+    if not proto.type.HasField("tensor_type"):
+        raise ModelError(f"{what}: is not a tensor, which is not supported")
+    tensor = proto.type.tensor_type
+    shape = None
+    if tensor.HasField("shape"):
+        shape = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
+    return Value(proto.name, shape, _proto.type_of(tensor.elem_type, what))
+
+
+def _support(nodes: list[Node], name: str) -> None:
+    """Give every node its function, or list those that have none."""
+    reasons = []
+    for node in nodes:
+        try:
+            node.run = _function(node)
+        except Unsupported as reason:
+            reasons.append(f"  {node}: {reason}")
+    if reasons:
+        raise ModelError(f"{name}: {len(reasons)} of {len(nodes)} nodes are not supported:\n" + "\n".join(reasons))
+
+
+def _function(node: Node) -> Any:
+    operator = None if node.domain else OPERATORS.get(node.type)
+    if operator is None:
+        raise Unsupported("unknown operator")
+    least, most = operator.inputs
+    given = len(node.inputs)
+    if not least <= given <= most or "" in node.inputs[:least]:
+        raise Unsupported(f"takes {least} to {most} inputs, has {given}")
+    if len(node.outputs) > operator.outputs:
+        raise Unsupported(f"gives {operator.outputs} outputs, not {len(node.outputs)}")
+    attributes = Attributes(node)
+    run = operator.make(attributes)
+    if attributes.leftover():
+        raise Unsupported(f"attributes {', '.join(attributes.leftover())}")
+    return run

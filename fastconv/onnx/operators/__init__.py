@@ -1,0 +1,10 @@
+"""What each type of node computes: one table, filled by one module per family.
+
+An operator is a function of a node's `Attributes` that returns the function of its inputs: what the attributes say is
+checked once, at load. It raises `Unsupported` for what it cannot do.
+"""
+
+from . import activation, convolution, elementwise, matrix, shape
+from ._table import OPERATORS, Operator
+
+__all__ = ["OPERATORS", "Operator", "activation", "convolution", "elementwise", "matrix", "shape"]
