@@ -8,7 +8,7 @@ from ._proto import ModelError
 from .model import Model
 from .operators import OPERATORS
 
-OLDEST = 7  # the opset from which on broadcasting is NumPy's
+OLDEST = 6
 
 
 def load(source: Any, *, fuse: bool = True) -> Model:

@@ -71,14 +71,23 @@ def type_of(number: int, what: str) -> np.dtype:
     return np.dtype(known[number])
 
 
+def widened(x: Array) -> Array:
+    """float16 as float32."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
 def array(tensor: Any, what: str, folder: Path | None) -> Array:
-    """A TensorProto's numbers.
+    """A TensorProto's numbers; those of float16 as float32, in which all that is float16 is computed.
 
     Raises
     ------
     ModelError
         If they are not as many as its shape says, or lie in a file outside of the model's folder.
     """
+    return widened(_as_stored(tensor, what, folder))
+
+
+def _as_stored(tensor: Any, what: str, folder: Path | None) -> Array:
     dtype = type_of(tensor.data_type, what)
     shape = tuple(tensor.dims)
     if any(n < 0 for n in shape) or math.prod(shape) > _MOST_NUMBERS:

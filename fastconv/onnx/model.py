@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._graph import Node, Value
-from ._proto import ModelError
+from ._proto import ModelError, widened
 
 Array = npt.NDArray[Any]
 
@@ -51,8 +51,8 @@ class Model:
             assert node.run is not None
             result = node.run(*[values[i] if i else None for i in node.inputs])
             results = result if isinstance(result, tuple) else (result,)
-            values.update(zip(node.outputs, results, strict=False))
-        results = tuple(values[v.name] for v in self.outputs)
+            values.update(zip(node.outputs, map(np.asarray, results), strict=False))
+        results = tuple(values[v.name].astype(v.dtype, copy=False) for v in self.outputs)
         return results if len(results) != 1 else results[0]
 
     def _given(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Array]:
@@ -99,6 +99,7 @@ def _fitting(value: Value, given: Any, sizes: dict[str, int]) -> Array:
         if not (x.dtype.kind in "fiub" and np.can_cast(x.dtype, value.dtype, "same_kind")):
             raise TypeError(f"input {value.name!r}: expected dtype {value.dtype}, got {x.dtype}")
         x = x.astype(value.dtype)
+    x = widened(x)
     shape = value.shape
     if shape is None:
         return x

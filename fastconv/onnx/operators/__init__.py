@@ -4,7 +4,19 @@ An operator is a function of a node's `Attributes` that returns the function of 
 checked once, at load. It raises `Unsupported` for what it cannot do.
 """
 
-from . import activation, convolution, elementwise, matrix, shape
+from . import (  # noqa: F401
+    activation,
+    constant,
+    convolution,
+    elementwise,
+    indexing,
+    matrix,
+    normalization,
+    pooling,
+    reduction,
+    resize,
+    shape,
+)
 from ._table import OPERATORS, Operator
 
-__all__ = ["OPERATORS", "Operator", "activation", "convolution", "elementwise", "matrix", "shape"]
+__all__ = ["OPERATORS", "Operator"]
