@@ -39,8 +39,12 @@ FUSIONS = (
     # The second layer is applied to the first one's result before it leaves the registers or the cache.
     Fusion("activation", WEIGHTS | NORMS | {"sum"}, RELUS, training=True, prediction=True),
     Fusion("activation", WEIGHTS | {"batch_norm", "sum"}, GATES, prediction=True),
+    # What no kernel applies: a second pass, while the result is in cache.
+    Fusion("second pass", WEIGHTS | NORMS | {"sum"}, frozenset({"leaky_relu", "gelu"}), prediction=True),
     # At inference gamma*(y - mean)/std + beta is a scale and a shift of the weights.
-    Fusion("normalisation", WEIGHTS, NORMS, prediction=True),
+    Fusion("normalisation", WEIGHTS | NORMS, NORMS, prediction=True),
+    # A residual is added to a convolution's result by its kernel, or in a second pass in place.
+    Fusion("residual", frozenset({"conv2d"}), frozenset({"sum"}), prediction=True),
     # The book's dropout multiplies by 1 - ratio at inference: a factor of the matrix product before it, and its ReLU.
     Fusion(
         "scale",

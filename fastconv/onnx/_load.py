@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from . import _graph, _proto
+from . import _check, _fold, _graph, _proto
+from ._fuse import fused
 from ._graph import Attributes, Node, Unsupported, Value
+from ._kinds import Op
+from ._plan import Program
 from ._proto import ModelError
 from .model import Model
 from .operators import OPERATORS
@@ -34,19 +37,35 @@ def load(source: Any, *, fuse: bool = True) -> Model:
         When the package onnx is not installed.
     """
     proto, name, folder = _proto.read(source)
+    source = None  # the bytes of a large model are not needed any more
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{name}: is not an ONNX model: it has no graph, or no version of its operators")
+    if proto.functions:
+        proto = _proto.inlined(proto, name)
     graph = proto.graph
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in proto.opset_import}
-    if not OLDEST <= opsets.get("", 0):
+    if not opsets.get("", 0) >= OLDEST:
         raise ModelError(f"{name}: has opset {opsets.get('', 0)}; {OLDEST} and newer ones are supported")
+    if graph.sparse_initializer:
+        raise ModelError(f"{name}: has sparse initializers, which are not supported")
     constants = {t.name: _proto.array(t, f"{name}: initializer {t.name!r}", folder) for t in graph.initializer}
     inputs = [_value(v, f"{name}: input {v.name!r}") for v in graph.input if v.name not in constants]
     outputs = [_value(v, f"{name}: output {v.name!r}") for v in graph.output]
     given = {*constants, *(v.name for v in inputs)}
     nodes = _graph.in_order(_graph.nodes(graph, opsets, folder, name), given, [v.name for v in outputs], name)
     _support(nodes, name)
-    return Model(name, inputs, outputs, nodes, constants, fuse=fuse)
+    shapes = _check.verify(proto, name, constants)
+    _check.weights_fit(nodes, shapes, name)
+    del proto, graph
+    parameters = {key: Value(key, a.shape, a.dtype) for key, a in constants.items()}
+    names = [v.name for v in outputs]
+    left = _fold.constants(_fold.read(nodes, names), constants, name)
+    shapes.update((key, a.shape) for key, a in constants.items())
+    if fuse:
+        ops = fused(left, constants, shapes, names)
+    else:
+        ops = [Op("", node, node.inputs, node.outputs, node.run) for node in left]  # type: ignore[arg-type]
+    return Model(name, inputs, outputs, nodes, parameters, Program(name, ops, constants, inputs, outputs))
 
 
 def _value(proto: Any, what: str) -> Value:

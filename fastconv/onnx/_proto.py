@@ -51,6 +51,14 @@ def read(source: Any) -> tuple[Any, str, Path | None]:
     return proto, name, folder
 
 
+def inlined(proto: Any, name: str) -> Any:
+    """The model with the nodes of its own functions in the places where they are called."""
+    try:
+        return onnx("onnx.inliner").inline_local_functions(proto)
+    except Exception as error:
+        raise ModelError(f"{name}: its functions cannot be put in their places ({error})") from None
+
+
 def type_of(number: int, what: str) -> np.dtype:
     """NumPy's dtype of one of ONNX's.
 

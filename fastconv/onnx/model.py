@@ -1,5 +1,6 @@
 """A loaded model."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._settings import settings
 from ._graph import Node, Value
+from ._plan import Plan, Program
 from ._proto import ModelError, widened
 
 Array = npt.NDArray[Any]
+
+_MOST_PLANS = 8  # shapes of inputs that a model keeps ready
 
 
 class Model:
@@ -27,8 +32,8 @@ class Model:
         (name, shape, dtype) each. A size is an int, a name, or None where the model leaves it open.
     nodes : list of Node
         `type`, `name`, `domain`, `opset`, `inputs`, `outputs` and `attributes` each, in the order in which they run.
-    parameters : dict
-        The arrays of the file by name.
+    parameters : dict of Value
+        What is known of the arrays of the file, by name.
     """
 
     def __init__(
@@ -37,26 +42,35 @@ class Model:
         inputs: list[Value],
         outputs: list[Value],
         nodes: list[Node],
-        parameters: Mapping[str, Array],
-        *,
-        fuse: bool = True,
+        parameters: Mapping[str, Value],
+        program: Program,
     ) -> None:
         self.name, self.inputs, self.outputs, self.nodes = name, inputs, outputs, nodes
         self.parameters = dict(parameters)
-        self._fuse = fuse
+        self._program = program
+        self._plans: dict[tuple[Any, ...], Plan] = {}
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
-        values: dict[str, Any] = {**self.parameters, **self._given(arrays, named)}
-        for node in self.nodes:
-            assert node.run is not None
-            result = node.run(*[values[i] if i else None for i in node.inputs])
-            results = result if isinstance(result, tuple) else (result,)
-            values.update(zip(node.outputs, map(np.asarray, results), strict=False))
-        results = tuple(values[v.name].astype(v.dtype, copy=False) for v in self.outputs)
-        return results if len(results) != 1 else results[0]
+        given = self._given(arrays, named)
+        key = (*(x.shape for x in given), settings.float32_conv_precision, settings.backend)
+        plan = self._plans.get(key)
+        if plan is None:
+            results = self._planned(key, given)
+        else:
+            results = plan(given)
+        return results[0] if len(results) == 1 else results
 
-    def _given(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Array]:
-        """The inputs by name."""
+    def _planned(self, key: tuple[Any, ...], given: list[Array]) -> tuple[Array, ...]:
+        """Make a plan for inputs like these; their outputs."""
+        plan = Plan(self._program, given)
+        while len(self._plans) >= _MOST_PLANS:
+            self._plans.pop(next(iter(self._plans)), None)
+        self._plans[key] = plan
+        results, plan.first = plan.first, None
+        return results
+
+    def _given(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> list[Array]:
+        """The inputs in their order."""
         names = [v.name for v in self.inputs]
         if len(arrays) > len(names):
             raise TypeError(f"{self.name}: takes {len(names)} inputs ({', '.join(names)}), got {len(arrays)}")
@@ -70,7 +84,7 @@ class Model:
         if missing:
             raise TypeError(f"{self.name}: input {missing[0]!r} is missing")
         sizes: dict[str, int] = {}
-        return {v.name: _fitting(v, given[v.name], sizes) for v in self.inputs}
+        return [_fitting(v, given[v.name], sizes) for v in self.inputs]
 
     def summary(self) -> str:
         """The inputs, outputs and operators as text."""
@@ -79,7 +93,7 @@ class Model:
             lines += [f"  {what:9} {v.name}  {_sizes(v.shape)} {v.dtype}" for v in values]
         kinds = Counter(node.type for node in self.nodes)
         lines += [f"  {count:5} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
-        total = sum(a.size for a in self.parameters.values())
+        total = sum(math.prod(v.shape) for v in self.parameters.values())  # type: ignore[arg-type]
         lines.append(f"  {len(self.nodes)} nodes, {total:,} numbers in {len(self.parameters)} arrays")
         return "\n".join(lines)
 
@@ -99,7 +113,7 @@ def _fitting(value: Value, given: Any, sizes: dict[str, int]) -> Array:
         if not (x.dtype.kind in "fiub" and np.can_cast(x.dtype, value.dtype, "same_kind")):
             raise TypeError(f"input {value.name!r}: expected dtype {value.dtype}, got {x.dtype}")
         x = x.astype(value.dtype)
-    x = widened(x)
+    x = np.require(widened(x), requirements=("C", "A"))
     shape = value.shape
     if shape is None:
         return x

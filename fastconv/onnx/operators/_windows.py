@@ -37,7 +37,9 @@ class Window(NamedTuple):
             if sizes is not None and min(sizes, default=0) < 1:
                 raise Unsupported(f"attribute {name} is {list(sizes)}, expected positive ints")
         if window.pads is not None and (len(window.pads) % 2 or min(window.pads, default=0) < 0):
-            raise Unsupported(f"attribute pads is {list(window.pads)}, expected two ints for each axis, none below zero")
+            raise Unsupported(
+                f"attribute pads is {list(window.pads)}, expected two ints for each axis, none below zero"
+            )
         ranks = {len(sizes) for sizes in window[:3] if sizes is not None}
         ranks |= set() if window.pads is None else {len(window.pads) // 2}
         if len(ranks) > 1:
@@ -61,9 +63,13 @@ class Window(NamedTuple):
             return strides, dilations, tuple(zip(pads[:rank], pads[rank:], strict=True))
         if self.auto_pad == "VALID":
             return strides, dilations, ((0, 0),) * rank
-        return strides, dilations, tuple(
-            same(max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0), self.auto_pad)
-            for n, k, s, d in zip(sizes, kernel, strides, dilations, strict=True)
+        return (
+            strides,
+            dilations,
+            tuple(
+                same(max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0), self.auto_pad)
+                for n, k, s, d in zip(sizes, kernel, strides, dilations, strict=True)
+            ),
         )
 
 
@@ -84,14 +90,14 @@ def counts(
         if ceil_mode and (count - 1) * s >= n + front:
             count -= 1
         if count < 1:
-            raise ValueError(f"a window of {k} with dilation {d} does not fit {n} numbers with padding {front}, {behind}")
+            raise ValueError(
+                f"a window of {k} with dilation {d} does not fit {n} numbers with padding {front}, {behind}"
+            )
         found.append(count)
     return tuple(found)
 
 
-def windows(
-    x: Array, kernel: Any, strides: Any, dilations: Any, pads: Pads, out: tuple[int, ...], fill: Any
-) -> Array:
+def windows(x: Array, kernel: Any, strides: Any, dilations: Any, pads: Pads, out: tuple[int, ...], fill: Any) -> Array:
     """A view (N, C, *out, *kernel) of x in a frame of `fill`."""
     rank, sizes = len(kernel), x.shape[2:]
     behind = [
@@ -103,6 +109,10 @@ def windows(
     inner = framed.strides[2:]
     steps = tuple(i * s for i, s in zip(inner, strides, strict=True))
     taps = tuple(i * d for i, d in zip(inner, dilations, strict=True))
-    return np.lib.stride_tricks.as_strided(
-        framed, (*x.shape[:2], *out, *kernel), (*framed.strides[:2], *steps, *taps), writeable=False
-    ).reshape(*x.shape[:2], *out, math.prod(kernel)) if rank else framed
+    return (
+        np.lib.stride_tricks.as_strided(
+            framed, (*x.shape[:2], *out, *kernel), (*framed.strides[:2], *steps, *taps), writeable=False
+        ).reshape(*x.shape[:2], *out, math.prod(kernel))
+        if rank
+        else framed
+    )

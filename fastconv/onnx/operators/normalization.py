@@ -39,8 +39,10 @@ def batch_normalization(a: Any) -> Run:
         now, spread = x.mean(axis=axes), x.var(axis=axes)
         y = _normalized(x, now, spread, scale, shift).astype(x.dtype, copy=False)
         kept = momentum
-        return y, (mean * kept + now * (1 - kept)).astype(mean.dtype), (var * kept + spread * (1 - kept)).astype(
-            var.dtype
+        return (
+            y,
+            (mean * kept + now * (1 - kept)).astype(mean.dtype),
+            (var * kept + spread * (1 - kept)).astype(var.dtype),
         )
 
     run.eps = None if training else eps  # type: ignore[attr-defined]
@@ -110,16 +112,6 @@ def lrn(a: Any) -> Run:
         frame = np.pad(x**2, [(0, 0), (front, size - 1 - front), *[(0, 0)] * (x.ndim - 2)])
         total = sum(frame[:, c : c + x.shape[1]] for c in range(size))
         return (x / (k + alpha / size * total) ** beta).astype(x.dtype, copy=False)
-
-    return run
-
-
-@operator("MeanVarianceNormalization")
-def mean_variance_normalization(a: Any) -> Run:
-    axes = a.ints("axes", (0, 2, 3))
-
-    def run(x: Array) -> Array:
-        return (x - x.mean(axis=axes, keepdims=True)) / (x.std(axis=axes, keepdims=True) + x.dtype.type(1e-9))
 
     return run
 

@@ -1,0 +1,319 @@
+"""A model's operations for inputs of given shapes: what is known by now computed once, rows of steps prepared.
+
+A plan is made while its first inputs are computed. What depends on shapes alone is a constant of the plan. A row of
+operations with prepared steps, each the only reader of the one before, becomes a chain, as in `graph/prediction.py`;
+a convolution whose kernel has no prepared form keeps its Problem and its kernel; everything else is called as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _check as check
+from .. import _dispatch
+from .. import _memory as memory
+from .._settings import settings
+from .._threads import expect
+from ..ops.activations import add_activation
+from ._fold import call
+from ._graph import Value
+from ._kinds import Convolution, Op
+from ._proto import ModelError
+
+try:
+    from ..kernels.chain.cy import Chain
+
+    _PREPARES = True
+except ImportError:  # a build without the compiled kernels: no operation has a prepared form
+    _PREPARES = False
+
+Array = npt.NDArray[Any]
+
+_BY_NUMBERS = frozenset({"NonZero", "ConstantOfShape", "Range"})  # whose sizes depend on the numbers of their input
+_BY_OTHER_INPUTS = frozenset({
+    "Reshape", "Expand", "Tile", "Slice", "Pad", "Resize", "Upsample", "TopK", "Squeeze", "Unsqueeze", "OneHot", "Split",
+    "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
+    "ReduceLogSum", "ReduceLogSumExp",
+})  # fmt: skip
+_OF_SHAPES = frozenset({"Shape", "Size"})
+
+
+class Program:
+    """What all plans of a model share.
+
+    Parameters
+    ----------
+    name : str
+    ops : list of Op
+        In an order in which they can run.
+    constants : dict
+        The values that are known before any input is.
+    inputs, outputs : list of Value
+    """
+
+    def __init__(
+        self, name: str, ops: list[Op], constants: dict[str, Array], inputs: list[Value], outputs: list[Value]
+    ) -> None:
+        self.name, self.ops, self.inputs, self.outputs = name, ops, inputs, outputs
+        read = {value for op in ops for value in op.inputs} | {v.name for v in outputs}
+        self.constants = {value: a for value, a in constants.items() if value in read}
+        self.readers: dict[str, list[int]] = {}
+        for at, op in enumerate(ops):
+            for value in dict.fromkeys(op.inputs):
+                self.readers.setdefault(value, []).append(at)
+        for value in outputs:
+            self.readers.setdefault(value.name, []).append(len(ops))
+
+
+class Plan:
+    """A program for inputs of given shapes.
+
+    Parameters
+    ----------
+    program : Program
+    given : sequence of ndarray
+        Inputs like those to come.
+
+    Attributes
+    ----------
+    first : tuple of ndarray
+        The outputs for these inputs; whoever takes them should forget them here.
+    """
+
+    def __init__(self, program: Program, given: Sequence[Array]) -> None:
+        self._program, self._ops = program, program.ops
+        self._prepares = _PREPARES and settings.backend is None
+        self._values: dict[str, Any] = {"": None, **program.constants}
+        self._known = {"", *program.constants}
+        self._stable = set(self._known)
+        self._instructions: list[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]]] = []
+        self.nanoseconds = 0.0  # of all chains, on one thread
+        for value, x in zip(program.inputs, given, strict=True):
+            self._values[value.name] = x
+            self._stable.add(value.name)
+        self._done: set[int] = set()
+        for at, op in enumerate(self._ops):
+            if at in self._done:
+                continue
+            if self._is_known(op):
+                self._compute_once(op)
+                self._done.add(at)
+            else:
+                self._take(at)
+        self._assemble(given)
+
+    def _is_known(self, op: Op) -> bool:
+        if op.node.type in _OF_SHAPES and not op.node.domain:
+            return op.inputs[0] in self._stable
+        return op.node.type != "Dropout" and all(value in self._known for value in op.inputs)
+
+    def _compute_once(self, op: Op) -> None:
+        results = call(op.run, [self._values[v] for v in op.inputs], op.node, self._program.name)
+        self._values.update(zip(op.outputs, results, strict=False))
+        self._known.update(op.outputs)
+        self._stable.update(op.outputs)
+
+    def _take(self, at: int) -> None:
+        """Compute an operation, with those behind it that its chain does too."""
+        op = self._ops[at]
+        if self._prepares and op.inputs and op.inputs[0] in self._stable and (self._chain(at) or self._direct(at)):
+            return
+        run = op.run
+        results = call(run, [self._values[v] for v in op.inputs], op.node, self._program.name)
+        sized = op.node.type not in _BY_NUMBERS and (
+            op.node.type not in _BY_OTHER_INPUTS or all(v in self._known for v in op.inputs[1:])
+        )
+        stable = sized and all(v in self._stable for v in op.inputs)
+        self._record([at], run, op.inputs, op.outputs, results, stable)
+
+    def _record(
+        self,
+        done: list[int],
+        run: Any,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        results: tuple[Array, ...],
+        stable: bool = True,
+    ) -> None:
+        self._done.update(done)
+        self._instructions.append((run, inputs, outputs))
+        self._values.update(zip(outputs, results, strict=False))
+        if stable:
+            self._stable.update(outputs)
+        for value in inputs:  # what nobody reads any more is let go of, as in later calls
+            if value and value not in self._known and self._is_dead(value):
+                self._values[value] = None
+
+    def _is_dead(self, value: str) -> bool:
+        return all(at in self._done for at in self._program.readers.get(value, []))
+
+    def _chain(self, at: int) -> bool:
+        """Compute a chain of as many operations as can be prepared, if there are any."""
+        op = self._ops[at]
+        x = self._values[op.inputs[0]]
+        if not (isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64) and x.ndim in (2, 4) and x.size):
+            return False
+        steps: list[Any] = []
+        taken: list[int] = []
+        shape, residual, ended = x.shape, "", False
+        while not ended:
+            op = self._ops[at]
+            made = op.layer.steps(shape, x.dtype) if hasattr(op.layer, "steps") and len(op.outputs) == 1 else None
+            if made is None or (not steps and not made[0]):
+                break
+            if isinstance(op.layer, Convolution) and op.layer.residual:
+                residual, ended = op.inputs[1], True
+                other = self._values.get(residual)
+                if other is None or residual not in self._stable or other.shape != made[1] or other.dtype != x.dtype:
+                    residual = ""
+                    break
+            steps += made[0]
+            shape = made[1]
+            taken.append(at)
+            readers = self._program.readers.get(op.outputs[0], [])
+            if len(readers) != 1 or readers[0] >= len(self._ops) or self._ops[readers[0]].inputs[0] != op.outputs[0]:
+                break
+            at = readers[0]
+        if not steps:
+            return False
+        first, last = self._ops[taken[0]], self._ops[taken[-1]]
+        run: Any = _Dense(Chain(steps, np.ascontiguousarray(x), shape))
+        self.nanoseconds += run.chain.nanoseconds
+        inputs = first.inputs[:1]
+        if residual:
+            run, inputs = _WithResidual(run, last.layer.activation), (inputs[0], residual)
+        results = call(run, [self._values[v] for v in inputs], last.node, self._program.name)
+        self._record(taken, run, inputs, last.outputs, results)
+        return True
+
+    def _direct(self, at: int) -> bool:
+        """Compute a convolution by its kernel, without the checks; False for any other operation."""
+        op = self._ops[at]
+        layer, x = op.layer, self._values[op.inputs[0]]
+        if not isinstance(layer, Convolution) or not all(v in self._stable for v in op.inputs):
+            return False
+        given = [np.ascontiguousarray(self._values[v]) for v in op.inputs]
+        if x.ndim != 4 or any(a.dtype != layer.W.dtype for a in given) or not x.size:
+            return False
+        add = given[1] if layer.residual else None
+        if add is not None and not layer.takes_residual(x.shape, add.shape):
+            return False
+        run = _Direct(layer, given[0], add)
+        results = call(run, given, op.node, self._program.name)
+        self._record([at], run, op.inputs, op.outputs, results)
+        return True
+
+    def _assemble(self, given: Sequence[Array]) -> None:
+        """The program that later calls run, with numbers in the place of names."""
+        slots = {"": 0}
+        template: list[Any] = [None]
+
+        def slot(value: str) -> int:
+            if value not in slots:
+                slots[value] = len(template)
+                template.append(self._values[value] if value in self._known else None)
+            return slots[value]
+
+        self._inputs = [slot(v.name) for v in self._program.inputs]
+        numbered = [
+            (run, tuple(map(slot, inputs)), tuple(map(slot, outputs))) for run, inputs, outputs in self._instructions
+        ]
+        self._outputs = [slot(v.name) for v in self._program.outputs]
+        last: dict[int, int] = {}
+        for i, (_, inputs, outputs) in enumerate(numbered):
+            last.update((s, i) for s in (*inputs, *outputs))
+        kept = {slots[v] for v in self._known if v in slots} | set(self._outputs)
+        dying: list[list[int]] = [[] for _ in numbered]
+        for s, i in last.items():
+            if s not in kept:
+                dying[i].append(s)
+        self._template = template
+        self._run = [
+            (run, inputs, outputs[0], outputs if len(outputs) > 1 else (), tuple(dead))
+            for (run, inputs, outputs), dead in zip(numbered, dying, strict=True)
+        ]
+        self._dtypes = [v.dtype for v in self._program.outputs]
+        results = [self._values[v.name] for v in self._program.outputs]
+        sources = [*given, *(a for a in template if isinstance(a, np.ndarray))]
+        self._copies = [
+            not y.flags.writeable
+            or any(np.may_share_memory(y, a) for a in sources)
+            or any(np.may_share_memory(y, other) for other in results[:i])
+            for i, y in enumerate(results)
+        ]
+        self.first: Any = self._finished(results)
+        del self._values, self._known, self._stable, self._instructions, self._done
+
+    def _finished(self, results: list[Array]) -> tuple[Array, ...]:
+        """The outputs as the caller's own arrays, of the dtypes of the model."""
+        return tuple(
+            np.array(y, dtype, order="C") if copies else np.ascontiguousarray(y, dtype) if y.ndim else y.astype(dtype)
+            for y, dtype, copies in zip(results, self._dtypes, self._copies, strict=True)
+        )
+
+    def __call__(self, given: Sequence[Array]) -> tuple[Array, ...]:
+        """The outputs for inputs of the plan's shapes."""
+        expect(self.nanoseconds)
+        values = self._template.copy()
+        for s, x in zip(self._inputs, given, strict=True):
+            values[s] = x
+        for run, inputs, output, several, dead in self._run:
+            y = run(values[inputs[0]]) if len(inputs) == 1 else run(*[values[s] for s in inputs])
+            if several:
+                for s, part in zip(several, y, strict=False):
+                    values[s] = part
+            else:
+                values[output] = y[0] if type(y) is tuple else y
+            for s in dead:
+                values[s] = None
+        return self._finished([np.asarray(values[s]) for s in self._outputs])
+
+
+class _Dense:
+    """A chain, for arrays whether or not they are dense."""
+
+    def __init__(self, chain: Any) -> None:
+        self.chain = chain
+
+    def __call__(self, x: Array) -> Array:
+        y = self.chain(x)
+        if y is None:
+            y = self.chain(np.require(x, requirements=("C", "A")))
+        if y is None:
+            raise ModelError(f"got an array {x.dtype} {x.shape} unlike that of the first call")
+        return y
+
+
+class _WithResidual:
+    """A chain, and the sum behind it with its activation, in place."""
+
+    def __init__(self, run: _Dense, activation: Any) -> None:
+        self._run = run
+        inside = activation is not None and activation.in_kernels
+        self._name = activation.name if inside else None
+        self._then = None if inside else activation
+
+    def __call__(self, x: Array, residual: Array) -> Array:
+        y = self._run(x)
+        add_activation(y, residual, self._name, into=y)
+        return y if self._then is None else self._then.run(y, y)
+
+
+class _Direct:
+    """A convolution's kernel with its Problem, for dense images of one shape."""
+
+    def __init__(self, layer: Convolution, x: Array, add: Array | None) -> None:
+        self._then = layer.activation if layer.activation is not None and not layer.activation.in_kernels else None
+        name = layer.activation.name if layer.activation is not None and layer.activation.in_kernels else None
+        self._p, _, *self._weights = check.conv2d(x, layer.W, layer.b, *layer.geometry(x.shape), name, add)
+        if add is not None:
+            self._weights.pop()
+        self._kernel = _dispatch.kernel("conv2d_forward", self._p)
+
+    def __call__(self, *arrays: Array) -> Array:
+        arrays = tuple(a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in arrays)
+        y = memory.pooled(self._p.out_shape, self._p.dtype)
+        self._kernel(y, arrays[0], *self._weights, *arrays[1:], self._p)
+        return y if self._then is None else self._then.run(y, y)
