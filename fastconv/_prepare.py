@@ -36,9 +36,11 @@ def conv2d(
     return _prepared("conv2d_forward", p, (w, b), given), p.out_shape
 
 
-def affine(shape: Shape, w: Array, b: Array | None, activation: str | None, scale: float) -> tuple[Any, Shape]:
-    """The same for `scale` times an affine map."""
-    p, _, *given = check.affine(memory.pooled(shape, w.dtype), w, b, activation)
+def affine(
+    shape: Shape, w: Array, b: Array | None, activation: str | None, scale: float, transposed: bool = False
+) -> tuple[Any, Shape]:
+    """The same for `scale` times an affine map; with `transposed`, w is (out, in)."""
+    p, _, *given = check.affine(memory.pooled(shape, w.dtype), w, b, activation, transposed)
     return _prepared("affine_forward", p, (w, b), given, scale), (p.N, p.M)
 
 

@@ -83,10 +83,11 @@ def _normalisation(first: Op, second: Op) -> Op | None:
         return None
     scale, shift = norm.scale_and_shift()
     if isinstance(layer, Convolution | Affine):
-        outputs = len(layer.W) if isinstance(layer, Convolution) else layer.W.shape[1]
+        outputs = len(layer.W) if isinstance(layer, Convolution) else layer.outputs
         if len(scale) != outputs or layer.W.dtype != norm.dtype:
             return None
-        per_output = (-1, 1, 1, 1) if isinstance(layer, Convolution) else (1, -1)
+        affine = (-1, 1) if getattr(layer, "transposed", False) else (1, -1)
+        per_output = (-1, 1, 1, 1) if isinstance(layer, Convolution) else affine
         dtype = layer.W.dtype
         layer.W = np.multiply(layer.W, scale.reshape(per_output).astype(dtype))
         b = shift if layer.b is None else layer.b.astype(np.float64) * scale + shift

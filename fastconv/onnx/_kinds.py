@@ -114,25 +114,31 @@ class Convolution(_Activated):
 
 @dataclass(slots=True)
 class Affine(_Activated):
-    """A matrix (in, out) and a bias for the last axis."""
+    """A matrix (in, out), or (out, in) if `transposed`, and a bias for the last axis."""
 
     W: Any = None
     b: Any = None
+    transposed: bool = False
     rows_only: bool = False  # takes nothing but matrices
 
     def run(self, x: Array) -> Array:
         if self.rows_only and x.ndim != 2:
             raise ValueError(f"expected a matrix, got shape {x.shape}")
         name = self._name()
+        if self.transposed:
+            return self.ended(ops.linear(x, self.W, self.b))
         rows = x if x.ndim == 2 else x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1])
         y = ops.affine(rows, self.W, self.b, activation=name)
-        y = y if name else self.ended(y)
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], -1) if y.size else y.reshape(*x.shape[:-1], y.shape[1])
+        return (y if name else self.ended(y)).reshape(*x.shape[:-1], self.W.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        return self.W.shape[0 if self.transposed else 1]
 
     def steps(self, shape: Shape, dtype: np.dtype) -> Any:
-        if len(shape) != 2 or self.W.dtype != dtype or shape[1] != len(self.W):
+        if len(shape) != 2 or self.W.dtype != dtype or shape[1] != self.W.shape[self.transposed]:
             return None
-        return _with_activation(lambda name: prepare.affine(shape, self.W, self.b, name, 1.0), self.activation, dtype)
+        return _with_activation(lambda name: prepare.affine(shape, self.W, self.b, name, 1.0, self.transposed), self.activation, dtype)
 
 
 def _with_activation(made: Any, activation: Activation | None, dtype: np.dtype) -> Any:

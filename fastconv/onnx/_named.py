@@ -53,13 +53,13 @@ def _gemm(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | None:
     given = len(node.inputs) > 2 and node.inputs[2] != ""
     if w is None or w.ndim != 2 or w.dtype not in _FLOATS or run.turned or (given and c is None):
         return None
-    W = _scaled(w.T if run.w_turned else w, run.alpha)
+    W, outputs = np.ascontiguousarray(_scaled(w, run.alpha)), w.shape[0 if run.w_turned else 1]
     b = None
     if c is not None:
-        if c.dtype != w.dtype or c.shape not in ((), (1,), (1, 1), (W.shape[1],), (1, W.shape[1])):
+        if c.dtype != w.dtype or c.shape not in ((), (1,), (1, 1), (outputs,), (1, outputs)):
             return None
-        b = np.ascontiguousarray(np.broadcast_to(_scaled(c.reshape(-1), run.beta), (W.shape[1],)))
-    return _op("affine", node, Affine(None, np.ascontiguousarray(W), b, rows_only=True), node.inputs[:1])
+        b = np.ascontiguousarray(np.broadcast_to(_scaled(c.reshape(-1), run.beta), (outputs,)))
+    return _op("affine", node, Affine(None, W, b, run.w_turned, rows_only=True), node.inputs[:1])
 
 
 def _scaled(a: Array, factor: float) -> Array:
