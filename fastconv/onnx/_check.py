@@ -14,8 +14,8 @@ Shapes = dict[str, tuple[int | str | None, ...]]
 _LARGE = 4096  # numbers of a tensor that no shape is computed from
 
 
-def verify(proto: Any, name: str, constants: dict[str, Array]) -> Shapes:
-    """The shapes of the values, as far as they are known before the inputs are.
+def verify(proto: Any, name: str, constants: dict[str, Array]) -> tuple[Shapes, Any]:
+    """The shapes of the values, as far as they are known before the inputs are, and the outputs with their types.
 
     Raises
     ------
@@ -25,6 +25,8 @@ def verify(proto: Any, name: str, constants: dict[str, Array]) -> Shapes:
     light = _without_weights(proto, constants)
     try:
         onnx("onnx.checker").check_model(light)
+        for value in light.graph.output:  # what is written there may be of another batch; it is not needed
+            value.type.tensor_type.ClearField("shape")
         inferred = onnx("onnx.shape_inference").infer_shapes(light, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:  # ValidationError, InferenceError, or one of protobuf's
         raise ModelError(f"{name}: {_first_lines(error)}") from None
@@ -36,7 +38,7 @@ def verify(proto: Any, name: str, constants: dict[str, Array]) -> Shapes:
                 value.name,
                 tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim),
             )
-    return shapes
+    return shapes, inferred.graph.output
 
 
 def _without_weights(proto: Any, constants: dict[str, Array]) -> Any:

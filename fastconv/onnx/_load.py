@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import _check, _fold, _graph, _proto
+from . import _branches, _check, _fold, _graph, _proto
 from ._fuse import fused
 from ._graph import Attributes, Node, Unsupported, Value
 from ._kinds import Op
@@ -50,19 +50,21 @@ def load(source: Any, *, fuse: bool = True) -> Model:
         raise ModelError(f"{name}: has sparse initializers, which are not supported")
     constants = {t.name: _proto.array(t, f"{name}: initializer {t.name!r}", folder) for t in graph.initializer}
     inputs = [_value(v, f"{name}: input {v.name!r}") for v in graph.input if v.name not in constants]
-    outputs = [_value(v, f"{name}: output {v.name!r}") for v in graph.output]
+    output_names = [v.name for v in graph.output]
     given = {*constants, *(v.name for v in inputs)}
-    nodes = _graph.in_order(_graph.nodes(graph, opsets, folder, name), given, [v.name for v in outputs], name)
+    nodes = _graph.nodes(graph, opsets, folder, name)
+    _branches.resolve(nodes, opsets, folder, name)
+    nodes = _graph.in_order(nodes, given, output_names, name)
     _support(nodes, name)
-    shapes = _check.verify(proto, name, constants)
+    shapes, results = _check.verify(proto, name, constants)
+    outputs = [_value(v, f"{name}: output {v.name!r}") for v in results]
     _check.weights_fit(nodes, shapes, name)
     del proto, graph
     parameters = {key: Value(key, a.shape, a.dtype) for key, a in constants.items()}
-    names = [v.name for v in outputs]
-    left = _fold.constants(_fold.read(nodes, names), constants, name)
+    left = _fold.constants(_fold.read(nodes, output_names), constants, name)
     shapes.update((key, a.shape) for key, a in constants.items())
     if fuse:
-        ops = fused(left, constants, shapes, names)
+        ops = fused(left, constants, shapes, output_names)
     else:
         ops = [Op("", node, node.inputs, node.outputs, node.run) for node in left]  # type: ignore[arg-type]
     return Model(name, inputs, outputs, nodes, parameters, Program(name, ops, constants, inputs, outputs))
@@ -81,13 +83,14 @@ def _value(proto: Any, what: str) -> Value:
 def _support(nodes: list[Node], name: str) -> None:
     """Give every node its function, or list those that have none."""
     reasons = []
-    for node in nodes:
+    everything = _branches.inside(nodes)
+    for node in everything:
         try:
             node.run = _function(node)
         except Unsupported as reason:
             reasons.append(f"  {node}: {reason}")
     if reasons:
-        raise ModelError(f"{name}: {len(reasons)} of {len(nodes)} nodes are not supported:\n" + "\n".join(reasons))
+        raise ModelError(f"{name}: {len(reasons)} of {len(everything)} nodes are not supported:\n" + "\n".join(reasons))
 
 
 def _function(node: Node) -> Any:

@@ -31,10 +31,10 @@ except ImportError:  # a build without the compiled kernels: no operation has a 
 
 Array = npt.NDArray[Any]
 
-_BY_NUMBERS = frozenset({"NonZero", "ConstantOfShape", "Range"})  # whose sizes depend on the numbers of their input
+_BY_NUMBERS = frozenset({"NonZero", "ConstantOfShape", "Range", "If"})  # whose sizes depend on their inputs' numbers
 _BY_OTHER_INPUTS = frozenset({
-    "Reshape", "Expand", "Tile", "Slice", "Pad", "Resize", "Upsample", "TopK", "Squeeze", "Unsqueeze", "OneHot", "Split",
-    "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
+    "Reshape", "Expand", "Tile", "Slice", "Pad", "Resize", "Upsample", "TopK", "Squeeze", "Unsqueeze", "OneHot",
+    "Split", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
     "ReduceLogSum", "ReduceLogSumExp",
 })  # fmt: skip
 _OF_SHAPES = frozenset({"Shape", "Size"})

@@ -63,6 +63,8 @@ class Backend(_base.Backend):  # type: ignore[misc]
             ]
         graph = helper.make_graph([node], "node", given, results)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid(node.domain, version)])
+        if outputs_info is None:
+            model = onnx("onnx.shape_inference").infer_shapes(model)
         return cls.run_model(model, arrays, device)
 
     @classmethod

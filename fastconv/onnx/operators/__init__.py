@@ -6,6 +6,7 @@ checked once, at load. It raises `Unsupported` for what it cannot do.
 
 from . import (  # noqa: F401
     activation,
+    branch,
     constant,
     convolution,
     elementwise,
