@@ -14,7 +14,7 @@ Shapes = dict[str, tuple[int | str | None, ...]]
 _LARGE = 4096  # numbers of a tensor that no shape is computed from
 
 
-def verify(proto: Any, name: str, constants: dict[str, Array]) -> tuple[Shapes, Any]:
+def verify(proto: Any, name: str, nodes: list[Node], constants: dict[str, Array]) -> tuple[Shapes, Any]:
     """The shapes of the values, as far as they are known before the inputs are, and the outputs with their types.
 
     Raises
@@ -22,7 +22,7 @@ def verify(proto: Any, name: str, constants: dict[str, Array]) -> tuple[Shapes, 
     ModelError
         If the model breaks a rule of ONNX, or shapes do not fit each other.
     """
-    light = _without_weights(proto, constants)
+    light = _without_weights(proto, nodes, constants)
     try:
         onnx("onnx.checker").check_model(light)
         for value in light.graph.output:  # what is written there may be of another batch; it is not needed
@@ -41,15 +41,15 @@ def verify(proto: Any, name: str, constants: dict[str, Array]) -> tuple[Shapes, 
     return shapes, inferred.graph.output
 
 
-def _without_weights(proto: Any, constants: dict[str, Array]) -> Any:
-    """The model with inputs in the place of its large tensors: these are neither copied nor looked at."""
+def _without_weights(proto: Any, nodes: list[Node], constants: dict[str, Array]) -> Any:
+    """The model with its nodes in order, and inputs in the place of its large tensors, which need not be copied."""
     light = type(proto)()
     light.ir_version = max(proto.ir_version, 4)  # from then on an initializer need not be an input
     light.opset_import.extend(proto.opset_import)
     light.functions.extend(proto.functions)
     graph, source = light.graph, proto.graph
     graph.name = source.name or "graph"
-    graph.node.extend(source.node)
+    graph.node.extend(source.node[node.place] for node in nodes)
     graph.output.extend(source.output)
     graph.input.extend(v for v in source.input if v.name not in constants)
     for tensor in source.initializer:

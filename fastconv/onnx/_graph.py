@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ class Node:
     attributes : dict
     run : callable
         The operator: arrays in, None for those left out; an array, or a tuple of them.
+    place : int
+        Where it stands in its graph.
     """
 
     type: str
@@ -43,6 +46,7 @@ class Node:
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
     run: Callable[..., Any] | None = None
+    place: int = 0
 
     def __str__(self) -> str:
         kind = f"{self.domain}.{self.type}" if self.domain else self.type
@@ -114,9 +118,8 @@ def nodes(graph: Any, opsets: dict[str, int], folder: Path | None, name: str) ->
     made = []
     for i, proto in enumerate(graph.node):
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        node = Node(
-            proto.op_type, proto.name or f"#{i}", domain, opsets.get(domain, 0), tuple(proto.input), tuple(proto.output)
-        )
+        given, results = tuple(proto.input), tuple(proto.output)
+        node = Node(proto.op_type, proto.name or f"#{i}", domain, opsets.get(domain, 0), given, results, place=i)
         for attribute in proto.attribute:
             node.attributes[attribute.name] = _attribute(attribute, f"{name}: node {node}", folder)
         made.append(node)
@@ -164,17 +167,21 @@ def in_order(nodes: Sequence[Node], given: Collection[str], outputs: Sequence[st
     for value in outputs:
         if value not in given and value not in maker:
             raise ModelError(f"{name}: nothing makes the output {value!r}")
-    ready, there = [], set(given) | {""}
-    waiting = list(nodes)
-    while waiting:
-        late = []
-        for node in waiting:
-            if all(value in there for value in node.inputs):
-                ready.append(node)
-                there.update(node.outputs)
-            else:
-                late.append(node)
-        if len(late) == len(waiting):
-            raise ModelError(f"{name}: nodes wait for each other's results: {', '.join(map(str, late[:5]))}")
-        waiting = late
-    return ready
+    waiting = {id(node): len({v for v in node.inputs if v in maker}) for node in nodes}
+    readers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for value in {v for v in node.inputs if v in maker}:
+            readers.setdefault(value, []).append(node)
+    ready = [(node.place, node) for node in nodes if not waiting[id(node)]]  # in order of place: a heap
+    ordered = []
+    while ready:
+        _, node = heappop(ready)
+        ordered.append(node)
+        for reader in (reader for value in node.outputs for reader in readers.get(value, [])):
+            waiting[id(reader)] -= 1
+            if not waiting[id(reader)]:
+                heappush(ready, (reader.place, reader))
+    if len(ordered) < len(nodes):
+        stuck = [str(node) for node in nodes if waiting[id(node)]]
+        raise ModelError(f"{name}: nodes wait for each other's results: {', '.join(stuck[:5])}")
+    return ordered

@@ -138,7 +138,9 @@ class Affine(_Activated):
     def steps(self, shape: Shape, dtype: np.dtype) -> Any:
         if len(shape) != 2 or self.W.dtype != dtype or shape[1] != self.W.shape[self.transposed]:
             return None
-        return _with_activation(lambda name: prepare.affine(shape, self.W, self.b, name, 1.0, self.transposed), self.activation, dtype)
+        return _with_activation(
+            lambda name: prepare.affine(shape, self.W, self.b, name, 1.0, self.transposed), self.activation, dtype
+        )
 
 
 def _with_activation(made: Any, activation: Activation | None, dtype: np.dtype) -> Any:

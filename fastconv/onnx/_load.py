@@ -56,7 +56,7 @@ def load(source: Any, *, fuse: bool = True) -> Model:
     _branches.resolve(nodes, opsets, folder, name)
     nodes = _graph.in_order(nodes, given, output_names, name)
     _support(nodes, name)
-    shapes, results = _check.verify(proto, name, constants)
+    shapes, results = _check.verify(proto, name, nodes, constants)
     outputs = [_value(v, f"{name}: output {v.name!r}") for v in results]
     _check.weights_fit(nodes, shapes, name)
     del proto, graph

@@ -65,7 +65,9 @@ class Branches(nn.Module):
         super().__init__()
         self.one = conv(into, 8, 1)
         self.three = nn.Sequential(conv(into, 4, 1), conv(4, 12, 3))
-        self.wide = nn.Sequential(conv(into, 4, 1), conv(4, 6, (1, 7), padding=(0, 3)), conv(6, 6, (7, 1), padding=(3, 0)))
+        self.wide = nn.Sequential(
+            conv(into, 4, 1), conv(4, 6, (1, 7), padding=(0, 3)), conv(6, 6, (7, 1), padding=(3, 0))
+        )
         self.pooled = conv(into, 6, 1)
 
     def forward(self, x):
@@ -98,7 +100,9 @@ class Shuffled(nn.Module):
     def __init__(self, channels):
         super().__init__()
         half = channels // 2
-        self.body = nn.Sequential(conv(half, half, 1), conv(half, half, 3, groups=half, activation=None), conv(half, half, 1))
+        self.body = nn.Sequential(
+            conv(half, half, 1), conv(half, half, 3, groups=half, activation=None), conv(half, half, 1)
+        )
 
     def forward(self, x):
         a, b = x.chunk(2, 1)
