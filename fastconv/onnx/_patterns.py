@@ -57,7 +57,7 @@ class _Nodes:
 
 def replaced(nodes: list[Node], constants: dict[str, Array], outputs: Collection[str]) -> list[Node]:
     """The nodes with rows of them replaced by one; those that nobody reads any more are gone."""
-    nodes = _without_identities(nodes, outputs)
+    nodes = _nested(_without_identities(nodes, outputs))
     for rules in (_FIRST, _SECOND):
         work = _Nodes(nodes, constants, outputs)
         for at, node in enumerate(work.nodes):
@@ -84,9 +84,10 @@ def _without_identities(nodes: list[Node], outputs: Collection[str]) -> list[Nod
     """Readers of an identity read its source. One that makes an output stays."""
     names: dict[str, str] = {}
     kept = []
+    read = {value for node in nodes for value in node.inputs} | set(outputs)
     for node in nodes:
         node = replace(node, inputs=tuple(names.get(value, value) for value in node.inputs))
-        passes = node.type == "Identity" or (node.type == "Dropout" and _is_inference(node))
+        passes = node.type == "Identity" or (node.type == "Dropout" and _is_inference(node, read))
         if passes and not node.domain and node.outputs[0] not in outputs:
             names[node.outputs[0]] = node.inputs[0]
         else:
@@ -94,10 +95,26 @@ def _without_identities(nodes: list[Node], outputs: Collection[str]) -> list[Nod
     return kept
 
 
-def _is_inference(node: Node) -> bool:
+def _nested(nodes: list[Node]) -> list[Node]:
+    """A concatenation that begins as an earlier one does reads its result: then both can share memory."""
+    known: dict[tuple[Any, ...], str] = {}
+    result = []
+    for node in nodes:
+        if node.type == "Concat" and not node.domain:
+            axis, given = node.attributes.get("axis"), node.inputs
+            for k in range(len(given) - 1, 1, -1):
+                if (axis, *given[:k]) in known:
+                    node = replace(node, inputs=(known[(axis, *given[:k])], *given[k:]))
+                    break
+            known.setdefault((axis, *given), node.outputs[0])
+        result.append(node)
+    return result
+
+
+def _is_inference(node: Node, read: Collection[str]) -> bool:
     """Whether a dropout neither has a flag of training nor gives its mask to anyone."""
     flag = len(node.inputs) > 2 and node.inputs[2] != ""
-    return not flag and not any(node.outputs[1:])
+    return not flag and not any(value in read for value in node.outputs[1:])
 
 
 def _named(name: str, node: Node, x: str, run: Any) -> Node:

@@ -5,7 +5,7 @@ operations with prepared steps, each the only reader of the one before, becomes 
 a convolution whose kernel has no prepared form keeps its Problem and its kernel; everything else is called as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from ..ops.activations import add_activation
 from ._fold import call
 from ._graph import Value
 from ._kinds import Convolution, Op
+from ._placing import Instruction, placed
 from ._proto import ModelError
+from .operators.shape import positive
 
 try:
     from ..kernels.chain.cy import Chain
@@ -88,10 +90,11 @@ class Plan:
         self._values: dict[str, Any] = {"": None, **program.constants}
         self._known = {"", *program.constants}
         self._stable = set(self._known)
-        self._instructions: list[tuple[Callable[..., Any], tuple[str, ...], tuple[str, ...]]] = []
+        self._shapes: dict[str, tuple[int, ...]] = {v: a.shape for v, a in program.constants.items()}
+        self._instructions: list[Instruction] = []
         self.nanoseconds = 0.0  # of all chains, on one thread
         for value, x in zip(program.inputs, given, strict=True):
-            self._values[value.name] = x
+            self._values[value.name], self._shapes[value.name] = x, x.shape
             self._stable.add(value.name)
         self._done: set[int] = set()
         for at, op in enumerate(self._ops):
@@ -112,6 +115,7 @@ class Plan:
     def _compute_once(self, op: Op) -> None:
         results = call(op.run, [self._values[v] for v in op.inputs], op.node, self._program.name)
         self._values.update(zip(op.outputs, results, strict=False))
+        self._shapes.update((v, a.shape) for v, a in zip(op.outputs, results, strict=False))
         self._known.update(op.outputs)
         self._stable.update(op.outputs)
 
@@ -138,8 +142,15 @@ class Plan:
         stable: bool = True,
     ) -> None:
         self._done.update(done)
-        self._instructions.append((run, inputs, outputs))
+        first, node = results[0], self._ops[done[-1]].node
+        made = Instruction(run, inputs, outputs, first.shape, first.dtype)
+        if stable and self._prepares:
+            made.into = getattr(run, "into", None)
+            if node.type == "Concat" and not node.domain:
+                made.axis = positive(run.axis, first.ndim)
+        self._instructions.append(made)
         self._values.update(zip(outputs, results, strict=False))
+        self._shapes.update((v, a.shape) for v, a in zip(outputs, results, strict=False))
         if stable:
             self._stable.update(outputs)
         for value in inputs:  # what nobody reads any more is let go of, as in later calls
@@ -217,8 +228,10 @@ class Plan:
             return slots[value]
 
         self._inputs = [slot(v.name) for v in self._program.inputs]
+        kept_apart = {v.name for v in (*self._program.inputs, *self._program.outputs)} | self._known
         numbered = [
-            (run, tuple(map(slot, inputs)), tuple(map(slot, outputs))) for run, inputs, outputs in self._instructions
+            (one.run, tuple(map(slot, one.inputs)), tuple(map(slot, one.outputs)))
+            for one in placed(self._instructions, self._shapes, kept_apart)
         ]
         self._outputs = [slot(v.name) for v in self._program.outputs]
         last: dict[int, int] = {}
@@ -244,7 +257,7 @@ class Plan:
             for i, y in enumerate(results)
         ]
         self.first: Any = self._finished(results)
-        del self._values, self._known, self._stable, self._instructions, self._done
+        del self._values, self._known, self._stable, self._instructions, self._done, self._shapes
 
     def _finished(self, results: list[Array]) -> tuple[Array, ...]:
         """The outputs as the caller's own arrays, of the dtypes of the model."""
@@ -278,9 +291,12 @@ class _Dense:
         self.chain = chain
 
     def __call__(self, x: Array) -> Array:
-        y = self.chain(x)
+        return self.into(None, x)
+
+    def into(self, out: Array | None, x: Array) -> Array:
+        y = self.chain(x, out)
         if y is None:
-            y = self.chain(np.require(x, requirements=("C", "A")))
+            y = self.chain(np.require(x, requirements=("C", "A")), out)
         if y is None:
             raise ModelError(f"got an array {x.dtype} {x.shape} unlike that of the first call")
         return y
@@ -296,7 +312,10 @@ class _WithResidual:
         self._then = None if inside else activation
 
     def __call__(self, x: Array, residual: Array) -> Array:
-        y = self._run(x)
+        return self.into(None, x, residual)
+
+    def into(self, out: Array | None, x: Array, residual: Array) -> Array:
+        y = self._run.into(out, x)
         add_activation(y, residual, self._name, into=y)
         return y if self._then is None else self._then.run(y, y)
 
@@ -313,7 +332,9 @@ class _Direct:
         self._kernel = _dispatch.kernel("conv2d_forward", self._p)
 
     def __call__(self, *arrays: Array) -> Array:
+        return self.into(memory.pooled(self._p.out_shape, self._p.dtype), *arrays)
+
+    def into(self, y: Array, *arrays: Array) -> Array:
         arrays = tuple(a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in arrays)
-        y = memory.pooled(self._p.out_shape, self._p.dtype)
         self._kernel(y, arrays[0], *self._weights, *arrays[1:], self._p)
         return y if self._then is None else self._then.run(y, y)

@@ -5,9 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from ... import _memory as memory
 from .._graph import Unsupported
 from ._table import Run, operator
 from ._windows import Array
+
+
+SMALL = 4096
+"""Results of more numbers lie in the library's own buffers, whose pages are there already."""
 
 
 def numbers(a: Any) -> tuple[int, ...]:
@@ -138,7 +143,15 @@ def concat(a: Any) -> Run:
     axis = a.int("axis")
     if axis is None:
         raise Unsupported("attribute axis is missing")
-    run = lambda *arrays: np.concatenate(arrays, axis=axis)  # noqa: E731
+
+    def run(*arrays: Array) -> Array:
+        first, along = arrays[0], positive(axis, arrays[0].ndim)
+        if first.size < SMALL or any(a.dtype != first.dtype or a.ndim != first.ndim for a in arrays):
+            return np.concatenate(arrays, axis=along)
+        total = sum(a.shape[along] for a in arrays)
+        out = memory.pooled((*first.shape[:along], total, *first.shape[along + 1 :]), first.dtype)
+        return np.concatenate(arrays, axis=along, out=out)
+
     run.axis = axis  # type: ignore[attr-defined]
     return run
 
