@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import _check as check
 from .. import _prepare as prepare
 from .. import ops
 from ..ops.activations import add_activation
+from ._direct import Direct, Scaled
 from ._graph import Node
 from .operators._windows import Window
 
@@ -105,11 +107,27 @@ class Convolution(_Activated):
         if len(shape) != 4 or self.W.dtype != dtype:
             return None
         geometry = self.geometry(shape)
+        activation = None if self.residual else self.activation
+        if self.W.shape[2:] == shape[2:] == (1, 1) and self.groups == 1 and not np.any(geometry[1]):
+            matrix, rows = self.W.reshape(self.W.shape[:2]), shape[:2]
+            made = _with_activation(
+                lambda name: prepare.affine(rows, matrix, self.b, name, 1.0, True), activation, dtype
+            )
+            return None if made is None else (made[0], (*made[1], 1, 1))
         return _with_activation(
-            lambda name: prepare.conv2d(shape, self.W, self.b, *geometry, name),
-            None if self.residual else self.activation,
-            dtype,
+            lambda name: prepare.conv2d(shape, self.W, self.b, *geometry, name), activation, dtype
         )
+
+    def direct(self, x: Array, add: Array | None = None) -> Any:
+        """The call of its kernel for images of one shape, or None."""
+        if x.ndim != 4 or self.W.dtype != x.dtype or not x.size:
+            return None
+        if add is not None and (add.dtype != x.dtype or not self.takes_residual(x.shape, add.shape)):
+            return None
+        name = self._name()
+        p, _, *given = check.conv2d(x, self.W, self.b, *self.geometry(x.shape), name, add)
+        behind = given if add is None else given[:-1]
+        return Direct("conv2d_forward", p, behind, p.out_shape, None if name else self.activation)
 
 
 @dataclass(slots=True)
@@ -188,6 +206,14 @@ class Norm(_Activated):
         y = ops.batch_norm(planes, *self._ready, False, eps=self.eps, activation=name)[0]
         return (y if name else self.ended(y)).reshape(x.shape)
 
+    def direct(self, x: Array) -> Any:
+        if x.ndim not in (2, 4) or x.dtype != self.dtype or not x.size or x.shape[1] != len(self.gamma):
+            return None
+        name = self._name()
+        vectors = (v.astype(self.dtype) for v in (self.gamma, self.beta, self.mean, self.var))
+        p, _, *given = check.batch_norm(x, *vectors, eps=self.eps, activation=name)
+        return Direct("batch_norm_inference", p, given, x.shape, None if name else self.activation)
+
 
 @dataclass(slots=True)
 class Sum(_Activated):
@@ -199,6 +225,25 @@ class Sum(_Activated):
             total = add_activation(x, y, name)
             return total if name else self.ended(total)
         return self.ended(np.add(x, y))
+
+    def direct(self, x: Array, y: Array) -> Any:
+        if x.shape != y.shape or x.dtype != y.dtype or x.dtype not in (np.float32, np.float64):
+            return None
+        name = self._name()
+        p = check.added(x, y, name)[0]
+        return Direct("add_activation", p, (), x.shape, None if name else self.activation)
+
+
+@dataclass(slots=True)
+class Gate(_Activated):
+    """Images times a number for each channel of each, as squeeze-and-excitation has it."""
+
+    def run(self, x: Array, scale: Array) -> Array:
+        return self.ended(np.multiply(x, scale))
+
+    def direct(self, x: Array, scale: Array) -> Any:
+        fits = x.ndim == 4 and scale.shape == (*x.shape[:2], 1, 1) and scale.dtype == x.dtype and x.size > 0
+        return Scaled(x, self.activation) if fits and x.dtype in (np.float32, np.float64) else None
 
 
 @dataclass(slots=True)

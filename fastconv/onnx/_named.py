@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ._check import Shapes, is_channelwise
 from ._graph import Node
-from ._kinds import Activation, Affine, Convolution, Flat, MaxPool, Norm, Op, Sum
+from ._kinds import Activation, Affine, Convolution, Flat, Gate, MaxPool, Norm, Op, Sum
 
 Array = npt.NDArray[Any]
 _FLOATS = (np.float32, np.float64)
@@ -118,9 +118,20 @@ def _sum(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | None:
 
 
 def _product(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | None:
-    if node.opset < 7 or not any(value in constants for value in node.inputs):
+    if node.opset < 7:
         return None
+    if node.type == "Mul" and not any(value in constants for value in node.inputs):
+        return _gate(node, shapes)
     return _per_channel(node, constants, shapes)
+
+
+def _gate(node: Node, shapes: Shapes) -> Op | None:
+    a, b = (shapes.get(value) or () for value in node.inputs)
+    if len(a) != 4 or len(b) != 4:
+        return None
+    if b[2:] == (1, 1) != a[2:]:
+        return _op("", node, Gate(None), node.inputs)
+    return _op("", node, Gate(None), node.inputs[::-1]) if a[2:] == (1, 1) != b[2:] else None
 
 
 def _named(name: str) -> Callable[..., Op]:

@@ -2,7 +2,7 @@
 
 A plan is made while its first inputs are computed. What depends on shapes alone is a constant of the plan. A row of
 operations with prepared steps, each the only reader of the one before, becomes a chain, as in `graph/prediction.py`;
-a convolution whose kernel has no prepared form keeps its Problem and its kernel; everything else is called as it is.
+what has a kernel without a prepared form keeps its Problem and its kernel; everything else is called as it is.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import _check as check
-from .. import _dispatch
-from .. import _memory as memory
 from .._settings import settings
 from .._threads import expect
 from ..ops.activations import add_activation
+from ._direct import Part, Reshaped, dense
 from ._fold import call
 from ._graph import Value
 from ._kinds import Convolution, Op
@@ -39,6 +37,7 @@ _BY_OTHER_INPUTS = frozenset({
     "Split", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
     "ReduceLogSum", "ReduceLogSumExp",
 })  # fmt: skip
+_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _OF_SHAPES = frozenset({"Shape", "Size"})
 
 
@@ -130,6 +129,9 @@ class Plan:
             op.node.type not in _BY_OTHER_INPUTS or all(v in self._known for v in op.inputs[1:])
         )
         stable = sized and all(v in self._stable for v in op.inputs)
+        if stable and all(v in self._known for v in op.inputs[1:]):
+            known = [self._values[v] for v in op.inputs]
+            run = _view(op, run, known[0], known[1:], results[0])
         self._record([at], run, op.inputs, op.outputs, results, stable)
 
     def _record(
@@ -200,18 +202,14 @@ class Plan:
         return True
 
     def _direct(self, at: int) -> bool:
-        """Compute a convolution by its kernel, without the checks; False for any other operation."""
+        """Compute an operation by the call of a kernel, without the checks, if it has one."""
         op = self._ops[at]
-        layer, x = op.layer, self._values[op.inputs[0]]
-        if not isinstance(layer, Convolution) or not all(v in self._stable for v in op.inputs):
+        if not hasattr(op.layer, "direct") or not all(v in self._stable for v in op.inputs):
             return False
-        given = [np.ascontiguousarray(self._values[v]) for v in op.inputs]
-        if x.ndim != 4 or any(a.dtype != layer.W.dtype for a in given) or not x.size:
+        given = [dense(self._values[v]) for v in op.inputs]
+        run = op.layer.direct(*given)
+        if run is None:
             return False
-        add = given[1] if layer.residual else None
-        if add is not None and not layer.takes_residual(x.shape, add.shape):
-            return False
-        run = _Direct(layer, given[0], add)
         results = call(run, given, op.node, self._program.name)
         self._record([at], run, op.inputs, op.outputs, results)
         return True
@@ -320,21 +318,13 @@ class _WithResidual:
         return y if self._then is None else self._then.run(y, y)
 
 
-class _Direct:
-    """A convolution's kernel with its Problem, for dense images of one shape."""
-
-    def __init__(self, layer: Convolution, x: Array, add: Array | None) -> None:
-        self._then = layer.activation if layer.activation is not None and not layer.activation.in_kernels else None
-        name = layer.activation.name if layer.activation is not None and layer.activation.in_kernels else None
-        self._p, _, *self._weights = check.conv2d(x, layer.W, layer.b, *layer.geometry(x.shape), name, add)
-        if add is not None:
-            self._weights.pop()
-        self._kernel = _dispatch.kernel("conv2d_forward", self._p)
-
-    def __call__(self, *arrays: Array) -> Array:
-        return self.into(memory.pooled(self._p.out_shape, self._p.dtype), *arrays)
-
-    def into(self, y: Array, *arrays: Array) -> Array:
-        arrays = tuple(a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in arrays)
-        self._kernel(y, arrays[0], *self._weights, *arrays[1:], self._p)
-        return y if self._then is None else self._then.run(y, y)
+def _view(op: Op, run: Any, x: Array, known: Sequence[Any], result: Array) -> Any:
+    """What gives the same view of arrays like x, where the operation makes one and its other inputs are known."""
+    if op.node.domain or not isinstance(x, np.ndarray):
+        return run
+    if op.node.type in _RESHAPES and x.size == result.size:
+        return Reshaped(result.shape)
+    if op.node.type == "Slice":
+        index = run.index(x, *known)
+        return Part(index)
+    return run

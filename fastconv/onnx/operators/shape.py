@@ -182,18 +182,32 @@ def slice_(a: Any) -> Run:
         given = a.ints("starts"), a.ints("ends"), a.ints("axes")
         if None in given[:2]:
             raise Unsupported("attributes starts and ends are missing")
-        return lambda x: _sliced(x, *given, None)
 
-    def run(x: Array, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Array:
-        return _sliced(
+        def index_old(x: Array) -> tuple[slice, ...]:
+            return _index(x, *given, None)
+
+        return _slicing(index_old)
+
+    def index(x: Array, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> tuple[slice, ...]:
+        return _index(
             x, numbers(starts), numbers(ends), None if axes is None else numbers(axes),
             None if steps is None else numbers(steps),
         )  # fmt: skip
 
+    return _slicing(index)
+
+
+def _slicing(index: Any) -> Run:
+    """The part of an array that a function of it and the other inputs says."""
+
+    def run(x: Array, *others: Any) -> Array:
+        return x[index(x, *others)]
+
+    run.index = index  # type: ignore[attr-defined]
     return run
 
 
-def _sliced(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> Array:
+def _index(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[slice, ...]:
     axes = range(len(starts)) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps):
@@ -211,7 +225,7 @@ def _sliced(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> Array:
             index[along] = slice(start, None if end < 0 else end, step)
         else:
             index[along] = slice(max(start, 0), max(end, 0), step)
-    return x[tuple(index)]
+    return tuple(index)
 
 
 @operator("Pad", inputs=(1, 4))
