@@ -114,9 +114,7 @@ class Convolution(_Activated):
                 lambda name: prepare.affine(rows, matrix, self.b, name, 1.0, True), activation, dtype
             )
             return None if made is None else (made[0], (*made[1], 1, 1))
-        return _with_activation(
-            lambda name: prepare.conv2d(shape, self.W, self.b, *geometry, name), activation, dtype
-        )
+        return _with_activation(lambda name: prepare.conv2d(shape, self.W, self.b, *geometry, name), activation, dtype)
 
     def direct(self, x: Array, add: Array | None = None) -> Any:
         """The call of its kernel for images of one shape, or None."""

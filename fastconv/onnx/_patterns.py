@@ -1,6 +1,6 @@
 """Rows of nodes that spell out what has a name: x * sigmoid(x), x * clip(x + 3, 0, 6) / 6, identities, padding.
 
-The types "Relu6", "HardSigmoid6" (slope 1/6), "Silu" and "ExactGelu" are this module's; nothing else of a model changes.
+The types "Relu6", "HardSigmoid6" (slope 1/6), "Silu" and "ExactGelu" are this module's own.
 """
 
 import math

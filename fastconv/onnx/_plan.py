@@ -34,8 +34,8 @@ Array = npt.NDArray[Any]
 _BY_NUMBERS = frozenset({"NonZero", "ConstantOfShape", "Range", "If"})  # whose sizes depend on their inputs' numbers
 _BY_OTHER_INPUTS = frozenset({
     "Reshape", "Expand", "Tile", "Slice", "Pad", "Resize", "Upsample", "TopK", "Squeeze", "Unsqueeze", "OneHot",
-    "Split", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
-    "ReduceLogSum", "ReduceLogSumExp",
+    "Split", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+    "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp",
 })  # fmt: skip
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _OF_SHAPES = frozenset({"Shape", "Size"})

@@ -218,7 +218,7 @@ def test_nothing_outside_of_the_folder_is_read(outside):
     ):  # fmt: skip
         file, _ = with_data(folder, location)
         opened.clear()
-        with pytest.raises(ValueError, match="initializer 'w'.*(outside of|not in) the model's folder"):
+        with pytest.raises(ValueError, match=r"initializer 'w'.*(outside of|not in) the model's folder"):
             fastconv.onnx.load(file)
         assert all(str(folder) in name for name in opened if "secret" in name or "zero" in name)
         assert not [name for name in opened if name.endswith(("secret.bin", "link.bin", "/dev/zero"))]

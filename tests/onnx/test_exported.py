@@ -5,10 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from exported_networks import NETWORKS, SIZE, exported, network
 
 import fastconv.onnx
-
-from exported_networks import NETWORKS, SIZE, exported, network
 
 
 def images(n, dtype=np.float32, size=SIZE):

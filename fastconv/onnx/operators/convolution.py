@@ -99,7 +99,7 @@ def _transposed(
 def _transposed_by_planes(
     x: Array, w: Array, b: Array | None, strides: Any, pads: Any, extra: Any, groups: int, dilations: Any
 ) -> Array:
-    """A transposed convolution of volumes: every plane of x is added to as many planes of the result as filters have."""
+    """A transposed convolution of volumes: each plane of x is added to several planes of the result."""
     (front, behind), (step, *across), (apart, *_) = pads[0], strides, dilations
     depth = step * (x.shape[2] - 1) + apart * (w.shape[2] - 1) + 1 + extra[0]
     planes: Any = [0] * depth

@@ -1,7 +1,7 @@
 """Arithmetic, comparisons and logic, number by number, with NumPy's broadcasting."""
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,18 @@ def _aligned(a: Any, run: Run) -> Run:
     return old
 
 
+def _plain(run: Run, a: Any) -> Run:
+    return run
+
+
+def _of_two(run: Run, a: Any) -> Run:
+    return _aligned(a, run)
+
+
 for _name, _function in _UNARY.items():
-    operator(_name)(lambda a, run=_quiet(_function): run)
+    operator(_name)(partial(_plain, _quiet(_function)))
 for _name, _function in _BINARY.items():
-    operator(_name, inputs=2)(lambda a, run=_quiet(_function): _aligned(a, run))
+    operator(_name, inputs=2)(partial(_of_two, _quiet(_function)))
 
 
 @operator("Add", inputs=2)

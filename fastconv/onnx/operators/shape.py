@@ -10,7 +10,6 @@ from .._graph import Unsupported
 from ._table import Run, operator
 from ._windows import Array
 
-
 SMALL = 4096
 """Results of more numbers lie in the library's own buffers, whose pages are there already."""
 
