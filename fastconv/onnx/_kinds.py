@@ -196,21 +196,24 @@ class Norm(_Activated):
         (a, b), (c, d) = self.scale_and_shift(), other.scale_and_shift()
         return Norm(other.activation, a * c, b * c + d, np.zeros_like(a), np.ones_like(a), 0.0, self.dtype)
 
-    def run(self, x: Array) -> Array:
+    def _vectors(self) -> tuple[Array, ...]:
+        """In the dtype of the images."""
         if self._ready is None:
             self._ready = tuple(v.astype(self.dtype) for v in (self.gamma, self.beta, self.mean, self.var))
+        return self._ready
+
+    def run(self, x: Array) -> Array:
         name = self._name()
         planes = x if x.ndim in (2, 4) else x.reshape(*x.shape[:2], -1, 1)
-        y = ops.batch_norm(planes, *self._ready, False, eps=self.eps, activation=name)[0]
+        y = ops.batch_norm(planes, *self._vectors(), False, eps=self.eps, activation=name)[0]
         return (y if name else self.ended(y)).reshape(x.shape)
 
-    def direct(self, x: Array) -> Any:
-        if x.ndim not in (2, 4) or x.dtype != self.dtype or not x.size or x.shape[1] != len(self.gamma):
+    def steps(self, shape: Shape, dtype: np.dtype) -> Any:
+        if len(shape) not in (2, 4) or dtype != self.dtype or shape[1] != len(self.gamma):
             return None
-        name = self._name()
-        vectors = (v.astype(self.dtype) for v in (self.gamma, self.beta, self.mean, self.var))
-        p, _, *given = check.batch_norm(x, *vectors, eps=self.eps, activation=name)
-        return Direct("batch_norm_inference", p, given, x.shape, None if name else self.activation)
+        return _with_activation(
+            lambda name: prepare.batch_norm(shape, self._vectors(), self.eps, name), self.activation, dtype
+        )
 
 
 @dataclass(slots=True)
@@ -262,6 +265,28 @@ class MaxPool:
         if max(dilations) > 1:
             return None
         step, shape = prepare.max_pool2d(shape, dtype, self.window.kernel, strides, pads, self.ceil_mode)
+        return None if step is None else ([step], shape)
+
+
+@dataclass(slots=True)
+class AveragePool:
+    """Averages of windows."""
+
+    window: Any
+    ceil_mode: bool
+    include_pad: bool
+    generic: Any
+
+    def run(self, x: Array) -> Array:
+        return self.generic(x)
+
+    def steps(self, shape: Shape, dtype: np.dtype) -> Any:
+        strides, dilations, pads = self.window.over(shape[2:], self.window.kernel)
+        if len(shape) != 4 or max(dilations) > 1:
+            return None
+        step, shape = prepare.avg_pool2d(
+            shape, dtype, self.window.kernel, strides, pads, self.ceil_mode, self.include_pad
+        )
         return None if step is None else ([step], shape)
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ._check import Shapes, is_channelwise
 from ._graph import Node
-from ._kinds import Activation, Affine, Convolution, Flat, Gate, MaxPool, Norm, Op, Sum
+from ._kinds import Activation, Affine, AveragePool, Convolution, Flat, Gate, MaxPool, Norm, Op, Sum
 
 Array = npt.NDArray[Any]
 _FLOATS = (np.float32, np.float64)
@@ -150,6 +150,13 @@ def _max_pool(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | N
     return _op("max_pool2d", node, MaxPool(run.window, run.ceil_mode, run), node.inputs)
 
 
+def _average_pool(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | None:
+    run: Any = node.run
+    if len(shapes.get(node.inputs[0]) or ()) != 4:
+        return None
+    return _op("avg_pool2d", node, AveragePool(run.window, run.ceil_mode, run.include_pad, run), node.inputs)
+
+
 def _flatten(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | None:
     run: Any = node.run
     if run.axis != 1 or len(shapes.get(node.inputs[0]) or ()) < 2:
@@ -188,6 +195,7 @@ _RULES: dict[str, Callable[[Node, dict[str, Array], Shapes], Op | None]] = {
     "ExactGelu": _named("gelu"),
     "LeakyRelu": _leaky_relu,
     "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
     "Flatten": _flatten,
     "Reshape": _reshape,
 }

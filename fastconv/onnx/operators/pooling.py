@@ -81,14 +81,7 @@ def average_pool(a: Any) -> Run:
         number = windows(ones, kernel, strides, dilations, pads, out, 0).sum(axis=-1)
         return total / np.maximum(number, 1)
 
-    def into(out: Array, x: Array) -> Array:
-        strides, dilations, pads = window.over(x.shape[2:], window.kernel)
-        if has_kernel(x) and max(dilations) == 1:
-            return ops.avg_pool2d(x, window.kernel, strides, pads, ceil_mode, include, out=out)
-        out[...] = run(x)
-        return out
-
-    run.into = into  # type: ignore[attr-defined]
+    run.window, run.ceil_mode, run.include_pad = window, ceil_mode, include  # type: ignore[attr-defined]
     return run
 
 
