@@ -1,6 +1,7 @@
 """What is known before any input is: values computed once, nodes without a reader, names for the same value."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,22 @@ Array = npt.NDArray[Any]
 RANDOM = frozenset({"Dropout"})  # whose results are not to be kept: in training
 
 
-def call(run: Any, arrays: Sequence[Any], node: Node, name: str) -> tuple[Array, ...]:
-    """The results of a node; an error of it says which node it was."""
+@contextmanager
+def naming(node: Node, name: str, arrays: Sequence[Any] = ()) -> Iterator[None]:
+    """Errors inside say which node it was."""
     try:
-        result = run(*arrays)
-    except (MemoryError, KeyboardInterrupt):
+        yield
+    except (MemoryError, ModelError):
         raise
     except Exception as error:
         sizes = ", ".join("-" if a is None else str(np.shape(a)) for a in arrays)
-        raise ModelError(f"{name}: node {node}, inputs {sizes}: {error}") from error
+        raise ModelError(f"{name}: node {node}{', inputs ' if sizes else ''}{sizes}: {error}") from error
+
+
+def call(run: Any, arrays: Sequence[Any], node: Node, name: str) -> tuple[Array, ...]:
+    """The results of a node."""
+    with naming(node, name, arrays):
+        result = run(*arrays)
     return tuple(map(np.asarray, result)) if isinstance(result, tuple) else (np.asarray(result),)
 
 

@@ -23,6 +23,9 @@ Array = npt.NDArray[Any]
 def fused(nodes: list[Node], constants: dict[str, Array], shapes: Shapes, outputs: Collection[str]) -> list[Op]:
     """The operations of a model, merged where that gives the same result."""
     ops = kinds_of(_patterns.replaced(nodes, constants, outputs), constants, shapes)
+    read = {value for op in ops for value in op.inputs} | set(outputs)
+    for value in [value for value in constants if value not in read]:
+        del constants[value]  # those that layers have; merging makes others of them
     while True:
         linked = _Linked(ops, outputs)
         merged = _merged(linked, constants)

@@ -48,6 +48,9 @@ def load(source: Any, *, fuse: bool = True) -> Model:
         raise ModelError(f"{name}: has opset {opsets.get('', 0)}; {OLDEST} and newer ones are supported")
     if graph.sparse_initializer:
         raise ModelError(f"{name}: has sparse initializers, which are not supported")
+    parameters = {t.name: _parameter(t, f"{name}: initializer {t.name!r}") for t in graph.initializer}
+    if len(parameters) < len(graph.initializer):
+        raise ModelError(f"{name}: two initializers have the same name")
     constants = {t.name: _proto.array(t, f"{name}: initializer {t.name!r}", folder) for t in graph.initializer}
     inputs = [_value(v, f"{name}: input {v.name!r}") for v in graph.input if v.name not in constants]
     output_names = [v.name for v in graph.output]
@@ -60,7 +63,6 @@ def load(source: Any, *, fuse: bool = True) -> Model:
     outputs = [_value(v, f"{name}: output {v.name!r}") for v in results]
     _check.weights_fit(nodes, shapes, name)
     del proto, graph
-    parameters = {key: Value(key, a.shape, a.dtype) for key, a in constants.items()}
     left = _fold.constants(_fold.read(nodes, output_names), constants, name)
     shapes.update((key, a.shape) for key, a in constants.items())
     if fuse:
@@ -68,6 +70,10 @@ def load(source: Any, *, fuse: bool = True) -> Model:
     else:
         ops = [Op("", node, node.inputs, node.outputs, node.run) for node in left]  # type: ignore[arg-type]
     return Model(name, inputs, outputs, nodes, parameters, Program(name, ops, constants, inputs, outputs))
+
+
+def _parameter(tensor: Any, what: str) -> Value:
+    return Value(tensor.name, tuple(tensor.dims), _proto.type_of(tensor.data_type, what))
 
 
 def _value(proto: Any, what: str) -> Value:

@@ -86,13 +86,13 @@ def _batch_normalization(node: Node, constants: dict[str, Array], shapes: Shapes
 
 
 def _per_channel(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | None:
-    """Products, sums and differences of images with one number for each channel."""
+    """Products, sums and differences of images, or rows, with one number for each channel."""
     first, second = node.inputs
     x, c = (first, second) if second in constants else (second, first)
     shape, number = shapes.get(x) or (), constants.get(c)
-    if len(shape) != 4 or x in constants or number is None or number.dtype not in _FLOATS:
+    if len(shape) not in (2, 4) or x in constants or number is None or number.dtype not in _FLOATS:
         return None
-    if not is_channelwise(number, shape[1], 4) or (node.type in ("Sub", "Div") and x != first):
+    if not is_channelwise(number, shape[1], len(shape)) or (node.type in ("Sub", "Div") and x != first):
         return None
     channels: Any = shape[1]
     value = np.broadcast_to(number.reshape(-1).astype(np.float64), (channels,))

@@ -15,7 +15,7 @@ from .._settings import settings
 from .._threads import expect
 from ..ops.activations import add_activation
 from ._direct import Part, Reshaped, dense
-from ._fold import call
+from ._fold import call, naming
 from ._graph import Value
 from ._kinds import Convolution, Op
 from ._placing import Instruction, placed
@@ -173,7 +173,10 @@ class Plan:
         shape, residual, ended = x.shape, "", False
         while not ended:
             op = self._ops[at]
-            made = op.layer.steps(shape, x.dtype) if hasattr(op.layer, "steps") and len(op.outputs) == 1 else None
+            made = None
+            if hasattr(op.layer, "steps") and len(op.outputs) == 1:
+                with naming(op.node, self._program.name):
+                    made = op.layer.steps(shape, x.dtype)
             if made is None or (not steps and not made[0]):
                 break
             if isinstance(op.layer, Convolution) and op.layer.residual:
@@ -207,7 +210,8 @@ class Plan:
         if not hasattr(op.layer, "direct") or not all(v in self._stable for v in op.inputs):
             return False
         given = [dense(self._values[v]) for v in op.inputs]
-        run = op.layer.direct(*given)
+        with naming(op.node, self._program.name):
+            run = op.layer.direct(*given)
         if run is None:
             return False
         results = call(run, given, op.node, self._program.name)
@@ -248,20 +252,17 @@ class Plan:
         self._dtypes = [v.dtype for v in self._program.outputs]
         results = [self._values[v.name] for v in self._program.outputs]
         sources = [*given, *(a for a in template if isinstance(a, np.ndarray))]
-        self._copies = [
-            not y.flags.writeable
-            or any(np.may_share_memory(y, a) for a in sources)
-            or any(np.may_share_memory(y, other) for other in results[:i])
-            for i, y in enumerate(results)
-        ]
+        self._copies = [not y.flags.writeable or any(np.may_share_memory(y, a) for a in sources) for y in results]
         self.first: Any = self._finished(results)
         del self._values, self._known, self._stable, self._instructions, self._done, self._shapes
 
     def _finished(self, results: list[Array]) -> tuple[Array, ...]:
         """The outputs as the caller's own arrays, of the dtypes of the model."""
         return tuple(
-            np.array(y, dtype, order="C") if copies else np.ascontiguousarray(y, dtype) if y.ndim else y.astype(dtype)
-            for y, dtype, copies in zip(results, self._dtypes, self._copies, strict=True)
+            np.array(y, dtype, order="C")
+            if copies or any(np.may_share_memory(y, other) for other in results[:i])
+            else np.require(y, dtype, "C")
+            for i, (y, dtype, copies) in enumerate(zip(results, self._dtypes, self._copies, strict=True))
         )
 
     def __call__(self, given: Sequence[Array]) -> tuple[Array, ...]:

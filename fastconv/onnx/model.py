@@ -50,7 +50,7 @@ class Model:
         self._program = program
         self._plans: dict[tuple[Any, ...], Plan] = {}
 
-    def __call__(self, *arrays: Any, **named: Any) -> Any:
+    def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         given = self._given(arrays, named)
         key = (*(x.shape for x in given), settings.float32_conv_precision, settings.backend)
         plan = self._plans.get(key)

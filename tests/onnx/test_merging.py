@@ -164,6 +164,27 @@ def test_results_are_the_callers():
     np.testing.assert_array_equal(net(x), CONSTANTS["c"])
 
 
+def test_outputs_that_lie_in_one_concatenation():
+    nodes = [
+        ("Relu", "x", "r", {}),
+        ("Conv", "r one", "a", {}),
+        ("Neg", "x", "n", {}),
+        ("Concat", "a n", "c", {"axis": 1}),
+        ("Reshape", "a to", "y", {}),
+        ("Flatten", "c", "z", {}),
+        ("Tanh", "c", "t", {}),
+    ]
+    made = model(nodes, {"x": SHAPE}, dict.fromkeys("yzt"), {"to": np.array([0, -1]), "one": CONSTANTS["one"]})
+    net, x = fastconv.onnx.load(made), random(1, 6, 9, 9)
+    right = [a.copy() for a in fastconv.onnx.load(made, fuse=False)(x)]
+    for _ in range(3):
+        y, z, t = net(x)
+        for a, b in zip((y, z, t), right, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        y[...] = 0
+        np.testing.assert_allclose(z, right[1], rtol=1e-5, atol=1e-6)
+
+
 def test_sizes_that_depend_on_numbers():
     nodes = [
         ("NonZero", "x", "i", {}),

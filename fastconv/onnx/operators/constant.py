@@ -33,7 +33,7 @@ def constant_of_shape(a: Any) -> Run:
 
     def run(shape: Array) -> Array:
         sizes = numbers(shape)
-        if min(sizes, default=0) < 0 or float(np.prod(sizes, dtype=np.float64)) > 1 << 36:
+        if min(sizes, default=0) < 0 or float(np.prod(sizes, dtype=np.float64)) > 1 << 30:
             raise ValueError(f"the shape {list(sizes)} cannot be")
         return np.full(sizes, value.reshape(()), value.dtype)
 
@@ -69,7 +69,7 @@ def range_(a: Any) -> Run:
     def run(start: Array, limit: Array, delta: Array) -> Array:
         first, last, step = (v.reshape(()) for v in (start, limit, delta))
         count = max(int(np.ceil((last - first) / step)), 0) if step else 0
-        if count > 1 << 36:
+        if count > 1 << 30:
             raise ValueError(f"{count} numbers are too many")
         return (np.arange(count, dtype=start.dtype) * step + first).astype(start.dtype)
 
