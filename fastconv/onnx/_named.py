@@ -138,6 +138,11 @@ def _named(name: str) -> Callable[..., Op]:
     return lambda node, constants, shapes: _op(name, node, Activation(name), node.inputs[:1])
 
 
+def _relu(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op:
+    """Alone it takes integers, too."""
+    return Op("relu", node, node.inputs, node.outputs, node.run or _missing, Activation("relu"))
+
+
 def _leaky_relu(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op:
     run: Any = node.run
     return _op("leaky_relu", node, Activation("leaky_relu", run.slope), node.inputs)
@@ -185,7 +190,7 @@ _RULES: dict[str, Callable[[Node, dict[str, Array], Shapes], Op | None]] = {
     "Sub": _product,
     "Mul": _product,
     "Div": _product,
-    "Relu": lambda node, constants, shapes: _op("relu", node, Activation("relu"), node.inputs),
+    "Relu": _relu,
     "Relu6": _named("relu6"),
     "Sigmoid": _named("sigmoid"),
     "Tanh": _named("tanh"),

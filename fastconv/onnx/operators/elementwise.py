@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ... import _memory as memory
 from ... import ops
 from .._graph import Unsupported
 from ._table import Run, operator
 from ._windows import Array
-from .shape import positive
+from .shape import SMALL, positive
 
 _UNARY: dict[str, Any] = {
     "Abs": np.abs, "Neg": np.negative, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Reciprocal": np.reciprocal,
@@ -19,11 +20,18 @@ _UNARY: dict[str, Any] = {
     "Acosh": np.arccosh, "Atanh": np.arctanh, "Not": np.logical_not, "IsNaN": np.isnan,
 }  # fmt: skip
 _BINARY: dict[str, Any] = {
-    "Sub": np.subtract, "Mul": np.multiply, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
-    "Equal": np.equal, "Less": np.less, "LessOrEqual": np.less_equal, "Greater": np.greater,
-    "GreaterOrEqual": np.greater_equal,
+    "Sub": lambda x, y: pooled(np.subtract, x, y), "Mul": lambda x, y: pooled(np.multiply, x, y),
+    "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor, "Equal": np.equal, "Less": np.less,
+    "LessOrEqual": np.less_equal, "Greater": np.greater, "GreaterOrEqual": np.greater_equal,
 }  # fmt: skip
 _SEVERAL: dict[str, Any] = {"Min": np.minimum, "Max": np.maximum, "Sum": np.add}
+
+
+def pooled(function: Any, x: Array, y: Array) -> Array:
+    """The function of two arrays; a large result of floats lies in the library's own buffers."""
+    if max(x.size, y.size) < SMALL or x.dtype != y.dtype or x.dtype.kind != "f":
+        return function(x, y)
+    return function(x, y, out=memory.pooled(np.broadcast_shapes(x.shape, y.shape), x.dtype))
 
 
 def _quiet(function: Callable[..., Any]) -> Run:
@@ -72,7 +80,7 @@ def add(a: Any) -> Run:
 def added(x: Array, y: Array) -> Array:
     if x.shape == y.shape and x.dtype == y.dtype and x.dtype in (np.float32, np.float64):
         return ops.activations.add_activation(x, y)
-    return x + y
+    return pooled(np.add, x, y)
 
 
 @operator("Div", inputs=2)
@@ -80,7 +88,7 @@ def div(a: Any) -> Run:
     def run(x: Array, y: Array) -> Array:
         with np.errstate(all="ignore"):
             if x.dtype.kind == "f":
-                return x / y
+                return pooled(np.divide, x, y)
             quotient = x // y  # towards minus infinity; ONNX's is towards zero
             return quotient if x.dtype.kind == "u" else quotient + ((quotient < 0) & (quotient * y != x))
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from ... import ops
 from ._table import Run, operator
 from ._windows import Array
+from .pooling import has_kernel
 from .shape import axes_of
 
 _SINCE_13 = ("ReduceSum",)  # the others take their axes as an input from opset 18 on
@@ -16,6 +18,13 @@ def _log_sum_exp(x: Array, axis: Any, keepdims: bool) -> Array:
     safe = np.where(np.isfinite(most), most, 0)
     total = np.log(np.exp(x - safe).sum(axis=axis, keepdims=True)) + safe
     return total if keepdims else total.reshape(x.sum(axis=axis).shape)
+
+
+def _mean(x: Array, axis: Any, keepdims: bool) -> Array:
+    if axis is not None and has_kernel(x) and sorted(a % 4 for a in axis) == [2, 3] and x.size:
+        y = ops.global_avg_pool2d(x)
+        return y if keepdims else y.reshape(y.shape[:2])
+    return x.mean(axis=axis, keepdims=keepdims)
 
 
 def _max(x: Array, axis: Any, keepdims: bool) -> Array:
@@ -37,7 +46,7 @@ def _bound(x: Array, sign: int) -> Any:
 
 _REDUCTIONS: dict[str, Any] = {
     "ReduceSum": lambda x, axis, keepdims: x.sum(axis=axis, keepdims=keepdims),
-    "ReduceMean": lambda x, axis, keepdims: x.mean(axis=axis, keepdims=keepdims),
+    "ReduceMean": _mean,
     "ReduceMax": _max,
     "ReduceMin": _min,
     "ReduceProd": lambda x, axis, keepdims: x.prod(axis=axis, keepdims=keepdims),
