@@ -114,7 +114,7 @@ LAYERS = [
         "optim",
         "_fast",
     },
-    {"networks", "trainer", "datasets", "distributed", "_training_state", "_validation"},
+    {"networks", "onnx", "trainer", "datasets", "distributed", "_training_state", "_validation"},
     {"book", "cli", "__main__", "_bench", "_children", "_installed"},
 ]
 

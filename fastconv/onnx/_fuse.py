@@ -76,7 +76,8 @@ def _activation(first: Op, second: Op) -> Op | None:
     if getattr(first.layer, "activation", second) is not None or not isinstance(second.layer, Activation):
         return None
     first.layer.activation = second.layer
-    return Op("", second.node, first.inputs, second.outputs, first.run, first.layer)
+    kind = "sum" if isinstance(first.layer, Sum) else ""  # a convolution can still take all of it
+    return Op(kind, second.node, first.inputs, second.outputs, first.run, first.layer)
 
 
 def _normalisation(first: Op, second: Op) -> Op | None:

@@ -8,9 +8,9 @@ def tensor(name, shape, kind=TensorProto.FLOAT):
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def model(nodes, inputs, outputs, constants=(), opset=17, kind=TensorProto.FLOAT):
+def model(nodes, inputs, outputs, constants=(), opset=17, kind=TensorProto.FLOAT, kinds=()):
     """A ModelProto: nodes as (type, inputs, outputs, attributes), inputs and outputs as {name: shape}, constants as
-    {name: array}."""
+    {name: array}, kinds as {name: the type of an output}."""
     made = [
         helper.make_node(op, given.split(), results.split(), name=f"{op.lower()}{i}", **attributes)
         for i, (op, given, results, attributes) in enumerate(nodes)
@@ -19,7 +19,7 @@ def model(nodes, inputs, outputs, constants=(), opset=17, kind=TensorProto.FLOAT
         made,
         "graph",
         [tensor(name, shape, kind) for name, shape in inputs.items()],
-        [tensor(name, shape, kind) for name, shape in outputs.items()],
+        [tensor(name, shape, dict(kinds).get(name, kind)) for name, shape in outputs.items()],
         [numpy_helper.from_array(np.asarray(a), name) for name, a in dict(constants).items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)

@@ -66,14 +66,7 @@ def group_normalization(a: Any) -> Run:
     a.ignored("stash_type")
     if not groups or groups < 1:
         raise Unsupported(f"attribute num_groups is {groups}, expected a positive int")
-    per_group = a.opset < 21  # version 18 of the operator scales groups, not channels
-
-    def run(x: Array, scale: Array, shift: Array) -> Array:
-        if per_group:
-            scale, shift = (np.repeat(v, x.shape[1] // groups) for v in (scale, shift))
-        return ops.group_norm(x, groups, scale, shift, eps)
-
-    return run
+    return lambda x, scale, shift: ops.group_norm(x, groups, scale, shift, eps)
 
 
 @operator("LayerNormalization", inputs=(2, 3), outputs=3)
