@@ -4,7 +4,6 @@ A checkpoint is an .npz file: its arrays, and beside them the tree of numbers, s
 to, as JSON. No code of a file is run.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-PathLike = str | os.PathLike[str]
+from ._whole_files import PathLike, replacing
+
 Place: TypeAlias = tuple[tuple[str, Any], ...]
 
 _FORMAT = "fastconv checkpoint 1"
@@ -30,20 +30,13 @@ def write(path: PathLike, tree: Mapping[str, Any]) -> None:
     TypeError
         If it holds anything but numbers, strings, None, arrays, and lists and dicts of these under strings.
     """
-    path = Path(path)
     arrays: list[np.ndarray] = []
     text = json.dumps({"format": _FORMAT, "tree": _packed(tree, arrays)})
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "wb") as file:
-            named = {f"a{i}": a for i, a in enumerate(arrays)}
-            np.savez(file, allow_pickle=False, tree=np.frombuffer(text.encode(), np.uint8), **named)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            unfinished.unlink()
+    named = {f"a{i}": a for i, a in enumerate(arrays)}
+    with replacing(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez(file, allow_pickle=False, tree=np.frombuffer(text.encode(), np.uint8), **named)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read(path: PathLike) -> dict[str, Any]:

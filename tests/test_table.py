@@ -94,6 +94,7 @@ LAYERS = [
         "_extras",
         "_random",
         "_unpickle",
+        "_whole_files",
         "kernels",
     },
     {"_table", "_check", "_memory", "_between", "_threads", "_ceiling"},

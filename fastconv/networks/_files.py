@@ -1,9 +1,7 @@
 """Parameter files: dicts of named float arrays in .npz, .safetensors and (reading only) the book's .pkl."""
 
-import contextlib
 import errno
 import math
-import os
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -15,9 +13,9 @@ import numpy.typing as npt
 
 from .. import _unpickle
 from .._extras import require
+from .._whole_files import PathLike, replacing
 
 Array = npt.NDArray[Any]
-PathLike = str | os.PathLike[str]
 _MOST_DEFLATED = 1032  # bytes that a byte of a deflated member can stand for
 
 
@@ -31,8 +29,7 @@ def write(path: PathLike, arrays: Mapping[str, Array]) -> None:
     """
     path = Path(path)
     dense = {key: np.ascontiguousarray(a) for key, a in arrays.items()}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
+    with replacing(path) as unfinished:
         if path.suffix == ".npz":
             with open(unfinished, "wb") as file:
                 np.savez(file, allow_pickle=False, **dense)
@@ -43,10 +40,6 @@ def write(path: PathLike, arrays: Mapping[str, Array]) -> None:
                 pickle.dump(dense, file)
         else:
             raise ValueError(f"path: expected a name ending in .npz, .safetensors or .pkl, got {str(path)!r}")
-        os.replace(unfinished, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            unfinished.unlink()
 
 
 def read(path: PathLike, kinds: str = "f") -> dict[str, Array]:
