@@ -7,7 +7,6 @@ to, as JSON. No code of a file is run.
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, TypeAlias
 
