@@ -1,5 +1,7 @@
 """``python -m fastconv SCRIPT [ARGS]``: run a program of the book's kind on fastconv, unchanged.
 
+``python -m fastconv COMMAND [ARGS]`` is the program ``fastconv``, where no file has the command's name.
+
 The script runs as ``__main__`` with its own arguments, import path, working directory and tracebacks; only
 the book's modules (``common.layers`` and its kin, see `fastconv.book`) are fastconv's.
 """
@@ -17,8 +19,12 @@ usage: python -m fastconv SCRIPT [ARGS ...]
 
 Runs SCRIPT with the book's modules common.layers, common.functions, common.util, common.gradient,
 common.optimizer, common.trainer and common.multi_layer_net* taken from fastconv.
-The commands train, info and bench are those of the program `fastconv`.
+
+usage: python -m fastconv {train,predict,info,bench} [ARGS ...]
+
+The commands of the program `fastconv`.
 """
+_COMMANDS = "train", "predict", "info", "bench"
 
 
 def main(arguments: list[str]) -> None:
@@ -28,6 +34,10 @@ def main(arguments: list[str]) -> None:
             print(_USAGE, end="")
         case []:
             sys.exit(_refuse("no script given"))
+        case [command, *_] if command in _COMMANDS and not os.path.isfile(command):
+            from .cli import main as program  # with all that it imports, which a script need not wait for
+
+            sys.exit(program(arguments))
         case [script, *_] if not os.path.isfile(script):
             sys.exit(_refuse(f"no such script: {script}"))
         case [script, *_]:

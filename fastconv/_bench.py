@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -179,7 +179,8 @@ def run(dtype: str, threads: int, seconds: float, show: Callable[[str], None]) -
     show("ratio: a side's median over fastconv's" + ("" if "torch" in sides else "; PyTorch is not installed"))
     show(f"{'':42}{SIDES['fastconv']:>20}" + "".join(f"{SIDES[side]:>20}{'ratio':>8}" for side in sides[1:]))
     with ExitStack() as stack:
-        workers = {side: stack.enter_context(_worker(side, dtype, threads, seconds)) for side in sides}
+        arguments = dtype, str(seconds)
+        workers = {side: stack.enter_context(worker(threads, __spec__.name, side, *arguments)) for side in sides}
         for name in ROWS:
             times = _measure_row(name, workers)
             line = f"{name:42}"
@@ -194,8 +195,8 @@ def _measure_row(name: str, workers: dict[str, subprocess.Popen[str]]) -> dict[s
     samples: dict[str, list[float]] = {side: [] for side in workers}
     for _ in range(TURNS):
         sums = {}
-        for side, worker in workers.items():
-            answer = _ask(worker, name)
+        for side, process in workers.items():
+            answer = ask(process, name)
             samples[side] += answer["seconds"]
             sums[side] = answer["sum"]
         expected = sums["numpy"]
@@ -206,11 +207,11 @@ def _measure_row(name: str, workers: dict[str, subprocess.Popen[str]]) -> dict[s
 
 
 @contextmanager
-def _worker(side: str, dtype: str, threads: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """A process that measures one side; it ends with the block."""
+def worker(threads: int, module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that measures one side, ``python -m module arguments``; it ends with the block."""
     count = dict.fromkeys(("FASTCONV_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     process = subprocess.Popen(
-        [sys.executable, "-m", __spec__.name, side, dtype, str(seconds)],
+        [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -227,17 +228,19 @@ def _worker(side: str, dtype: str, threads: int, seconds: float) -> Iterator[sub
             process.kill()
 
 
-def _ask(worker: subprocess.Popen[str], name: str) -> dict[str, Any]:
-    assert worker.stdin and worker.stdout
-    worker.stdin.write(name + "\n")
-    worker.stdin.flush()
-    line = worker.stdout.readline()
+def ask(process: subprocess.Popen[str], name: str) -> dict[str, Any]:
+    """What a worker answers to the name of a row."""
+    assert process.stdin and process.stdout
+    with suppress(BrokenPipeError):  # it has ended: then there is no line to read
+        process.stdin.write(name + "\n")
+        process.stdin.flush()
+    line = process.stdout.readline()
     if not line:
         raise RuntimeError(f"the process that measures {name!r} ended unexpectedly")
     return json.loads(line)
 
 
-def _measure(work: Work, seconds: float) -> list[float]:
+def measure(work: Work, seconds: float) -> list[float]:
     """Seconds of each call, for about this long."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
@@ -270,7 +273,7 @@ def main(side: str, dtype: str, seconds: str) -> None:
     for line in sys.stdin:
         work = prepare(ROWS[line.rstrip("\n")], dtype)
         total = _sum(work())
-        print(json.dumps({"sum": total, "seconds": _measure(work, float(seconds))}), flush=True)
+        print(json.dumps({"sum": total, "seconds": measure(work, float(seconds))}), flush=True)
 
 
 if __name__ == "__main__":

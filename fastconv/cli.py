@@ -1,4 +1,4 @@
-"""The program ``fastconv``: train a network, show what this installation has, time it.
+"""The program ``fastconv``: train a network, predict with a model, show what this installation or a model has, time it.
 
 Everything a user can get wrong ends with one line on standard error and the exit code 2.
 """
@@ -11,8 +11,8 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +21,9 @@ import numpy as np
 import fastconv
 
 from . import _bench, _ceiling, datasets, networks, plots
+from ._commands import describe, predict, timing
+from ._commands.arguments import add_threads, count, explained, rate, seed, size
+from ._commands.models import onnx_file
 from ._extras import require
 from ._settings import BACKENDS
 from .distributed import DataParallel
@@ -84,37 +87,44 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fastconv", description="Compiled CNN kernels behind NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"fastconv {fastconv.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="{train,info,bench}", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="{train,predict,info,bench}", required=True)
 
     train = commands.add_parser("train", help="train a network and save it")
     add = train.add_argument
     add("--dataset", choices=_DATASETS, default="digits", help="default: %(default)s, which are bundled")
     add("--data", metavar="DIR", help="folder with the data set's files; without it they are downloaded")
     add("--net", choices=_NETWORKS, default="simple", help="SimpleConvNet (default), DeepConvNet, perceptron")
-    add("--epochs", type=_count, metavar="N", default=15, help="default: %(default)s")
-    add("--batch-size", type=_count, metavar="N", default=50, help="default: %(default)s")
+    add("--epochs", type=count, metavar="N", default=15, help="default: %(default)s")
+    add("--batch-size", type=count, metavar="N", default=50, help="default: %(default)s")
     add("--optimizer", choices=_LEARNING_RATES, default="adam", help="default: %(default)s")
-    add("--lr", type=_rate, help="learning rate at the start; default: one that suits the optimiser")
+    add("--lr", type=rate, help="learning rate at the start; default: one that suits the optimiser")
     add("--schedule", choices=("linear", "constant"), default="linear", help="linear (default): down to 0")
     _add_engine_options(train)
     add("--backend", choices=BACKENDS, help="default: the fastest for each problem")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-    add("--seed", type=_seed, metavar="N", default=0, help="of weights and batches; default: %(default)s")
+    add("--seed", type=seed, metavar="N", default=0, help="of weights and batches; default: %(default)s")
     add("--out", type=Path, metavar="DIR", default=Path("fastconv-run"), help="default: %(default)s")
     add("--distributed", action="store_true", help="all processes that mpiexec has started train together")
     train.set_defaults(run=_train, parser=train)
 
-    info = commands.add_parser("info", help="show versions, backends and optional packages")
+    predict.add_to(commands)
+
+    info = commands.add_parser("info", help="show versions, backends and optional packages; or what a MODEL holds")
+    _add_model(info, "an ONNX file: show its operators, parameters and arithmetic instead")
+    info.add_argument("--batch", type=count, metavar="N", help="samples to count the arithmetic for; default: 1")
+    info.add_argument("--nodes", action="store_true", help="show every node of the MODEL")
     info.add_argument(
         "--ceiling", action="store_true", help="measure this machine's arithmetic and memory, in a second"
     )
     info.add_argument("--distributed", action="store_true", help="also node and threads of each process of mpiexec")
     info.set_defaults(run=_info, parser=info)
 
-    bench = commands.add_parser("bench", help="time against the NumPy reference and PyTorch")
+    bench = commands.add_parser("bench", help="time against the NumPy reference and PyTorch; or a MODEL")
+    _add_model(bench, "an ONNX file: time it against ONNX Runtime, where that is installed, instead")
+    bench.add_argument("--batch", type=count, metavar="N", nargs="+", default=[], help="samples at once; default: 1")
     _add_engine_options(bench)
     bench.add_argument(
-        "--seconds", type=_rate, metavar="S", default=0.5, help="for a side's turn at a row; default: %(default)s"
+        "--seconds", type=rate, metavar="S", default=0.5, help="for a side's turn at a row; default: %(default)s"
     )
     bench.set_defaults(run=_run_bench, parser=bench)
     return parser
@@ -122,49 +132,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: %(default)s")
-    parser.add_argument("--threads", type=_count, metavar="N", help="default: the CPUs this process may use")
+    add_threads(parser)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-@contextmanager
-def _explained(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """One line and exit code 2 for what a user's values, files or installation can make fail."""
-    try:
-        yield
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        parser.error(str(error))
+def _add_model(parser: argparse.ArgumentParser, help: str) -> None:
+    """A model that may be named, and the sizes that it may leave open."""
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=help)
+    parser.add_argument("--size", type=size, metavar="H,W", help="of a MODEL's images, where it leaves that open")
 
 
 def _job(options: argparse.Namespace) -> Job | None:
     """The processes of mpiexec, where they are asked for."""
     if options.distributed:
-        with _explained(options.parser):
+        with explained(options.parser):
             options.job = Job(options.parser)
     return options.job
 
 
 def _info(options: argparse.Namespace) -> int:
+    if options.model is not None:
+        with explained(options.parser):
+            describe.show(onnx_file(options.model), options.batch, options.size, options.nodes, print)
+        return 0
     job = _job(options)
     processes = [] if job is None else job.processes()
     if job is not None and not job.leads:
@@ -173,7 +162,7 @@ def _info(options: argparse.Namespace) -> int:
     for rank, text in enumerate(processes):
         print(f"{f'process {rank}':24} {text}")
     if options.ceiling:
-        with _explained(options.parser):
+        with explained(options.parser):
             ceiling = _ceiling.measure()
         print(f"{'multiply-adds':24} {ceiling.flops / 1e9:.0f} GFLOP/s in float32")
         for size in (1 << 20, 1 << 28):
@@ -201,9 +190,13 @@ def _version(package: str) -> str:
 
 
 def _run_bench(options: argparse.Namespace) -> int:
-    threads = options.threads or fastconv.get_num_threads()
-    with _explained(options.parser):
-        _bench.run(options.dtype, threads, options.seconds, lambda line: print(line, flush=True))
+    threads, show = options.threads or fastconv.get_num_threads(), partial(print, flush=True)
+    with explained(options.parser):
+        if options.model is None:
+            _bench.run(options.dtype, threads, options.seconds, show)
+        else:
+            path = onnx_file(options.model)
+            timing.show(path, options.batch, options.size, threads, options.seconds, show)
     return 0
 
 
@@ -211,7 +204,7 @@ def _train(options: argparse.Namespace) -> int:
     job = _job(options)
     leads = job is None or job.leads
     say = print if leads else _say_nothing
-    with _explained(options.parser) if job is None else job.explained():
+    with explained(options.parser) if job is None else job.explained():
         require("tqdm", "demo", "the progress bar")
         require("matplotlib", "demo", "the learning curve")
         if options.threads:
@@ -222,7 +215,7 @@ def _train(options: argparse.Namespace) -> int:
             (x, t), (x_test, t_test) = _load(options, say)
     if job is not None:
         (x, t), (x_test, t_test) = job.in_turn(lambda: _load(options, say))
-    with _explained(options.parser) if job is None else job.explained():
+    with explained(options.parser) if job is None else job.explained():
         network = _network(options, x).to(options.device)
         if leads:
             _make_folder(options.out)
@@ -257,7 +250,7 @@ def _train(options: argparse.Namespace) -> int:
             raise
         code = _INTERRUPTED
         say(f"interrupted after step {trainer.current_iter} of {trainer.max_iter}")
-    with _explained(options.parser) if job is None else job.explained():
+    with explained(options.parser) if job is None else job.explained():
         if leads:
             _save(trainer, options.out / f"{options.net}-{options.dataset}")
     if not code and job is not None:

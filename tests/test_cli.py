@@ -151,7 +151,7 @@ def error_line(arguments, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: {train,info,bench}"),
+        ([], "required: {train,predict,info,bench}"),
         (["dance"], "invalid choice: 'dance'"),
         (["train", "--net", "huge"], "invalid choice: 'huge'"),
         (["train", "--epochs", "0"], "expected a whole number of at least 1, got '0'"),
