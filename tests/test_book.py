@@ -343,7 +343,8 @@ def test_an_interrupt_ends_a_script_as_it_does_alone(tmp_path):
     [
         ([], 2, "no script given"),
         (["nowhere.py"], 2, "no such script: nowhere.py"),
-        (["train"], 2, "those of the program `fastconv`"),
+        (["dance"], 2, "{train,predict,info,bench}"),
+        (["train", "--epochs", "0"], 2, "fastconv train: error: argument --epochs"),
     ],
 )
 def test_wrong_use_is_explained(tmp_path, arguments, returncode, message):

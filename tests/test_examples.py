@@ -1,5 +1,6 @@
 """The examples run and draw."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,14 @@ def test_an_unknown_experiment():
     command = [sys.executable, ROOT / "examples" / "experiments.py", "alchemy"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "alchemy" in done.stderr
+
+
+def test_a_network_through_an_onnx_file(tmp_path):
+    for package in ("onnx", "sklearn"):
+        pytest.importorskip(package)
+    command = [sys.executable, ROOT / "examples" / "onnx_roundtrip.py", "--quick", "--out", tmp_path / "digits.onnx"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("largest difference") >= 3
+    assert float(re.search(r"trained: ([\d.]+)% of", done.stdout)[1]) > 70
+    assert (tmp_path / "digits.onnx").stat().st_size > 1_000_000

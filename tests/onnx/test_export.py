@@ -173,6 +173,13 @@ def is_wrong_in_the_reference(case, opset, dtype):
     return (case == "local response" and dtype == np.float32) or ("batch norm" in case and opset < 14)
 
 
+def fineness(case, dtype, reader):
+    """An epsilon is kept in float32, and so is erf in ONNX's evaluator."""
+    if dtype == np.float32:
+        return 1e-5
+    return 1e-7 if "batch norm" in case or ("gelu" in case and reader is reference) else 1e-12
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("case", CASES)
@@ -185,7 +192,8 @@ def test_every_layer(case, opset, dtype, tmp_path):
         if reader is not reference or not is_wrong_in_the_reference(case, opset, dtype):
             read = reader(file)
             for N in (shape[0], 5):
-                assert_same(read, net, 2 * numbers(N, *shape[1:], dtype=dtype, seed=N))
+                x = 2 * numbers(N, *shape[1:], dtype=dtype, seed=N)
+                assert_same(read, net, x, exact=fineness(case, dtype, reader))
 
 
 def test_the_cases_name_every_layer_with_a_rule():
