@@ -257,6 +257,8 @@ def _pointwise(p: Any, source: int, result: int) -> str:
         return "computes filters of 1 x 1"
     if max(p.pad_top, p.pad_bottom, p.pad_left, p.pad_right) > 0:
         return "computes images without padding"
+    if (p.stride_h, p.stride_w) == (1, 1) and (p.H, p.W) != (p.OH, p.OW):  # output padding of a transposed convolution
+        return f"computes as many pixels as there are, not {p.OH} x {p.OW} for {p.H} x {p.W}"
     pixels, few_registers = p.OH * p.OW, vector_registers() == 16
     if p.groups > 1 and not few_registers:
         return "pays for groups with 16 vector registers"

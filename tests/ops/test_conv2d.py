@@ -229,14 +229,27 @@ TRANSPOSED = [
     (5, 5, 3, 2, 1, 0, 5, 1),
     (4, 6, 3, 1, 2, 0, 1, 2),
     (16, 33, 2, 2, 0, 0, 1, 1),
+    # Dilation allows more padding of the result than stride: rows and columns that no tap reaches.
+    (4, 6, 1, 1, 0, 1, 1, 2),
+    (4, 40, 1, 1, 0, (0, 1), 2, (1, 2)),
+    (8, 6, 1, 1, 0, (1, 0), 1, (3, 1)),
+    (4, 6, 3, 1, 1, 1, 1, 2),
+    (6, 6, 1, 1, 0, 1, 6, 2),
+    (4, 6, (1, 3), 1, (0, 1), 2, 2, 3),
 ]
 
 
+@pytest.mark.parametrize("backend", ["cython", pytest.param("numba", marks=pytest.mark.numba), "numpy"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("C, FN, k, s, p, op, g, d", TRANSPOSED)
-def test_transposed(C, FN, k, s, p, op, g, d, dtype):
+def test_transposed(C, FN, k, s, p, op, g, d, dtype, backend):
+    with fc.backend(backend):
+        _check_transposed(C, FN, k, s, p, op, g, d, dtype)
+
+
+def _check_transposed(C, FN, k, s, p, op, g, d, dtype):
     kernel = k if isinstance(k, tuple) else (k, k)
-    x, w, b = (normal(shape, dtype, i) for i, shape in enumerate(((2, C, 6, 5), (C, FN // g, *kernel), FN)))
+    x, w, b = (normal(shape, dtype, i) for i, shape in enumerate(((2, C, 9, 8), (C, FN // g, *kernel), FN)))
     tx, tw, tb = (torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (x, w, b))
     expected = F.conv_transpose2d(tx, tw, tb, s, p, op, g, d)
     y = fc.conv_transpose2d(x, w, b, s, p, op, g, d)

@@ -7,6 +7,7 @@ padding and no ceil mode, on which runtimes have disagreed.
 import numpy as np
 
 from ... import _check as check
+from ..._check.windows import windows_of_padding
 from ..._problem import Pool2d, Window
 from .draft import Array, Site
 
@@ -33,19 +34,27 @@ def convolution(site: Site) -> str:
 
 
 def transposed_convolution(site: Site) -> str:
+    """The result is cut by the padding and extended by the output padding. Of the two, only the difference is written;
+    both as a Pad where ONNX Runtime takes no output padding of that size."""
     site.images()
     layer = site.layer
     geometry = layer.stride, layer.pad, layer.output_padding, layer.groups, layer.dilation
     p, _, _, b = check.conv_transpose2d(site.x, layer.W, layer.b, *geometry)
-    inputs = [site.value(), site.parameter("W")]
-    if b is not None:
-        inputs.append(site.parameter("b", b))
-    # The result's size is p.H x p.W: what the filters reach beyond the padding's cut is ONNX's output padding.
-    extra = [
-        p.H + p.pad_top + p.pad_bottom - (p.OH - 1) * p.stride_h - p.dilation_h * (p.FH - 1) - 1,
-        p.W + p.pad_left + p.pad_right - (p.OW - 1) * p.stride_w - p.dilation_w * (p.FW - 1) - 1,
+    # The result is p.H x p.W, that of a convolution with these sizes is its input.
+    room = [
+        p.H + p.pad_top - (p.OH - 1) * p.stride_h - p.dilation_h * (p.FH - 1) - 1,
+        p.W + p.pad_left - (p.OW - 1) * p.stride_w - p.dilation_w * (p.FW - 1) - 1,
     ]
-    return site.node("ConvTranspose", *inputs, group=p.groups, output_padding=extra, **_geometry(p))
+    extra = [max(0, n) for n in room]
+    options = {**_geometry(p), "group": p.groups}
+    inputs = [site.value(), site.parameter("W")]
+    bias = [] if b is None else [site.parameter("b", b)]
+    if extra[0] < p.stride_h and extra[1] < p.stride_w:
+        options["pads"] = [p.pad_top, p.pad_left, *(max(0, -n) for n in room)]
+        return site.node("ConvTranspose", *inputs, *bias, output_padding=extra, **options)
+    whole = site.node("ConvTranspose", *inputs, **{**options, "pads": [0, 0, 0, 0]})
+    y = _padded(site, whole, (-p.pad_top, -p.pad_left, *room), 0.0)
+    return y if b is None else site.node("Add", y, site.reshape(bias[0], 1, -1, 1, 1))
 
 
 def _axis(extent: int, before: int, after: int, taps: int, stride: int, windows: int) -> int:
@@ -79,7 +88,12 @@ def _maxima(site: Site, value: str, p: Pool2d) -> str:
     pads = _pads(p)
     if not _are_usual(pads, p):
         value, pads = _padded(site, value, pads, -np.inf), (0, 0, 0, 0)
-    return site.node("MaxPool", value, kernel_shape=[p.FH, p.FW], strides=[p.stride_h, p.stride_w], pads=list(pads))
+    y = site.node("MaxPool", value, kernel_shape=[p.FH, p.FW], strides=[p.stride_h, p.stride_w], pads=list(pads))
+    empty = windows_of_padding(p)
+    if not empty.any():
+        return y
+    # ONNX Runtime begins with the lowest finite number: a window that sees nothing but -inf would give that.
+    return site.node("Where", site.draft.constant(f"{site.path}/empty", empty), site.number("nothing", -np.inf), y)
 
 
 def _max_problem(site: Site) -> Pool2d:
