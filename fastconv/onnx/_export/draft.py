@@ -83,12 +83,13 @@ class Draft:
             if operation.output == before:
                 operation.output = name
 
-    def graph(self, onnx: ModuleType, name: str, inputs: list[Any], outputs: list[Any]) -> Any:
-        """The GraphProto."""
-        make = onnx.helper.make_node
-        nodes = [make(o.type, o.inputs, [o.output], o.name, **o.attributes) for o in self.operations]
-        arrays = [onnx.numpy_helper.from_array(a, key) for key, a in self.arrays.items()]
-        return onnx.helper.make_graph(nodes, name, inputs, outputs, arrays)
+    def write_to(self, graph: Any, onnx: ModuleType) -> None:
+        """Put all into a GraphProto: one array after the other, since every message of ONNX holds a copy."""
+        graph.node.extend(
+            onnx.helper.make_node(o.type, o.inputs, [o.output], o.name, **o.attributes) for o in self.operations
+        )
+        for name, a in self.arrays.items():
+            graph.initializer.add().CopyFrom(onnx.numpy_helper.from_array(a, name))
 
 
 @dataclass(slots=True)

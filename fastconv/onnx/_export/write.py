@@ -209,10 +209,11 @@ def _serialised(onnx: Any, draft: Draft, x: Array, y: Array, sizes: Sizes, name:
     )
     versions = [helper.make_opsetid("", draft.opset)]
     model = helper.make_model(
-        draft.graph(onnx, name, [given], [made]),
+        helper.make_graph([], name, [given], [made]),
         producer_name="fastconv",
         producer_version=__version__,
         opset_imports=versions,
         ir_version=helper.find_min_ir_version_for(versions),
     )
+    draft.write_to(model.graph, onnx)
     return model.SerializeToString()
