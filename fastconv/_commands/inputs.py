@@ -94,9 +94,9 @@ def sources(paths: Sequence[Path], value: Value, pictures: Pictures) -> list[Sou
             raise ValueError(f"{path}: no such file")
         if path.is_dir():
             raise ValueError(f"{path}: expected a picture, .npy or .npz, got a folder")
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             found.append(_of_array(str(path), _read(path), value))
-        elif path.suffix == ".npz":
+        elif path.suffix.lower() == ".npz":
             arrays = archive(path)
             chosen = {value.name: arrays[value.name]} if value.name in arrays else arrays
             found += [

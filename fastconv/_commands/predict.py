@@ -67,7 +67,7 @@ def _check_out(path: Path | None) -> None:
 
 def _labels(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").rstrip().splitlines()
+        return path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"--labels: {path} is no text ({error})") from error
 

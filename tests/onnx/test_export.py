@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import warnings
 
 import numpy as np
@@ -430,6 +431,7 @@ def test_layers_whose_input_has_no_form_are_listed_together(tmp_path):
      (ValueError, r"input_shape: expected positive sizes .* got \(0, 4, 9, 8\)", {"input_shape": (0, 4, 9, 8)}),
      (TypeError, "input_shape: expected sizes .* got 3", {"input_shape": 3}),
      (TypeError, "input_shape: expected sizes .* got 'abc'", {"input_shape": "abc"}),
+     (TypeError, r"input_shape: expected sizes .* got \(2, 4, 9.5, 8\)", {"input_shape": (2, 4, 9.5, 8)}),
      (ValueError, "opset: expected a whole number from 13 to .*, got 12", {"opset": 12}),
      (ValueError, "opset: expected a whole number from 13 to .*, got True", {"opset": True}),
      (ValueError, f"opset: expected a whole number from 13 to {NEWEST}, got {NEWEST + 1}", {"opset": NEWEST + 1}),
@@ -443,6 +445,30 @@ def test_bad_arguments(error, message, change, tmp_path, monkeypatch):
     with pytest.raises(error, match=message):
         fastconv.onnx.export(**given)
     assert not os.listdir(tmp_path)
+
+
+def test_without_the_package_onnx(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ModuleNotFoundError, match=r"an ONNX file needs onnx, .*: pip install 'fastconv\[onnx\]'"):
+        export(Network([layers.Relu()]), tmp_path, IMAGES)
+    assert not os.listdir(tmp_path)
+
+
+class Plain:
+    """A layer without attributes of its own, and without the base class."""
+
+    __slots__ = ()
+
+    def forward(self, x):
+        return x
+
+    def backward(self, dout):
+        return dout
+
+
+def test_a_layer_without_attributes_is_refused_like_others(tmp_path):
+    with pytest.raises(ValueError, match=r"0 \(Plain\): this class has no form in ONNX"):
+        export(Network([Plain()]), tmp_path, IMAGES)
 
 
 def test_a_predict_of_the_users_own_is_refused(tmp_path):

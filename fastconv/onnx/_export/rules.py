@@ -238,7 +238,7 @@ def rule_of(layer: Any) -> Rule:
         If there is none: a layer of the user's own, or one whose class or hooks change what it computes.
     """
     cls: Any = type(layer)
-    if {"forward", "join"} & vars(layer).keys():
+    if {"forward", "join"} & getattr(layer, "__dict__", {}).keys():
         raise Refusal("its forward was replaced on the object, as a hook does")
     owner: Any = next((c for c in cls.__mro__ if c in RULES), None)
     if owner is None:

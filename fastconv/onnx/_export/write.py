@@ -1,6 +1,7 @@
 """A network's graph, node by node, into a file."""
 
 import copy
+import operator
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,8 @@ def _shape(net: Any, input_shape: Any) -> tuple[int, ...]:
     if net.device != "cpu":
         raise TypeError(f"net: expected a network on the CPU, this one is on {net.device}: net.to('cpu')")
     try:
-        shape = tuple(int(n) for n in input_shape)
-    except (TypeError, ValueError):
+        shape = tuple(operator.index(n) for n in input_shape)
+    except TypeError:
         raise TypeError(f"input_shape: expected sizes with the batch, (N, C, H, W), got {input_shape!r}") from None
     if len(shape) < 2 or min(shape) < 1:
         raise ValueError(f"input_shape: expected positive sizes with the batch, (N, C, H, W), got {input_shape!r}")
