@@ -54,6 +54,7 @@ struct Conv : fc::Window {
 // where that is possible: they are what threads share of a single image.
 inline Conv with_long_rows(Conv p) {
     if (p.taps() > 1 || p.stride_h > 1 || p.stride_w > 1 || p.padded()) return p;
+    if (p.H != p.OH || p.W != p.OW) return p;  // the output padding of a transposed convolution
     int64_t joined = 1;
     while (joined < p.OH && (p.OH % joined != 0 || joined * p.OW < kLongRow)) ++joined;
     p.H = p.OH = p.OH / joined;
