@@ -21,11 +21,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fastconv.kernels._cuda import shim
-from fastconv.kernels._cuda.kernels import FAMILIES, Family
 from numba.cuda import compile_ptx, dispatcher
 
 import fastconv
+from fastconv.kernels._cuda import shim
+from fastconv.kernels._cuda.kernels import FAMILIES, Family
 
 KERNELS = Path(fastconv.kernels.__file__).parent
 
