@@ -1,0 +1,15 @@
+"""Other people's programs, faster without one changed line and without one changed digit.
+
+A program's own module is executed first. Then each class and function under a known name is compared with what
+fastconv has for it; only what has proven equal computes with fastconv from then on.
+
+`recognisers/` is the table of what is known: one file for each kind of program (the book, ...), which gives candidates
+by the modules' names. `_candidates.py` proves a candidate (`Function`, `Class`) by `_proof.py`, which runs a trial on
+both sides and compares step by step. `_finder.py` is the hook in the import system, `_report.py` the table of what was
+replaced, adopted or left.
+"""
+
+from ._finder import install, installed, recognise, uninstall
+from ._report import report
+
+__all__ = ["install", "installed", "recognise", "report", "uninstall"]

@@ -1,0 +1,32 @@
+"""The table of recognisers, in order: the first one that knows a name of a module decides.
+
+A recogniser is a file here with a `Recogniser` named RECOGNISER, and a line in `TABLE`.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+TABLE = ("book",)
+
+
+class Recogniser(NamedTuple):
+    """What is known of one kind of program.
+
+    Attributes
+    ----------
+    name : str
+        Whose code it is, for the report: "the book".
+    candidates : callable
+        candidates(module) -> {name in that module: Candidate}, for a module's full name; empty for modules that are not
+        of this kind. It is called at the import of every module of the program, so it must be quick and must not import
+        what computes.
+    """
+
+    name: str
+    candidates: Callable[[str], Mapping[str, Any]]
+
+
+def table() -> list[Recogniser]:
+    """All recognisers."""
+    return [import_module(f".{name}", __name__).RECOGNISER for name in TABLE]
