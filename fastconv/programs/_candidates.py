@@ -1,24 +1,21 @@
 """What fastconv has for a name of somebody's module, and how it takes the name's place.
 
-Both kinds keep the program's own code behind them: arguments that fastconv's side does not take (`NotTaken`), or for
-which it raises, go to the program's own function or method, whose result or error is then that of plain Python.
-
-A function is put into its place in the module. A class stays the program's own object, with its constructor and its
-attributes: only some of its methods compute with fastconv. So subclasses, `isinstance`, pickles, defaults and names that
-others imported before need no care.
+There are two kinds, functions (here) and classes (`_classes.py`). Both keep the program's own code behind them:
+arguments that fastconv's side does not take (`NotTaken`), or for which it raises, go to the program's own function or
+method, whose result or error is then that of plain Python.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ._proof import NotTaken, Trial, first_difference
+from ._purity import impure
 
 LEFT_TO_OWN = (NotTaken, ValueError, TypeError, IndexError, KeyError, MemoryError)
-STATE = "_fastconv"  # where an instance of a program's class keeps what fastconv's backward needs of its forward
 
 
 class Verdict(NamedTuple):
@@ -44,8 +41,14 @@ class Candidate(Protocol):
     def prove(self, theirs: Any) -> Verdict:
         """Compare, and change nothing."""
 
-    def put(self, namespace: dict[str, Any], name: str, variant: int) -> None:
-        """Let the name of a module compute with fastconv."""
+    def put(self, namespace: dict[str, Any], name: str, variant: int) -> Callable[[], None]:
+        """Let the name of a module compute with fastconv.
+
+        Returns
+        -------
+        callable
+            Undoes it.
+        """
 
 
 @dataclass(frozen=True)
@@ -69,19 +72,26 @@ class Function:
         if not isinstance(theirs, FunctionType):
             return Verdict("left", "it is no plain function")
         why, adopted = compare_parameters(theirs, self.parameters)
+        why = why or impure(theirs)
         if why:
             return Verdict("left", why)
-        first = ""
+        differences = []
         for i, ours in enumerate(self.variants):
             difference = first_difference(self.trial, theirs, _with_defaults(theirs, ours, None))
             if not difference:
                 return Verdict("adopted" if adopted else "replaced", adopted, i)
-            first = first or difference
-        return Verdict("left", first)
+            differences.append(difference)
+        return Verdict("left", max(differences, key=lambda d: d.steps).why)
 
-    def put(self, namespace: dict[str, Any], name: str, variant: int) -> None:
+    def put(self, namespace: dict[str, Any], name: str, variant: int) -> Callable[[], None]:
         own = namespace[name]
-        namespace[name] = _with_defaults(own, self.variants[variant], own)
+        namespace[name] = fast = _with_defaults(own, self.variants[variant], own)
+
+        def undo() -> None:
+            if namespace.get(name) is fast:
+                namespace[name] = own
+
+        return undo
 
 
 def _with_defaults(theirs: FunctionType, ours: Callable[..., Any], own: FunctionType | None) -> Callable[..., Any]:
@@ -133,48 +143,3 @@ def compare_parameters(theirs: Callable[..., Any], parameters: str) -> tuple[str
         if (p.default is p.empty) != (e.default is e.empty) or p.default != e.default:
             adopted.append(f"{p.name} has no default" if p.default is p.empty else f"{p.name}={p.default!r}")
     return "", ", ".join(adopted)
-
-
-Method = Callable[[Any], Any]
-
-
-@dataclass(frozen=True)
-class Substitute:
-    """Methods for a class of a program.
-
-    Attributes
-    ----------
-    methods : dict of callables
-        By the method's name: fastconv's method. It raises `NotTaken` (before it changes anything) for what the
-        program's own method shall do.
-    lazy : dict of callables
-        By name: attributes that the program's own methods set and fastconv's do not; lazy[name](self, state) computes
-        one from vars(self)["_fastconv"] when it is asked for.
-    """
-
-    methods: Mapping[str, Callable[..., Any]]
-    lazy: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Class:
-    """A class of a program.
-
-    Attributes
-    ----------
-    parameters : str
-        Of the constructor, without self. The program's own constructor runs: other defaults are reported as adopted.
-    variants : sequence of Substitute
-        The first one that is equal counts.
-    trial : Trial
-    """
-
-    parameters: str
-    variants: Sequence[Substitute]
-    trial: Trial
-
-    def prove(self, theirs: Any) -> Verdict:
-        raise NotImplementedError
-
-    def put(self, namespace: dict[str, Any], name: str, variant: int) -> None:
-        raise NotImplementedError

@@ -1,21 +1,57 @@
 """The table of what was replaced, adopted or left."""
 
+import os
+from types import ModuleType
 from typing import NamedTuple
 
 from ._candidates import Verdict
 
 
 class Line(NamedTuple):
-    """What became of a name of a module."""
+    """What became of a name of a module.
+
+    Attributes
+    ----------
+    module, name : str
+    state : {"replaced", "adopted", "left"}
+    why : str
+        What was adopted, or the first difference.
+    file : str
+        Where the module lies.
+    """
 
     module: str
     name: str
-    verdict: Verdict
+    state: str
+    why: str
+    file: str
 
 
-LINES: list[Line] = []
+_LINES: dict[tuple[str, str], Line] = {}
+
+
+def add(module: ModuleType, name: str, verdict: Verdict) -> None:
+    """Note a verdict."""
+    file = os.path.relpath(module.__file__ or "")
+    _LINES[module.__name__, name] = Line(module.__name__, name, verdict.state, verdict.why, file)
+
+
+def forget() -> None:
+    """Begin anew."""
+    _LINES.clear()
 
 
 def report() -> list[Line]:
     """What became of every known name, in the order of the imports."""
-    return list(LINES)
+    return list(_LINES.values())
+
+
+def table() -> str:
+    """The report as text."""
+    lines = report()
+    if not lines:
+        return "fastconv knows nothing of what this program defines.\n"
+    rows = [(f"{line.module}.{line.name}", line.state, line.why) for line in lines]
+    wide = max(len(name) for name, _, _ in rows)
+    counts = ", ".join(f"{sum(line.state == s for line in lines)} {s}" for s in ("replaced", "adopted", "left"))
+    return "".join(f"{name:{wide}}  {state:8}  {why}".rstrip() + "\n" for name, state, why in rows) + counts + "\n"

@@ -19,12 +19,16 @@ class Recogniser(NamedTuple):
         Whose code it is, for the report: "the book".
     candidates : callable
         candidates(module) -> {name in that module: Candidate}, for a module's full name; empty for modules that are not
-        of this kind. It is called at the import of every module of the program, so it must be quick and must not import
-        what computes.
+        of this kind. It is called at every import, of other packages' modules too, so it must be quick and must import
+        what computes only behind its first match.
+    provides : callable
+        provides(module) -> None, or a function that gives the contents of a module that the program may import without
+        having it.
     """
 
     name: str
     candidates: Callable[[str], Mapping[str, Any]]
+    provides: Callable[[str], Callable[[], Mapping[str, Any]] | None] = lambda module: None
 
 
 def table() -> list[Recogniser]:
