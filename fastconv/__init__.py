@@ -14,6 +14,47 @@ from .diagnostics import explain, show_config
 from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
 
+
+def install(float32: bool = False) -> None:
+    """Let a program's own classes and functions compute with fastconv where they prove equal to it.
+
+    What ``python -m fastconv SCRIPT`` does, inside of a program or a notebook: modules such as the program's own
+    ``common.layers`` are looked at, whether they are imported already or later. A second call changes nothing;
+    `uninstall` undoes it.
+
+    Parameters
+    ----------
+    float32 : bool
+        Compute in float32, and make parameters float32, whatever the program has.
+
+    Examples
+    --------
+    >>> import fastconv
+    >>> fastconv.install()
+    >>> fastconv.uninstall()
+    """
+    from . import programs
+
+    programs.install(float32)
+
+
+def uninstall() -> None:
+    """Undo `install`: the program's classes and functions are its own again."""
+    from . import programs
+
+    programs.uninstall()
+
+
+def load_ipython_extension(ipython: object) -> None:
+    """``%load_ext fastconv`` in a notebook: `install`."""
+    install()
+
+
+def unload_ipython_extension(ipython: object) -> None:
+    """``%unload_ext fastconv`` in a notebook: `uninstall`."""
+    uninstall()
+
+
 __all__ = [
     "__version__",
     "backend",
@@ -23,6 +64,7 @@ __all__ = [
     "explain",
     "get_float32_conv_precision",
     "get_num_threads",
+    "install",
     "memory_stats",
     "set_backend",
     "set_float32_conv_precision",
@@ -30,5 +72,6 @@ __all__ = [
     "show_config",
     "to_device",
     "to_host",
+    "uninstall",
     *_operations,
 ]

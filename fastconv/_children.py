@@ -1,8 +1,8 @@
-"""Processes that multiprocessing starts anew ("spawn", "forkserver") have the book's modules as their parent has them.
+"""Processes that multiprocessing starts anew ("spawn", "forkserver") have a program's modules as their parent has them.
 
 Such a child runs the program's main module again, under another name, before it takes work: by then its imports of
-``common.*`` must find fastconv's classes. What a parent sends first is a pickled dict, its preparation data; an entry
-of that dict installs the hook while it is read.
+``common.layers`` and its kin must find what they find in the parent. What a parent sends first is a pickled dict, its
+preparation data; an entry of that dict installs the hook while it is read.
 """
 
 import sys
@@ -13,6 +13,9 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+Installed = Callable[[], dict[str, Any] | None]
+"""Gives the arguments of the `fastconv.install` that is in force, or None."""
 
 SPAWN = "multiprocessing.spawn"
 _FORKSERVER = "multiprocessing.forkserver"
@@ -26,27 +29,31 @@ from importlib.util import find_spec
 found = find_spec("fastconv")
 if found is None or found.origin != {init!r}:
     sys.path.insert(0, {root!r})
-from fastconv import book
-book.install()
+from fastconv import programs
+programs.install(**{options!r})
 """
 
 
 class _Install:
     """Pickles to a call that installs the hook."""
 
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, dict[str, Any]]]:
         package = Path(__file__).parent
-        return exec, (_CODE.format(init=str(package / "__init__.py"), root=str(package.parent)), {})
+        code = _CODE.format(init=str(package / "__init__.py"), root=str(package.parent), options=self.options)
+        return exec, (code, {})
 
 
-def watch(installed: Callable[[], bool]) -> None:
-    """Prepare children from now on, as long as `installed()` is true; see `watched` for a later import."""
+def watch(installed: Installed) -> None:
+    """Prepare children from now on, as long as `installed()` is not None; see `watched` for a later import."""
     spawn = sys.modules.get(SPAWN)
     if spawn is not None and not hasattr(spawn.get_preparation_data, "_of_fastconv"):
         spawn.get_preparation_data = _preparing(spawn.get_preparation_data, installed)  # type: ignore[attr-defined]
 
 
-def watched(spec: ModuleSpec | None, installed: Callable[[], bool]) -> ModuleSpec | None:
+def watched(spec: ModuleSpec | None, installed: Installed) -> ModuleSpec | None:
     """The spec of multiprocessing.spawn, such that its import ends with `watch`."""
     if spec is not None and spec.loader is not None:
         spec.loader = _Watched(spec.loader, installed)
@@ -56,7 +63,7 @@ def watched(spec: ModuleSpec | None, installed: Callable[[], bool]) -> ModuleSpe
 class _Watched(Loader):
     """Runs a module by its own loader, which the module then has again."""
 
-    def __init__(self, own: Loader, installed: Callable[[], bool]) -> None:
+    def __init__(self, own: Loader, installed: Installed) -> None:
         self.own, self.installed = own, installed
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -69,15 +76,16 @@ class _Watched(Loader):
         watch(self.installed)
 
 
-def _preparing(original: Callable[..., dict[str, Any]], installed: Callable[[], bool]) -> Callable[..., dict[str, Any]]:
+def _preparing(original: Callable[..., dict[str, Any]], installed: Installed) -> Callable[..., dict[str, Any]]:
     @wraps(original)
     def get_preparation_data(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         data = original(name, *args, **kwargs)
-        if installed():
+        options = installed()
+        if options is not None:
             if name == "ignore":  # of the fork server itself, which reads no pickle
                 _preload(data)
             else:
-                data["fastconv"] = _Install()
+                data["fastconv"] = _Install(options)
         return data
 
     get_preparation_data._of_fastconv = True  # type: ignore[attr-defined]

@@ -1,5 +1,5 @@
-"""Its import is `fastconv.book.install`: for a fork server, which can be told what to import and nothing else."""
+"""Its import is `fastconv.install`: for a fork server, which can be told what to import and nothing else."""
 
-from . import book
+from . import programs
 
-book.install()
+programs.install()

@@ -1,25 +1,17 @@
-"""The modules of the book "Deep Learning from Scratch" (K. Goto, O'Reilly Japan, 2016), on fastconv.
+"""The modules of the book "Deep Learning from Scratch" (K. Saitoh, O'Reilly Japan, 2016), on fastconv.
 
-The book's programs import ``common.layers``, ``common.functions`` and six more modules of a package
-``common`` that lies beside them. After `install` those imports find fastconv's classes and functions under
-the book's names. Everything else in a program's own tree is found as before: the other modules of its
-``common``, and what its own ``common.layers`` defines beyond the book. Processes that the program starts by
-multiprocessing find the same, whatever the start method.
+The book's programs import ``common.layers``, ``common.functions`` and six more modules of a package ``common`` that
+lies beside them, and ``dataset.mnist``. After `install`, what a program has of these is its own, with the classes and
+functions that prove equal to fastconv's computing with fastconv (`fastconv.programs`); what it does not have comes from
+fastconv under the book's names. Processes that the program starts by multiprocessing find the same, whatever the start
+method.
 """
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-
-from . import _children
-
-_PACKAGE = "common"
 
 # The book's module -> the modules of fastconv that its names come from, and the names (book's=fastconv's).
 _NAMES = {
@@ -51,10 +43,11 @@ _STARRED = {
 
 
 def install() -> None:
-    """Let imports of the book's ``common.*`` modules find fastconv's classes and functions.
+    """Let a program of the book's kind compute with fastconv: `fastconv.install`.
 
-    Call it before the book's modules are imported: names a program has already taken from them stay what they
-    were. A second call changes nothing; `uninstall` undoes it.
+    The program's own ``common.layers`` and its kin are compared and replaced where they prove equal, whether they are
+    imported already or later. What the program does not have, imports find in fastconv. A second call changes nothing;
+    `uninstall` undoes it.
 
     Examples
     --------
@@ -64,25 +57,20 @@ def install() -> None:
     >>> Convolution is fastconv.layers.Convolution
     True
     """
-    if not _installed():
-        _forget()
-        sys.meta_path.insert(0, _FINDER)
-        _children.watch(_installed)
+    _programs().install()
 
 
 def uninstall() -> None:
-    """Undo `install`: later imports of ``common.*`` find the program's own modules again."""
-    if _installed():
-        sys.meta_path.remove(_FINDER)
-        _forget()
+    """Undo `install`: the program's classes are its own again, and later imports find its own modules alone."""
+    _programs().uninstall()
 
 
-def _installed() -> bool:
-    return _FINDER in sys.meta_path
+def _programs() -> Any:
+    return import_module(".programs", __package__)  # which asks this module what it provides
 
 
 def names(module: str) -> dict[str, Any]:
-    """What fastconv puts into one of the book's modules.
+    """What fastconv puts into one of the book's modules that a program does not have.
 
     Parameters
     ----------
@@ -103,59 +91,18 @@ def names(module: str) -> dict[str, Any]:
     return found
 
 
-class _BookLoader(Loader):
-    """Runs the program's own module, if it has one, and then puts fastconv's names over its names."""
-
-    def __init__(self, own: Loader | None) -> None:
-        self.own = own
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.own.create_module(spec) if self.own else None
-
-    def exec_module(self, module: ModuleType) -> None:
-        if self.own:
-            self.own.exec_module(module)
-        vars(module).update(names(module.__name__.rpartition(".")[2]))
+def provides(module: str) -> Callable[[], Mapping[str, Any]] | None:
+    """What makes the contents of a module of the book's, by its full name; None for other modules."""
+    package, _, last = module.partition(".")
+    if package == "common" and last in _NAMES:
+        return lambda: names(last)
+    if module in ("common", "dataset"):
+        return lambda: {"__doc__": "The book's package, provided by fastconv.book."}
+    if module == "dataset.mnist":
+        return _mnist
+    return None
 
 
-class _EmptyPackage(Loader):
-    """The package ``common`` of a program that has none."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__doc__ = "The book's package, provided by fastconv.book."
-
-
-class _BookFinder(MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname == _children.SPAWN:
-            return _children.watched(self._own_spec(fullname, path, target), _installed)
-        package, _, module = fullname.partition(".")
-        if package != _PACKAGE or (module and module not in _NAMES):
-            return None
-        own = self._own_spec(fullname, path, target)
-        if not module:
-            return own or ModuleSpec(fullname, _EmptyPackage(), origin=__name__, is_package=True)
-        if own is None:
-            return ModuleSpec(fullname, _BookLoader(None), origin=__name__)
-        own.loader = _BookLoader(own.loader)
-        return own
-
-    def _own_spec(self, *wanted: Any) -> ModuleSpec | None:
-        """What the import would find without this finder."""
-        specs = (finder.find_spec(*wanted) for finder in sys.meta_path if finder is not self)
-        return next((spec for spec in specs if spec is not None), None)
-
-
-_FINDER = _BookFinder()
-
-
-def _forget() -> None:
-    """Drop the book's modules from the imported ones, so that the next import looks for them anew."""
-    package = sys.modules.get(_PACKAGE)
-    for name in _NAMES:
-        if sys.modules.pop(f"{_PACKAGE}.{name}", None) is not None and package is not None:
-            vars(package).pop(name, None)
-    if isinstance(getattr(package, "__loader__", None), _EmptyPackage):
-        del sys.modules[_PACKAGE]
+def _mnist() -> Mapping[str, Any]:
+    """The book's reader of MNIST, which takes the files from fastconv's cache or downloads them."""
+    return {"load_mnist": import_module(".datasets", __package__).load_mnist, "np": np}

@@ -116,7 +116,7 @@ LAYERS = [
         "_fast",
     },
     {"networks", "onnx", "trainer", "datasets", "distributed", "_training_state", "_validation"},
-    {"book", "cli", "_commands", "__main__", "_bench", "_children", "_installed"},
+    {"book", "programs", "cli", "_commands", "__main__", "_bench", "_children", "_installed"},
 ]
 
 

@@ -18,6 +18,14 @@ def floats(a: Any, *ranks: int) -> Any:
     return _float32.cast(a) if _float32.on else a
 
 
+def parameter(layer: Any, name: str, *ranks: int) -> Any:
+    """An attribute that is a parameter of the layer, as `floats` takes it."""
+    a = getattr(layer, name)
+    if _float32.on and getattr(a, "dtype", None) == DOUBLE:
+        _float32.meet(layer)
+    return floats(a, *ranks)
+
+
 def whole(*numbers: Any) -> None:
     """Refuse what is no plain int."""
     if not all(type(n) is int for n in numbers):
@@ -36,11 +44,12 @@ def double(a: Any, wanted: bool) -> Any:
     return a.astype(DOUBLE) if wanted and a.dtype != DOUBLE and not _float32.on else a
 
 
-def bias(b: Any, size: int, dtype: Any) -> Any:
-    """What is added to each of the last axis' `size` elements: a vector, or None for nothing."""
+def bias(layer: Any, size: int, dtype: Any) -> Any:
+    """What a layer's b adds to each of the last axis' `size` elements: a vector, or None for nothing."""
+    b = layer.b
     if type(b) in (int, float):
         return np.full(size, b, dtype) if b else None
-    b = floats(b, 1, 2)
+    b = parameter(layer, "b", 1, 2)
     if b.shape == (1, size):
         b = b[0]
     if b.shape != (size,) or np.promote_types(b.dtype, dtype) != dtype:

@@ -68,7 +68,7 @@ def _files_of(module: ModuleType) -> list[str]:
     while waiting:
         each = waiting.pop()
         file = getattr(each, "__file__", None)
-        if not _sources.is_own(file) or file in found:
+        if not (isinstance(file, str) and _sources.is_own(file)) or file in found:
             continue
         found[file] = None
         origins = {getattr(value, "__module__", None) for value in vars(each).values()}

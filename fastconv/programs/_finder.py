@@ -3,6 +3,8 @@
 The modules of the book that a program imports and does not have come from fastconv (`fastconv.book`).
 """
 
+import atexit
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -11,17 +13,23 @@ from types import ModuleType
 from typing import Any
 
 from .. import _children
-from . import _cache, _report, _sources
+from . import _cache, _float32, _report, _sources
 from .recognisers import Recogniser, table
 
 _UNDO: list[Callable[[], None]] = []
 
 
-def install() -> None:
+def install(float32: bool = False) -> None:
     """Let the program's own classes and functions compute with fastconv where they prove equal.
 
     Modules that are imported already are looked at now, others when they are imported. A second call changes nothing;
-    `uninstall` undoes it.
+    `uninstall` undoes it. With FASTCONV_REPORT=1 in the environment, what was replaced, adopted or left is printed at
+    the end on standard error.
+
+    Parameters
+    ----------
+    float32 : bool
+        Compute in float32, and make parameters float32, whatever the program has.
 
     Examples
     --------
@@ -29,17 +37,23 @@ def install() -> None:
     >>> fastconv.install()
     >>> fastconv.uninstall()
     """
+    if float32:
+        _float32.on = True
     if not installed():
         _recognisers()  # before the finder is asked for their imports
         sys.meta_path.insert(0, _FINDER)
-        _children.watch(installed)
+        _children.watch(_options)
         for module in list(sys.modules.values()):
             if isinstance(module, ModuleType):
                 recognise(module)
+        if os.environ.get("FASTCONV_REPORT", "") not in ("", "0"):
+            atexit.unregister(_print_report)
+            atexit.register(_print_report)
 
 
 def uninstall() -> None:
     """Undo `install`: the program's classes and functions are its own again."""
+    _float32.on = False
     if installed():
         sys.meta_path.remove(_FINDER)
         while _UNDO:
@@ -49,6 +63,15 @@ def uninstall() -> None:
                 del sys.modules[name]
                 package, _, last = name.rpartition(".")
                 vars(sys.modules.get(package, module)).pop(last, None)
+
+
+def _options() -> dict[str, Any] | None:
+    """The arguments of `install`, for processes that multiprocessing starts; None if it is not in force."""
+    return {"float32": _float32.on} if installed() else None
+
+
+def _print_report() -> None:
+    print(_report.table(), end="", file=sys.stderr)
 
 
 def installed() -> bool:
@@ -123,13 +146,14 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname == _children.SPAWN:
-            return _children.watched(self._own_spec(fullname, path, target), installed)
+            return _children.watched(self._own_spec(fullname, path, target), _options)
         provided = next((p for each in _recognisers() if (p := each.provides(fullname))), None)
         known = bool(candidates(fullname))
         if not known and provided is None:
             return None
         own = self._own_spec(fullname, path, target)
         if own is None and provided is not None:
+            _report.provide(fullname)
             return ModuleSpec(fullname, Provided(provided), origin=__name__, is_package="." not in fullname)
         if known and own is not None and type(own.loader) is SourceFileLoader and _sources.is_own(own.origin):
             own.loader = _Looking(own.loader)

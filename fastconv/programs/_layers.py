@@ -15,7 +15,7 @@ from .._dispatch import kernel
 from .._random import source
 from ..ops.activations import relu_masked, relu_masked_backward
 from . import _trials as trials
-from ._arrays import DOUBLE, bias, double, floats, number, same_type, whole
+from ._arrays import DOUBLE, bias, double, floats, number, parameter, same_type, whole
 from ._classes import Substitute, keep, kept
 from ._proof import NotTaken
 
@@ -64,19 +64,20 @@ def affine(tensor: bool) -> Substitute:
     """tensor: images are taken too, as rows; else only x (N, in), which early printings have."""
 
     def forward(self: Any, x: Any) -> Any:
-        given, W = x, floats(self.W, 2)
+        given, W = x, parameter(self, "W", 2)
         x = floats(x, 2, *((3, 4) if tensor else ()))
         rows = x.reshape(x.shape[0], -1)
-        y = ops.affine(rows, W, bias(self.b, W.shape[1], np.promote_types(x.dtype, W.dtype)))
+        y = ops.affine(rows, W, bias(self, W.shape[1], np.promote_types(x.dtype, W.dtype)))
         if tensor:
             self.original_x_shape = given.shape
         self.x = rows if tensor else given
         return y
 
     def backward(self: Any, dout: Any) -> Any:
-        x, W = floats(self.x, 2), floats(self.W, 2)
+        x, W = floats(self.x, 2), parameter(self, "W", 2)
         dout = same_type(floats(dout, 2), np.promote_types(x.dtype, W.dtype))
         dx, dW, db = ops.affine_backward(dout, x, W)
+        assert dx is not None
         if tensor:
             dx = dx.reshape(*self.original_x_shape)
         self.dW, self.db = dW, db
@@ -185,8 +186,8 @@ def batch_normalization(eps: float) -> Substitute:
 def _vectors(self: Any, D: int, dtype: Any) -> tuple[Any, Any]:
     """Scale and shift of each feature, in the type of x."""
     return tuple(
-        np.full(D, v, dtype) if type(v) in (int, float) else same_type(floats(v, 1), dtype)
-        for v in (self.gamma, self.beta)
+        np.full(D, v, dtype) if type(v) in (int, float) else same_type(parameter(self, name, 1), dtype)
+        for name, v in (("gamma", self.gamma), ("beta", self.beta))
     )  # type: ignore[return-value]
 
 
@@ -194,10 +195,10 @@ def convolution(double_forward: bool, double_dx: bool) -> Substitute:
     """double_forward: im2col makes float64 of everything; double_dx: col2im does."""
 
     def forward(self: Any, x: Any) -> Any:
-        given, W, stride, pad = x, floats(self.W, 4), self.stride, self.pad
+        given, W, stride, pad = x, parameter(self, "W", 4), self.stride, self.pad
         whole(stride, pad)
         x = np.array(double(floats(x, 4), double_forward), order="C")  # the program may change its own before backward
-        b = bias(self.b, len(W), np.promote_types(x.dtype, W.dtype))
+        b = bias(self, len(W), np.promote_types(x.dtype, W.dtype))
         y = ops.conv2d(x, W, b, stride, pad)
         self.x = given
         keep(self, (given, x, self.W), "col", "col_W")

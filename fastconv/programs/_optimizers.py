@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from . import _float32
 from ._arrays import number
 from ._classes import Substitute
 from ._proof import NotTaken
@@ -69,6 +70,8 @@ def _lists(self: Any, params: Any, grads: Any, states: tuple[str, ...]) -> list[
     dicts = [params, grads, *(getattr(self, name) for name in states)]
     if not all(type(d) in _DICTS and d.keys() == params.keys() for d in dicts):
         raise NotTaken("the parameters are no dict, or the state is not theirs")
+    if _float32.on:
+        _float32.adopt(params, *dicts[2:])
     lists = [list(map(d.__getitem__, params)) for d in dicts]
     for p, *others in zip(*lists, strict=True):
         for a in (p, *others):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._random import source
+from . import _float32
 from . import _sources as sources
 
 Trial = Callable[[Any], Iterator["Step | str"]]
@@ -65,8 +66,9 @@ def first_difference(trial: Trial, theirs: Any, ours: Any) -> Difference | None:
 
     Nothing global changes: NumPy's generator is restored, output is swallowed, warnings are silent.
     """
-    state = source().get_state()
+    state, single = source().get_state(), _float32.on
     said = io.StringIO()
+    _float32.on = False
     try:
         with (
             contextlib.redirect_stdout(said),
@@ -78,6 +80,7 @@ def first_difference(trial: Trial, theirs: Any, ours: Any) -> Difference | None:
             found = _first_difference(trial, theirs, ours)
     finally:
         source().set_state(state)
+        _float32.on = single
     return found or (Difference("it prints", 0) if said.getvalue() else None)
 
 

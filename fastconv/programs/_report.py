@@ -13,7 +13,8 @@ class Line(NamedTuple):
     Attributes
     ----------
     module, name : str
-    state : {"replaced", "adopted", "left"}
+    state : {"replaced", "adopted", "left", "provided"}
+        "provided" is a whole module that the program does not have.
     why : str
         What was adopted, or the first difference.
     file : str
@@ -27,6 +28,7 @@ class Line(NamedTuple):
     file: str
 
 
+_STATES = ("replaced", "adopted", "left")
 _LINES: dict[tuple[str, str], Line] = {}
 
 
@@ -34,6 +36,12 @@ def add(module: ModuleType, name: str, verdict: Verdict) -> None:
     """Note a verdict."""
     file = os.path.relpath(module.__file__ or "")
     _LINES[module.__name__, name] = Line(module.__name__, name, verdict.state, verdict.why, file)
+
+
+def provide(module: str) -> None:
+    """Note a module that the program does not have and gets."""
+    if "." in module:
+        _LINES[module, ""] = Line(module, "", "provided", "the program has none of its own", "")
 
 
 def forget() -> None:
@@ -51,7 +59,7 @@ def table() -> str:
     lines = report()
     if not lines:
         return "fastconv knows nothing of what this program defines.\n"
-    rows = [(f"{line.module}.{line.name}", line.state, line.why) for line in lines]
+    rows = [(f"{line.module}.{line.name}".rstrip("."), line.state, line.why) for line in lines]
     wide = max(len(name) for name, _, _ in rows)
-    counts = ", ".join(f"{sum(line.state == s for line in lines)} {s}" for s in ("replaced", "adopted", "left"))
+    counts = ", ".join(f"{sum(line.state == s for line in lines)} {s}" for s in _STATES)
     return "".join(f"{name:{wide}}  {state:8}  {why}".rstrip() + "\n" for name, state, why in rows) + counts + "\n"

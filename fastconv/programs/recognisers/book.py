@@ -91,4 +91,12 @@ def _optimizers() -> Mapping[str, Any]:
     return {name: Class(parameters, [kind()], trials.optimizer) for name, (parameters, kind) in known.items()}
 
 
-RECOGNISER = Recogniser("the book", candidates)
+def provides(module: str) -> Callable[[], Mapping[str, Any]] | None:
+    if module.partition(".")[0] not in ("common", "dataset"):
+        return None
+    from ... import book
+
+    return book.provides(module)
+
+
+RECOGNISER = Recogniser("the book", candidates, provides)
