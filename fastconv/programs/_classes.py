@@ -42,11 +42,15 @@ class Substitute:
         one, `state` being vars(self)["_fastconv"], when it is asked for.
     trial : Trial, optional
         In place of that of the class.
+    least : dict of int
+        By the method's name: the size of its first argument from which on fastconv's is faster. Below, the program's
+        own method runs.
     """
 
     methods: Mapping[str, Callable[..., Any]]
     lazy: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     trial: Trial | None = None
+    least: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Class:
         own = {name: vars(theirs)[name] for name in chosen.methods}
         does = _subclasses_that_do(theirs, own.values(), chosen)
         for method, ours in chosen.methods.items():
-            setattr(theirs, method, _method(own[method], ours, chosen, does))
+            setattr(theirs, method, _method(own[method], ours, chosen, does, chosen.least.get(method, 0)))
         added = _lazy_attributes(chosen)
         for attribute, value in added.items():
             setattr(theirs, attribute, value)
@@ -124,7 +128,7 @@ def _probe(theirs: type, variant: Substitute, taken: set[str]) -> type:
     probe = type(theirs.__name__, (theirs,), {})
     own = vars(theirs)
     methods = {
-        name: _method(own[name], ours, variant, lambda kind: True, functools.partial(taken.add, name))
+        name: _method(own[name], ours, variant, lambda kind: True, 0, functools.partial(taken.add, name))
         for name, ours in variant.methods.items()
     }
     for name, value in {**methods, **_lazy_attributes(variant)}.items():
@@ -137,13 +141,14 @@ def _method(
     ours: Any,
     variant: Substitute,
     does: Callable[[type], bool],
+    least: int,
     taken: Callable[[], None] | None = None,
 ) -> Any:
     """fastconv's method with the program's own behind it."""
 
     @functools.wraps(own)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if does(type(self)):
+        if does(type(self)) and (not least or (args and getattr(args[0], "size", 0) >= least)):
             try:
                 result = ours(self, *args, **kwargs)
             except LEFT_TO_OWN:

@@ -55,6 +55,7 @@ def sigmoid(Sigmoid: Any) -> Iterator[Step | str]:
     yield Step("the constructor", Attributes(layer))
     for dtype in (DOUBLE, SINGLE):
         yield from _passes(layer, 4 * wave((3, 7), dtype))
+        yield from _passes(layer, 4 * wave((1, 2, 3, 2), dtype), "images of ")
 
 
 def affine(Affine: Any, tensor: bool = True) -> Iterator[Step | str]:
@@ -119,7 +120,7 @@ def batch_normalization(BatchNormalization: Any) -> Iterator[Step | str]:
         layer = BatchNormalization(gamma, beta)
         yield Step("the constructor", Attributes(layer))
         yield from _passes(layer, 1 + wave((5, 6), dtype), "a batch of ")
-        x = 1 + wave((4, 6, 1, 1), dtype)
+        x = 1 + wave((4, 2, 3, 1), dtype)
         yield from _passes(layer, x, "images of ")
         single = dtype is SINGLE
         yield "inference"
@@ -139,6 +140,7 @@ def convolution(Convolution: Any) -> Iterator[Step | str]:
         layer = Convolution(W, b, 2, 1)
         yield Step("the constructor", Attributes(layer))
         yield from _passes(layer, wave((2, 2, 5, 6), x_type))
+        yield from _passes(layer, wave((1, 2, 6, 5), x_type), "images that the stride does not divide of ")
         W += 1  # as an optimiser does it
         layer.stride, layer.pad, layer.b = 1, 0, b + 1
         yield from _passes(layer, wave((1, 2, 4, 4), x_type, 2), "another batch of ")
@@ -161,6 +163,7 @@ def pooling(Pooling: Any) -> Iterator[Step | str]:
         layer = Pooling(2, 2, 2)
         yield Step("the constructor", Attributes(layer))
         yield from _passes(layer, x)
+        yield from _passes(layer, wave((2, 1, 5, 5), dtype), "images that the stride does not divide of ")
         layer = Pooling(pool_h=3, pool_w=2, stride=1)
         yield from _passes(layer, wave((1, 2, 5, 4), dtype), "overlapping windows of ")
 
@@ -170,10 +173,10 @@ def optimizer(kind: Any) -> Iterator[Step | str]:
     for dtype in (DOUBLE, SINGLE):
         step = kind()
         yield Step("the constructor", Attributes(step))
-        params = {"W1": wave((3, 4), dtype), "b1": wave(4, dtype, 1)}
+        params = {"W1": wave((3, 4), dtype), "b1": wave(4, dtype, 1), "gamma1": wave(2, dtype, 2)}
         arrays = dict(params)
         for i in range(4):
-            grads = {"W1": wave((3, 4), dtype, i), "b1": 1e-6 * wave(4, dtype, i)}
+            grads = {"W1": wave((3, 4), dtype, i), "b1": 1e-6 * wave(4, dtype, i), "gamma1": wave(2, dtype, i)}
             grads["W1"][0, 0] = 0
             before = {key: g.copy() for key, g in grads.items()}
             yield "update(params, grads) of dicts of arrays"
@@ -189,14 +192,14 @@ def optimizer(kind: Any) -> Iterator[Step | str]:
 def im2col(function: Any) -> Iterator[Step | str]:
     for dtype in (DOUBLE, SINGLE):
         x = wave((2, 3, 5, 6), dtype)
-        for geometry in ((2, 3, 1, 0), (3, 2, 2, 1)):
+        for geometry in ((2, 3, 1, 0), (3, 2, 2, 1), (2, 2, 2, 0)):
             yield Step(f"{geometry} of {np.dtype(dtype)}", function(x, *geometry))
         yield Step("the argument behind it", x)
 
 
 def col2im(function: Any) -> Iterator[Step | str]:
     for dtype in (DOUBLE, SINGLE):
-        for rows, columns, *geometry in ((2 * 4 * 4, 18, 2, 3, 1, 0), (2 * 3 * 4, 18, 3, 2, 2, 1)):
+        for rows, columns, *geometry in ((32, 18, 2, 3, 1, 0), (24, 18, 3, 2, 2, 1), (12, 12, 2, 2, 2, 0)):
             col = wave((rows, columns), dtype)
             yield Step(f"{tuple(geometry)} of {np.dtype(dtype)}", function(col, (2, 3, 5, 6), *geometry))
             yield Step("the argument behind it", col)

@@ -39,7 +39,7 @@ def _layers() -> Mapping[str, Any]:
         "Dropout": Class("dropout_ratio=0.5", [layers.dropout()], trials.dropout),
         "BatchNormalization": Class(
             "gamma, beta, momentum=0.9, running_mean=None, running_var=None",
-            [layers.batch_normalization(1e-6)],
+            [layers.batch_normalization(eps) for eps in (1e-6, 1e-7, 1e-5, 1e-8)],
             trials.batch_normalization,
         ),
         "Convolution": Class("W, b, stride=1, pad=0", [layers.convolution(*d) for d in doubles], trials.convolution),
