@@ -4,11 +4,12 @@ A class stays the program's own object, with its constructor, its attributes and
 its methods compute with fastconv. So subclasses, `isinstance`, other defaults, and names that others imported before
 need no care; and whatever fastconv's method does not take, the program's own method does.
 
-What such a method keeps for the next one stands in vars(instance)["_fastconv"]. Attributes that the program's method
-would have set and that cost as much as what was saved (the matrix of windows of a convolution) are computed when
-somebody asks for them.
+What such a method keeps for the next one stands in vars(instance)["_fastconv"] (see `keep`). Attributes that the
+program's method would have set, and that fastconv's does not know or that cost as much as what was saved (the matrix of
+windows of a convolution), are computed when somebody asks for them.
 """
 
+import dis
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +17,14 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 from ._candidates import LEFT_TO_OWN, Verdict, compare_parameters
 from ._proof import Difference, NotTaken, Trial, first_difference
 from ._purity import impure
 
 STATE = "_fastconv"
+INPUT = "_fastconv_input"
 
 # What a class must not define: attributes would not be what `vars` says, or pickles not what `__getstate__` says.
 _UNUSUAL = ("__slots__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__")
@@ -39,9 +43,14 @@ class Substitute:
         changes nothing before it is sure.
     lazy : dict of callables
         By name: attributes that the program's own methods set and fastconv's do not; lazy[name](self, state) computes
-        one, `state` being vars(self)["_fastconv"], when it is asked for.
+        one when it is asked for, `state` being what `keep` kept.
+    attributes : set of str
+        The names that fastconv's forward sets.
     trial : Trial, optional
         In place of that of the class.
+    replayed : bool
+        Whether the program's own forward may be called again for attributes that fastconv's does not know: it draws no
+        random numbers and keeps no statistics.
     least : dict of int
         By the method's name: the size of its first argument from which on fastconv's is faster. Below, the program's
         own method runs.
@@ -49,7 +58,9 @@ class Substitute:
 
     methods: Mapping[str, Callable[..., Any]]
     lazy: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
+    attributes: frozenset[str] = frozenset()
     trial: Trial | None = None
+    replayed: bool = False
     least: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -109,40 +120,60 @@ class Class:
         theirs, chosen = namespace[name], self.variants[variant]
         own = {name: vars(theirs)[name] for name in chosen.methods}
         does = _subclasses_that_do(theirs, own.values(), chosen)
-        for method, ours in chosen.methods.items():
-            setattr(theirs, method, _method(own[method], ours, chosen, does, chosen.least.get(method, 0)))
-        added = _lazy_attributes(chosen)
-        for attribute, value in added.items():
-            setattr(theirs, attribute, value)
+        members = _members(theirs, own, chosen, does, lambda method: chosen.least.get(method, 0), None)
+        for key, value in members.items():
+            setattr(theirs, key, value)
 
         def undo() -> None:
-            # The lazy attributes stay: instances that are alive may have a state.
+            # The lazy attributes stay: an instance that is alive may need them for its backward.
             for method, before in own.items():
-                setattr(theirs, method, _own_method(before, chosen))
+                setattr(theirs, method, before)
 
         return undo
 
 
 def _probe(theirs: type, variant: Substitute, taken: set[str]) -> type:
     """A class like the program's, with fastconv's methods; `taken` gets the names of those that did something."""
-    probe = type(theirs.__name__, (theirs,), {})
-    own = vars(theirs)
+    own = {name: vars(theirs)[name] for name in variant.methods}
+    return type(theirs.__name__, (theirs,), _members(theirs, own, variant, lambda kind: True, lambda method: 0, taken))
+
+
+def _members(
+    theirs: type,
+    own: Mapping[str, Any],
+    variant: Substitute,
+    does: Callable[[type], bool],
+    least: Callable[[str], int],
+    taken: set[str] | None,
+) -> dict[str, Any]:
+    """What a program's class gets: methods, attributes that are computed when they are asked for, its pickling."""
+    stored = _stored_by(theirs)
+    lazy = {name: compute for name, compute in variant.lazy.items() if name in stored}
+    again: frozenset[str] = frozenset()
+    if variant.replayed:
+        again = _stored_by(theirs, "__init__", "backward") - variant.attributes - lazy.keys()
+        lazy |= {name: functools.partial(_replay, own["forward"], name) for name in again}
     methods = {
-        name: _method(own[name], ours, variant, lambda kind: True, 0, functools.partial(taken.add, name))
+        name: _method(own[name], ours, lazy, does, least(name), again if name == "forward" else frozenset(), taken)
         for name, ours in variant.methods.items()
     }
-    for name, value in {**methods, **_lazy_attributes(variant)}.items():
-        setattr(probe, name, value)
-    return probe
+
+    def state(self: Any) -> dict[str, Any] | None:
+        settle(self, lazy)
+        return vars(self) or None
+
+    attributes = {name: _Lazy(name, compute) for name, compute in lazy.items()}
+    return {**methods, **attributes, "__getstate__": state, "_fastconv_stores": stored}
 
 
 def _method(
     own: Any,
     ours: Any,
-    variant: Substitute,
+    lazy: Mapping[str, Any],
     does: Callable[[type], bool],
     least: int,
-    taken: Callable[[], None] | None = None,
+    again: frozenset[str],
+    taken: set[str] | None,
 ) -> Any:
     """fastconv's method with the program's own behind it."""
 
@@ -154,24 +185,42 @@ def _method(
             except LEFT_TO_OWN:
                 pass
             else:
+                if again:
+                    attributes = vars(self)
+                    for name in again:
+                        attributes.pop(name, None)
+                    attributes[INPUT] = [a.copy() if isinstance(a, np.ndarray) else a for a in args], kwargs
                 if taken is not None:
-                    taken()
+                    taken.add(own.__name__)
                 return result
-        settle(self, variant.lazy)
+        settle(self, lazy)
         return own(self, *args, **kwargs)
 
     return method
 
 
-def _own_method(own: Any, variant: Substitute) -> Any:
-    """The program's own method, for instances that may have been fastconv's before."""
+def _stored_by(kind: type, *without: str) -> frozenset[str]:
+    """The names of attributes that the methods of a class set."""
+    functions = (f for base in kind.__mro__[:-1] for name, f in vars(base).items() if name not in without)
+    return frozenset(name for f in functions if isinstance(f, FunctionType) for name in _stored(f.__code__))
 
-    @functools.wraps(own)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        settle(self, variant.lazy)
-        return own(self, *args, **kwargs)
 
-    return method
+def _stored(code: Any) -> set[str]:
+    """The names of attributes that a function sets."""
+    inner = (c for c in code.co_consts if inspect.iscode(c))
+    names = {op.argval for op in dis.get_instructions(code) if op.opname == "STORE_ATTR"}
+    return names.union(*map(_stored, inner))
+
+
+def _replay(forward: Any, name: str, self: Any, state: Any) -> Any:
+    """An attribute as the program's own forward sets it, found on a copy of the instance."""
+    copy = object.__new__(type(self))
+    own = vars(copy)
+    own.update(vars(self))
+    args, kwargs = own.pop(INPUT)
+    del own[STATE]
+    forward(copy, *args, **kwargs)
+    return own[name]
 
 
 def settle(self: Any, lazy: Mapping[str, Any]) -> None:
@@ -181,6 +230,7 @@ def settle(self: Any, lazy: Mapping[str, Any]) -> None:
         for name in lazy:
             getattr(self, name, None)
         del attributes[STATE]
+        attributes.pop(INPUT, None)
 
 
 def _subclasses_that_do(theirs: type, own: Any, variant: Substitute) -> Callable[[type], bool]:
@@ -206,17 +256,6 @@ def _asked(code: Any) -> set[str]:
     return set(code.co_names).union(*map(_asked, inner))
 
 
-def _lazy_attributes(variant: Substitute) -> dict[str, Any]:
-    """What is added to the class beside its methods."""
-    lazy = variant.lazy
-
-    def state(self: Any) -> dict[str, Any] | None:
-        settle(self, lazy)
-        return vars(self) or None
-
-    return {name: _Lazy(name, compute) for name, compute in lazy.items()} | {"__getstate__": state}
-
-
 class _Lazy:
     """An attribute of an instance that is computed from its state when it was not set since."""
 
@@ -232,7 +271,7 @@ class _Lazy:
                 raise AttributeError(
                     f"{type(instance).__name__!r} object has no attribute {self.name!r}", name=self.name, obj=instance
                 )
-            attributes[self.name] = self.compute(instance, attributes[STATE])
+            attributes[self.name] = self.compute(instance, attributes[STATE][0])
         return attributes[self.name]
 
     def __set__(self, instance: Any, value: Any) -> None:
@@ -243,12 +282,25 @@ class _Lazy:
         del vars(instance)[self.name]
 
 
-def keep(self: Any, state: Any, *lazy: str) -> None:
-    """Keep what the next method needs; the named attributes are computed from it from now on."""
-    attributes = vars(self)
+def keep(self: Any, state: Any, attributes: Mapping[str, Any], *lazy: str) -> None:
+    """Keep what the next method needs.
+
+    Parameters
+    ----------
+    self
+        An instance of a program's class.
+    state
+    attributes : dict
+        What the book's method sets. Those that the program's own methods set too are set.
+    lazy : str
+        Attributes that are computed from the state from now on.
+    """
+    own, stored = vars(self), type(self)._fastconv_stores
+    seen = {name: value for name, value in attributes.items() if name in stored}
     for name in lazy:
-        attributes.pop(name, None)
-    attributes[STATE] = state
+        own.pop(name, None)
+    own.update(seen)
+    own[STATE] = state, seen
 
 
 def kept(self: Any, *lazy: str) -> Any:
@@ -257,10 +309,14 @@ def kept(self: Any, *lazy: str) -> Any:
     Raises
     ------
     NotTaken
-        If nothing was kept, the program's own method ran since, or somebody asked for one of the named attributes and
-        may have changed it.
+        If nothing was kept, the program's own method ran since, one of the attributes is another one since, or somebody
+        asked for one of the lazy ones and may have changed it.
     """
-    attributes = vars(self)
-    if STATE not in attributes or not attributes.keys().isdisjoint(lazy):
+    own = vars(self)
+    if STATE not in own or not own.keys().isdisjoint(lazy):
         raise NotTaken("nothing was kept")
-    return attributes[STATE]
+    state, seen = own[STATE]
+    for name, value in seen.items():
+        if own.get(name) is not value:
+            raise NotTaken(f"its attribute {name} was changed")
+    return state

@@ -25,7 +25,7 @@ def relu(in_place: bool) -> Substitute:
 
     def forward(self: Any, x: Any) -> Any:
         y, bits = relu_masked(floats(x, 0))
-        keep(self, (bits, y.shape), "mask")
+        keep(self, (bits, y.shape), {}, "mask")
         return y
 
     def backward(self: Any, dout: Any) -> Any:
@@ -40,7 +40,7 @@ def relu(in_place: bool) -> Substitute:
         kernel("relu_masked_backward", p)(dout, dout, bits, p)
         return dout
 
-    return Substitute({"forward": forward, "backward": backward}, {"mask": _mask})
+    return Substitute({"forward": forward, "backward": backward}, {"mask": _mask}, replayed=True)
 
 
 def _mask(self: Any, state: Any) -> Any:
@@ -50,14 +50,15 @@ def _mask(self: Any, state: Any) -> Any:
 
 def sigmoid() -> Substitute:
     def forward(self: Any, x: Any) -> Any:
-        self.out = y = ops.sigmoid(floats(x, 0))
+        y = ops.sigmoid(floats(x, 0))
+        keep(self, y, {"out": y})
         return y
 
     def backward(self: Any, dout: Any) -> Any:
-        out = floats(self.out, 0)
+        out = kept(self)
         return ops.sigmoid_backward(same_type(floats(dout, 0), out.dtype), out)
 
-    return Substitute({"forward": forward, "backward": backward})
+    return Substitute({"forward": forward, "backward": backward}, attributes=frozenset({"out"}), replayed=True)
 
 
 def affine(tensor: bool) -> Substitute:
@@ -68,45 +69,50 @@ def affine(tensor: bool) -> Substitute:
         x = floats(x, 2, *((4,) if tensor else ()))
         rows = x.reshape(x.shape[0], -1)
         y = ops.affine(rows, W, bias(self, W.shape[1], np.promote_types(x.dtype, W.dtype)))
-        if tensor:
-            self.original_x_shape = given.shape
-        self.x = rows if tensor else given
+        kept_x = rows if tensor else given
+        keep(self, (kept_x, given.shape), {"x": kept_x, "original_x_shape": given.shape})
         return y
 
     def backward(self: Any, dout: Any) -> Any:
-        x, W = floats(self.x, 2), parameter(self, "W", 2)
+        x, shape = kept(self)
+        x, W = floats(x, 2), parameter(self, "W", 2)
         dout = same_type(floats(dout, 2), np.promote_types(x.dtype, W.dtype))
         dx, dW, db = ops.affine_backward(dout, x, W)
         assert dx is not None
         if tensor:
-            dx = dx.reshape(*self.original_x_shape)
+            dx = dx.reshape(shape)
         self.dW, self.db = dW, db
         return dx
 
     trial = trials.affine if tensor else trials.affine_of_rows
+    attributes = frozenset({"x", "original_x_shape"})
+    methods = {"forward": forward, "backward": backward}
     return Substitute(
-        {"forward": forward, "backward": backward}, trial=trial, least={"forward": 600, "backward": 30}
+        methods, attributes=attributes, trial=trial, replayed=True, least={"forward": 600, "backward": 30}
     )  # bench/NOTES.md, 2026-11-30
 
 
-def softmax_with_loss(scaled: bool) -> Substitute:
-    """scaled: backward multiplies by its argument, which the book's ignores."""
+def softmax_with_loss(scaled: bool, one_hot: bool = True) -> Substitute:
+    """scaled: backward multiplies by its argument, which the book's ignores; one_hot: such targets are taken too."""
 
     def forward(self: Any, x: Any, t: Any) -> Any:
         x = floats(x, 2)
         if type(t) is not np.ndarray or not len(x):
             raise NotTaken("the targets are no array")
-        labels = _labels(t, x.shape) if t.size != x.size else t.reshape(x.shape).argmax(axis=1)
+        labels = t.reshape(x.shape).argmax(axis=1) if one_hot and t.size == x.size else _labels(t, x.shape)
         loss, y = ops.softmax_cross_entropy(x, labels, offset=1e-7)
-        self.t, self.y, self.loss = t, y, x.dtype.type(loss)
-        return self.loss
+        loss = x.dtype.type(loss)
+        keep(self, (t, y), {"t": t, "y": y, "loss": loss})
+        return loss
 
     def backward(self: Any, dout: Any = 1) -> Any:
-        y = floats(self.y, 2)
-        dx = ops.softmax_cross_entropy_backward(y, _labels(self.t, y.shape))
+        t, y = kept(self)
+        dx = ops.softmax_cross_entropy_backward(y, _labels(t, y.shape))
         return dx * dout if scaled else dx
 
-    return Substitute({"forward": forward, "backward": backward})
+    attributes, methods = frozenset({"t", "y", "loss"}), {"forward": forward, "backward": backward}
+    trial = trials.softmax_with_loss if one_hot else trials.softmax_with_loss_of_labels
+    return Substitute(methods, attributes=attributes, trial=trial, replayed=True)
 
 
 def _labels(t: Any, shape: tuple[int, ...]) -> Any:
@@ -126,13 +132,14 @@ def dropout() -> Substitute:
             return x * (1.0 - ratio)
         if not 0 <= ratio <= 1:
             raise NotTaken("the ratio is none")
-        self.mask = source().random(x.shape) > ratio
-        return ops.dropout_backward(x, self.mask, ratio, inverted=False)
+        mask = source().random(x.shape) > ratio
+        keep(self, mask, {"mask": mask})
+        return ops.dropout_backward(x, mask, ratio, inverted=False)
 
     def backward(self: Any, dout: Any) -> Any:
-        mask = self.mask
-        if type(mask) is not np.ndarray or mask.dtype.char != "?" or mask.shape != floats(dout, 0).shape:
-            raise NotTaken("the mask is another one")
+        mask = kept(self)
+        if mask.shape != floats(dout, 0).shape:
+            raise NotTaken("dout has another shape")
         return ops.dropout_backward(floats(dout, 0), mask, 0.5, inverted=False)
 
     # Drawing the numbers takes most of the time; bench/NOTES.md, 2026-11-30.
@@ -154,7 +161,8 @@ def batch_normalization(eps: float) -> Substitute:
             x = double(x, mean.dtype == DOUBLE)
             gamma, beta = _vectors(self, D, x.dtype)
             y, _ = ops.batch_norm(x, gamma, beta, mean, var, False, eps=eps)
-            self.input_shape = shape
+            if "input_shape" in type(self)._fastconv_stores:
+                self.input_shape = shape
             return y.reshape(shape)
         if mean is None:
             mean, var = np.zeros(D), np.zeros(D)
@@ -164,19 +172,18 @@ def batch_normalization(eps: float) -> Substitute:
             raise NotTaken("the running statistics have another shape")
         x, mu, sigma = x.copy(), np.zeros(D, x.dtype), np.zeros(D, x.dtype)
         y, cache = ops.batch_norm(x, gamma, beta, mu, sigma, True, momentum=1.0, eps=eps, unbiased=False)
-        self.input_shape, self.batch_size = shape, len(x)
         self.running_mean = momentum * mean + (1 - momentum) * mu
         self.running_var = momentum * var + (1 - momentum) * sigma
-        keep(self, (x, mu, sigma, cache, self.gamma), *lazy)
+        keep(self, (x, mu, sigma, cache, self.gamma, shape), {"batch_size": len(x), "input_shape": shape}, *lazy)
         return y.reshape(shape)
 
     def backward(self: Any, dout: Any) -> Any:
-        x, _, _, cache, gamma = kept(self, *lazy)
-        if self.gamma is not gamma or self.batch_size != len(x):
-            raise NotTaken("an attribute is another one")
+        x, _, _, cache, gamma, shape = kept(self, *lazy)
+        if self.gamma is not gamma:
+            raise NotTaken("gamma is another one")
         rows = same_type(floats(dout, 2, 4), x.dtype).reshape(x.shape)
         dx, dgamma, dbeta = ops.batch_norm_backward(rows, cache)
-        dx = dx.reshape(*self.input_shape)
+        dx = dx.reshape(shape)
         self.dgamma, self.dbeta = dgamma, dbeta
         return dx
 
@@ -205,14 +212,13 @@ def convolution(double_forward: bool, double_dx: bool) -> Substitute:
         x = np.array(double(floats(x, 4), double_forward), order="C")  # the program may change its own before backward
         b = bias(self, len(W), np.promote_types(x.dtype, W.dtype))
         y = ops.conv2d(x, W, b, stride, pad)
-        self.x = given
-        keep(self, (given, x, self.W), "col", "col_W")
+        keep(self, (x, self.W), {"x": given}, "col", "col_W")
         return y
 
     def backward(self: Any, dout: Any) -> Any:
-        given, x, W = kept(self, "col", "col_W")
-        if self.x is not given or self.W.shape != W.shape:
-            raise NotTaken("an attribute is another one")
+        x, W = kept(self, "col", "col_W")
+        if self.W.shape != W.shape:
+            raise NotTaken("W has another shape")
         whole(self.stride, self.pad)
         W = floats(W, 4)
         dout = same_type(double(floats(dout, 4), double_forward), np.promote_types(x.dtype, W.dtype))
@@ -221,44 +227,50 @@ def convolution(double_forward: bool, double_dx: bool) -> Substitute:
         return double(dx, double_dx)
 
     def col(self: Any, state: Any) -> Any:
-        _, x, W = state
+        x, W = state
         return ops.im2col(x, W.shape[2], W.shape[3], self.stride, self.pad)
 
     def col_W(self: Any, state: Any) -> Any:
-        return state[2].reshape(len(state[2]), -1).T
+        W = state[1]
+        return W.reshape(len(W), -1).T
 
-    return Substitute({"forward": forward, "backward": backward}, {"col": col, "col_W": col_W})
+    lazy, attributes = {"col": col, "col_W": col_W}, frozenset({"x"})
+    return Substitute({"forward": forward, "backward": backward}, lazy, attributes, replayed=True)
 
 
 def pooling(double_forward: bool, double_dx: bool) -> Substitute:
     """The flags are those of `convolution`."""
 
     def forward(self: Any, x: Any) -> Any:
-        window, stride, pad = (self.pool_h, self.pool_w), self.stride, self.pad
+        window, stride, pad = (self.pool_h, self.pool_w), self.stride, _pad(self)
         whole(*window, stride, pad)
         if pad:
             raise NotTaken("padding, which the book's layer gets wrong")
         given, x = x, double(floats(x, 4), double_forward)
         y, indices = ops.max_pool2d(x, window, stride)
-        self.x = given
-        keep(self, (given, indices, window, stride), "arg_max")
+        keep(self, (x.shape, indices, window, stride), {"x": given}, "arg_max")
         return y
 
     def backward(self: Any, dout: Any) -> Any:
-        x, indices, window, stride = kept(self, "arg_max")
-        now = self.x, (self.pool_h, self.pool_w), self.stride, self.pad
-        if now[0] is not x or now[1:] != (window, stride, 0):
+        shape, indices, window, stride = kept(self, "arg_max")
+        if ((self.pool_h, self.pool_w), self.stride, _pad(self)) != (window, stride, 0):
             raise NotTaken("an attribute is another one")
         dout = double(floats(dout, 4), double_dx)
-        return ops.max_pool2d_backward(dout, indices, x.shape, window, stride)
+        return ops.max_pool2d_backward(dout, indices, shape, window, stride)
 
-    return Substitute({"forward": forward, "backward": backward}, {"arg_max": _arg_max})
+    methods = {"forward": forward, "backward": backward}
+    return Substitute(methods, {"arg_max": _arg_max}, frozenset({"x"}), replayed=True)
+
+
+def _pad(self: Any) -> Any:
+    """The padding of a pooling layer; some take the argument and do not keep it."""
+    return vars(self).get("pad", 0)
 
 
 def _arg_max(self: Any, state: Any) -> Any:
     """The place of each maximum in its window, windows in the order of im2col's rows, channels last."""
-    x, indices, (_, width), stride = state
-    rows, columns = np.divmod(indices, x.shape[3])
+    shape, indices, (_, width), stride = state
+    rows, columns = np.divmod(indices, shape[3])
     rows -= stride * np.arange(indices.shape[2])[:, None]
     columns -= stride * np.arange(indices.shape[3])
     return (rows * width + columns).transpose(0, 2, 3, 1).reshape(-1)

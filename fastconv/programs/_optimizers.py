@@ -67,7 +67,7 @@ def _updating(step: Callable[..., None], states: tuple[str, ...], numbers: Mappi
 
 def _lists(self: Any, params: Any, grads: Any, states: tuple[str, ...]) -> list[list[Any]]:
     """Parameters, gradients and states in the order of the parameters, if they can be changed one by one."""
-    dicts = [params, grads, *(getattr(self, name) for name in states)]
+    dicts = [params, grads, *(getattr(self, name, None) for name in states)]
     if not all(type(d) in _DICTS and d.keys() == params.keys() for d in dicts):
         raise NotTaken("the parameters are no dict, or the state is not theirs")
     if _float32.on:

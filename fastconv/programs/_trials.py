@@ -75,18 +75,22 @@ def affine_of_rows(Affine: Any) -> Iterator[Step | str]:
     return affine(Affine, tensor=False)
 
 
-def softmax_with_loss(SoftmaxWithLoss: Any) -> Iterator[Step | str]:
+def softmax_with_loss(SoftmaxWithLoss: Any, one_hot: bool = True) -> Iterator[Step | str]:
     layer = SoftmaxWithLoss()
     yield Step("the constructor", Attributes(layer))
     for dtype in (DOUBLE, SINGLE):
         x, labels = 3 * wave((4, 3), dtype), np.array([2, 0, 1, 1])
-        for t in (labels, np.eye(3)[labels], np.eye(3, dtype=np.int64)[labels]):
+        for t in (labels, np.eye(3)[labels], np.eye(3, dtype=np.int64)[labels])[: 3 if one_hot else 1]:
             kind = "labels" if t.ndim == 1 else "one-hot targets"
             yield f"forward(x, t) of {kind}"
             yield Step(f"the loss of {kind}", layer.forward(x, t))
             yield Step(f"forward(x, t) of {kind}", Attributes(layer))
             yield Step(f"backward() of {kind}", layer.backward())
             yield Step(f"backward(2) of {kind}", layer.backward(2), "backward(dout) treats dout in its own way")
+
+
+def softmax_with_loss_of_labels(SoftmaxWithLoss: Any) -> Iterator[Step | str]:
+    return softmax_with_loss(SoftmaxWithLoss, one_hot=False)
 
 
 def dropout(Dropout: Any) -> Iterator[Step | str]:
@@ -121,7 +125,7 @@ def batch_normalization(BatchNormalization: Any) -> Iterator[Step | str]:
         yield Step("the constructor", Attributes(layer))
         yield from _passes(layer, 1 + wave((5, 6), dtype), "a batch of ")
         x = 1 + wave((4, 2, 3, 1), dtype)
-        yield from _passes(layer, x, "images of ")
+        yield from _passes(layer, x, "images, feature by feature, of ")
         single = dtype is SINGLE
         yield "inference"
         yield Step("inference of images", layer.forward(x, False), single=single)

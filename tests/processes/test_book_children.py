@@ -1,4 +1,4 @@
-"""The book's modules in processes that a program starts: fastconv's, by every start method and every door to it."""
+"""A program's modules in processes that it starts: replaced as in the parent, by every start method and every door."""
 
 import multiprocessing
 import os
@@ -14,16 +14,28 @@ METHODS = [m for m in ("spawn", "forkserver", "fork") if m in multiprocessing.ge
 OWN_LAYERS = """
     class Relu:
         "The program's own, in NumPy."
+        def __init__(self):
+            self.mask = None
+        def forward(self, x):
+            self.mask = x <= 0
+            out = x.copy()
+            out[self.mask] = 0
+            return out
+        def backward(self, dout):
+            dout[self.mask] = 0
+            return dout
 
     class Own:
         "What the book does not have."
+        def forward(self, x):
+            return x
 """
 
 WORK = """
     from common.layers import Relu, Own
 
     def origins(_=None):
-        return Relu.__module__, Own.__module__
+        return [hasattr(kind.forward, "__wrapped__") for kind in (Relu, Own)]
 """
 
 # {start} makes a list of results of `origins` in children.
@@ -34,7 +46,7 @@ PROGRAM = """
     {imports}
 
     def here(_=None):
-        return Relu.__module__, Own.__module__
+        return [hasattr(kind.forward, "__wrapped__") for kind in (Relu, Own)]
 
     def into(queue):
         queue.put(here())
@@ -58,11 +70,11 @@ PROGRAM = """
             process.start()
             found.append(queue.get(timeout=60))
             process.join()
-        print(sorted(set(found)), len(found))
+        print(sorted(map(list, set(map(tuple, found)))), len(found))
 """
 
-OURS = "[('fastconv.layers.activation', 'common.layers')] 12"
-THEIRS = "[('common.layers', 'common.layers')] 12"
+OURS = "[[True, False]] 12"
+THEIRS = "[[False, False]] 12"
 
 
 @pytest.fixture
@@ -145,7 +157,7 @@ def test_modules_that_a_fork_server_preloads(tree):
         """,
     )
     done = run(tree, "-m", "fastconv", "program.py", PYTHONSAFEPATH="")
-    assert done.stdout.strip() == "[('fastconv.layers.activation', 'common.layers')]"
+    assert done.stdout.strip() == "[[True, False]]"
 
 
 def test_a_child_that_cannot_find_fastconv_by_itself(tree, tmp_path):

@@ -57,6 +57,7 @@ def load(tmp_path, monkeypatch):
     """Import modules of a program in this process, each looked at: load(files) -> the last module."""
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
+    _report.forget()
 
     def load(files, look=True):
         write(tmp_path, files)

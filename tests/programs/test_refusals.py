@@ -39,7 +39,7 @@ OF_LAYERS = {
                 "        return np.moveaxis(y, -1, 1)",
             )
         ],
-        "backward(dout) of images of float64: yours raises ",
+        "forward(x) of images, feature by feature, of float64: yours raises ValueError: operands could not be ",
     ),
     "BatchNormalization with another momentum": (
         [("self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean",
@@ -233,15 +233,34 @@ def test_a_convolution_on_another_im2col_stays(load, states):
 
 
 def test_an_attribute_that_others_use_and_fastconv_does_not_set(load, states):
-    layers = changed(
-        LAYERS, ("self.x = x.reshape(len(x), -1)", "self.x = x.reshape(len(x), -1)\n        self.calls = 1")
-    )
-    load({
-        "plot": "def draw(layer):\n    return layer.calls\n",
-        "common__functions": FUNCTIONS, "common__util": UTIL, "common__layers": layers,
-    })  # fmt: skip
+    """One that only backward sets: what forward sets is computed when it is asked for."""
+    counts = ("self.dW, self.db = self.x.T @ dout", "self.calls = 1\n        self.dW, self.db = self.x.T @ dout")
+    modules = {"common__functions": FUNCTIONS, "common__util": UTIL, "common__layers": changed(LAYERS, counts)}
+    load({"plot": "def draw(layer):\n    return layer.calls\n", **modules})
     assert states()["Affine"][0] == "left"
     assert "plot.py uses its attribute calls, which fastconv's does not have" in states()["Affine"][1]
+
+
+def test_an_attribute_under_another_name(load, states):
+    """What the book calls arg_max and x, kept as at and shape: found by the program's own forward when it is asked for."""
+    layers = load({
+        "common__functions": FUNCTIONS, "common__util": UTIL,
+        "common__layers": changed(
+            LAYERS,
+            ("self.x, self.arg_max = x, col.argmax(axis=1)", "self.shape, self.at = x.shape, col.argmax(axis=1)"),
+            ("windows[np.arange(dout.size), self.arg_max]", "windows[np.arange(dout.size), self.at]"),
+            ("self.x.shape, self.pool_h, self.pool_w, self.stride)", "self.shape, self.pool_h, self.pool_w, self.stride)"),
+            ("        self.x = self.arg_max = None\n", ""),
+        ),
+    })  # fmt: skip
+    assert states()["Pooling"] == ("replaced", "")
+    layer, x = layers.Pooling(2, 2), np.arange(16.0).reshape(1, 1, 4, 4)
+    y = layer.forward(x)
+    assert set(vars(layer)) == {"pool_h", "pool_w", "stride", "pad", "_fastconv", "_fastconv_input"}
+    x[...] = 0  # too late
+    assert layer.at.tolist() == [3, 3, 3, 3] and layer.shape == (1, 1, 4, 4)
+    assert layer.backward(np.ones_like(y)).sum() == 4
+    assert not hasattr(layer, "x")
 
 
 def test_what_gives_no_speed_is_not_looked_at(load, states):

@@ -34,7 +34,9 @@ def _layers() -> Mapping[str, Any]:
         "Sigmoid": Class("", [layers.sigmoid()], trials.sigmoid),
         "Affine": Class("W, b", [layers.affine(True), layers.affine(False)], trials.affine),
         "SoftmaxWithLoss": Class(
-            "", [layers.softmax_with_loss(False), layers.softmax_with_loss(True)], trials.softmax_with_loss
+            "",
+            [layers.softmax_with_loss(scaled, one_hot) for one_hot in (True, False) for scaled in (False, True)],
+            trials.softmax_with_loss,
         ),
         "Dropout": Class("dropout_ratio=0.5", [layers.dropout()], trials.dropout),
         "BatchNormalization": Class(
