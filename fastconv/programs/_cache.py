@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _sources
+from . import _editions, _sources
 from ._candidates import Verdict
 
 _STATES = ("replaced", "adopted", "left")
@@ -30,7 +30,9 @@ def verdicts(module: ModuleType, candidates: Mapping[str, Any]) -> dict[str, Ver
     found = _read(file, candidates)
     if found is None:
         before = _sources.looked()
-        found = {name: each.prove(vars(module)[name]) for name, each in candidates.items()}
+        found = {
+            name: _editions.verdict(module, name) or each.prove(vars(module)[name]) for name, each in candidates.items()
+        }
         if _sources.looked() == before:  # what other files mention is not part of the content
             _write(file, found)
     return found

@@ -110,8 +110,9 @@ def softmax_with_loss(scaled: bool, one_hot: bool = True) -> Substitute:
         dx = ops.softmax_cross_entropy_backward(y, _labels(t, y.shape))
         return dx * dout if scaled else dx
 
-    attributes, methods = frozenset({"t", "y", "loss"}), {"forward": forward, "backward": backward}
+    attributes = frozenset({"t", "y", "loss"})
     trial = trials.softmax_with_loss if one_hot else trials.softmax_with_loss_of_labels
+    methods: dict[str, Any] = {"forward": forward, "backward": backward}
     return Substitute(methods, attributes=attributes, trial=trial, replayed=True)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-_BUILTINS = frozenset(
+BUILTINS = frozenset(
     [
         "abs",
         "all",
@@ -80,7 +80,7 @@ _CHANGES = frozenset(
         "exit",
     ]
 )
-_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype)
+CONSTANTS = (bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype)
 
 
 def impure(theirs: Any) -> str:
@@ -137,7 +137,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 def _global_impure(name: str, function: FunctionType, seen: set[int]) -> str:
     if name not in function.__globals__:
-        known = name in _BUILTINS or isinstance(getattr(builtins, name, None), type)
+        known = name in BUILTINS or isinstance(getattr(builtins, name, None), type)
         return "" if known else f"its code uses {name!r}"
     value = function.__globals__[name]
     if isinstance(value, ModuleType):
@@ -146,6 +146,6 @@ def _global_impure(name: str, function: FunctionType, seen: set[int]) -> str:
         if getattr(value, "__module__", "").partition(".")[0] in ("numpy", "math", "builtins"):
             return ""
         return _impure(value, seen)
-    if isinstance(value, _CONSTANTS) or getattr(value, "__module__", "") == "numpy" or isinstance(value, np.ufunc):
+    if isinstance(value, CONSTANTS) or getattr(value, "__module__", "") == "numpy" or isinstance(value, np.ufunc):
         return ""
     return f"its code uses the program's variable {name!r}"

@@ -19,6 +19,8 @@ class Line(NamedTuple):
         What was adopted, or the first difference.
     file : str
         Where the module lies.
+    variant : int
+        Which of fastconv's variants is equal; -1 for none.
     """
 
     module: str
@@ -26,6 +28,7 @@ class Line(NamedTuple):
     state: str
     why: str
     file: str
+    variant: int = -1
 
 
 _STATES = ("replaced", "adopted", "left")
@@ -35,7 +38,7 @@ _LINES: dict[tuple[str, str], Line] = {}
 def add(module: ModuleType, name: str, verdict: Verdict) -> None:
     """Note a verdict."""
     file = os.path.relpath(module.__file__ or "")
-    _LINES[module.__name__, name] = Line(module.__name__, name, verdict.state, verdict.why, file)
+    _LINES[module.__name__, name] = Line(module.__name__, name, verdict.state, verdict.why, file, verdict.variant)
 
 
 def provide(module: str) -> None:
