@@ -154,7 +154,15 @@ def _members(
         again = _stored_by(theirs, "__init__", "backward") - variant.attributes - lazy.keys()
         lazy |= {name: functools.partial(_replay, own["forward"], name) for name in again}
     methods = {
-        name: _method(own[name], ours, lazy, does, least(name), again if name == "forward" else frozenset(), taken)
+        name: _method(
+            own[name],
+            ours,
+            lazy,
+            does,
+            least(name),
+            again if name == "forward" else frozenset(),
+            None if taken is None else functools.partial(taken.add, name),
+        )
         for name, ours in variant.methods.items()
     }
 
@@ -173,16 +181,18 @@ def _method(
     does: Callable[[type], bool],
     least: int,
     again: frozenset[str],
-    taken: set[str] | None,
+    taken: Callable[[], None] | None,
 ) -> Any:
     """fastconv's method with the program's own behind it."""
+    # A trial has to tell which attribute a class lacks; in a program its own method says so, or does not need it.
+    left = LEFT_TO_OWN if taken else (*LEFT_TO_OWN, AttributeError)
 
     @functools.wraps(own)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if does(type(self)) and (not least or (args and getattr(args[0], "size", 0) >= least)):
             try:
                 result = ours(self, *args, **kwargs)
-            except LEFT_TO_OWN:
+            except left:
                 pass
             else:
                 if again:
@@ -190,8 +200,8 @@ def _method(
                     for name in again:
                         attributes.pop(name, None)
                     attributes[INPUT] = [a.copy() if isinstance(a, np.ndarray) else a for a in args], kwargs
-                if taken is not None:
-                    taken.add(own.__name__)
+                if taken:
+                    taken()
                 return result
         settle(self, lazy)
         return own(self, *args, **kwargs)

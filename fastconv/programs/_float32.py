@@ -37,11 +37,12 @@ def adopt(params: Any, *others: Any) -> None:
         An optimiser's state under the same keys.
     """
     for key in list(params):
-        holders = [(vars(layer), name) for layer in _layers for name, a in vars(layer).items() if a is params[key]]
-        if params[key].dtype != np.float64:
+        if type(params[key]) is not np.ndarray or params[key].dtype != np.float64:
             continue
+        holders = [(vars(layer), name) for layer in _layers for name, a in vars(layer).items() if a is params[key]]
+        kept = sum(a is params[key] for layer in _layers for a in _state(layer))
         # Every reference is known: that of the dict, those of the layers, and the argument of getrefcount.
-        if not holders or sys.getrefcount(params[key]) != len(holders) + 2:
+        if not holders or sys.getrefcount(params[key]) != len(holders) + kept + 2:
             _counts["kept"] += 1
             continue
         single = cast(params[key])
@@ -51,6 +52,12 @@ def adopt(params: Any, *others: Any) -> None:
         for other in others:
             other[key] = cast(other[key])
         _counts["parameters"] += 1
+
+
+def _state(layer: Any) -> tuple[Any, ...]:
+    """What a layer keeps for its backward."""
+    state, _ = vars(layer).get("_fastconv", ((), None))
+    return state if isinstance(state, tuple) else (state,)
 
 
 def summary() -> str:

@@ -327,3 +327,18 @@ def test_uninstall_gives_the_programs_own_back(load):
     assert layer.backward(np.ones(2)).tolist() == [1, 0]
     assert layer.forward(np.array([-1.0, 1.0])).tolist() == [0, 1]
     assert layer.mask.tolist() == [True, False]
+
+
+def test_a_method_under_an_alias(load, states):
+    """`forward` may be another function's name in the program."""
+    alias = (
+        "    def forward(self, x):\n        self.out = sigmoid(x)",
+        "    def run(self, x):\n        self.out = sigmoid(x)",
+    )
+    layers = the(
+        load,
+        alias,
+        ("        return self.out\n    def backward", "        return self.out\n    forward = run\n    def backward"),
+    )
+    assert states()["Sigmoid"] == ("replaced", "")
+    assert layers.Sigmoid().forward(np.zeros((1, 2))).tolist() == [[0.5, 0.5]]
