@@ -9,6 +9,7 @@ import ast
 import hashlib
 import inspect
 import math
+import os
 from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
@@ -49,7 +50,8 @@ def _collect(module: ModuleType, name: str, seen: dict[int, str]) -> None:
     value = vars(module)[name]
     if id(value) in seen:
         return
-    text, used = _definitions(str(module.__file__))[name]
+    file = str(module.__file__)
+    text, used = _definitions(file, os.stat(file).st_mtime_ns)[name]
     seen[id(value)] = text
     for other in used:
         if other not in vars(module):
@@ -67,7 +69,7 @@ def _collect(module: ModuleType, name: str, seen: dict[int, str]) -> None:
 
 
 @cache
-def _definitions(file: str) -> dict[str, tuple[str, list[str]]]:
+def _definitions(file: str, changed: int) -> dict[str, tuple[str, list[str]]]:
     """The classes and functions at the top of a file: their normalised texts, and the names that they load."""
     with open(file, "rb") as source:
         tree = ast.parse(source.read())

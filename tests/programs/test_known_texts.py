@@ -54,7 +54,7 @@ def test_the_hash_is_the_same_everywhere():
 
 
 def fingerprints(load, **others):
-    _editions._definitions.cache_clear()
+    _editions._definitions.cache_clear()  # files of one test may have one time
     layers = load({**MODULES, **others}, look=False)
     return {name: _editions.fingerprint(layers, name) for name in ("Convolution", "Relu", "SoftmaxWithLoss")}
 
