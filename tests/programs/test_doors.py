@@ -215,7 +215,7 @@ def test_what_a_module_calls_belongs_to_its_content(load, states, remembered):
     names = ("common__functions", "common__util", "common__layers")
     load({name: modules[name] for name in names})
     assert states()["Convolution"][0] == "replaced"
-    modules["common__util"] = changed(modules["common__util"], ("padded[:, :, at[0]", "2 * padded[:, :, at[0]"))
+    modules["common__util"] = changed(modules["common__util"], ("np.pad(images", "np.pad(2 * images"))
     load({name: modules[name] for name in names})
     assert states()["Convolution"][0] == "left"
 
