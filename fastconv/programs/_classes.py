@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _float32
 from ._candidates import LEFT_TO_OWN, Verdict, compare_parameters
 from ._proof import Difference, NotTaken, Trial, first_difference
 from ._purity import impure
@@ -147,7 +148,7 @@ def _members(
     taken: set[str] | None,
 ) -> dict[str, Any]:
     """What a program's class gets: methods, attributes that are computed when they are asked for, its pickling."""
-    stored = _stored_by(theirs)
+    stored = _stored_by(theirs, "__init__")
     lazy = {name: compute for name, compute in variant.lazy.items() if name in stored}
     again: frozenset[str] = frozenset()
     if variant.replayed:
@@ -189,7 +190,7 @@ def _method(
 
     @functools.wraps(own)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if does(type(self)) and (not least or (args and getattr(args[0], "size", 0) >= least)):
+        if does(type(self)) and (not least or _is_worth(args, least)):
             try:
                 result = ours(self, *args, **kwargs)
             except left:
@@ -207,6 +208,11 @@ def _method(
         return own(self, *args, **kwargs)
 
     return method
+
+
+def _is_worth(args: tuple[Any, ...], least: int) -> bool:
+    """Whether the first argument is large enough, or small ones have to be cast too."""
+    return _float32.on or bool(args and getattr(args[0], "size", 0) >= least)
 
 
 def _stored_by(kind: type, *without: str) -> frozenset[str]:
