@@ -115,7 +115,7 @@ LAYERS = [
         "optim",
         "_fast",
     },
-    {"networks", "onnx", "trainer", "datasets", "distributed", "_training_state", "_validation"},
+    {"networks", "onnx", "trainer", "datasets", "distributed", "_bar", "_training_state", "_validation"},
     {"book", "programs", "cli", "_commands", "__main__", "_bench", "_children", "_installed"},
 ]
 
