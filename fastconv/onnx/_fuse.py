@@ -51,7 +51,7 @@ class _Linked:
 
 def _merged(linked: _Linked, constants: dict[str, Array]) -> list[Op]:
     """The operations with those merged that `find` found, one link of every row or more."""
-    ops: list[Op | None] = list(linked.nodes)
+    ops: list[Any] = list(linked.nodes)
     place = {op.output: at for at, op in enumerate(linked.nodes) if op.kind}
     for at, fusion in sorted(find(linked, training=False).items()):  # type: ignore[arg-type]
         second: Any = ops[at]

@@ -88,11 +88,12 @@ class Convolution(_Activated):
     def run(self, x: Array, add: Array | None = None) -> Array:
         name = self._name()
         y_shape = None if add is None else add.shape
-        geometry = self.geometry(x.shape)
+        geometry: Any = self.geometry(x.shape)
         if add is not None and not self.takes_residual(x.shape, y_shape):
             y = ops.conv2d(x, self.W, self.b, *geometry) + add
             return self.ended(y)
-        y = ops.conv2d(x, self.W, self.b, *geometry, activation=name, add=add)
+        stride, padding, dilation, groups = geometry
+        y = ops.conv2d(x, self.W, self.b, stride, padding, dilation, groups, activation=name, add=add)
         return y if name else self.ended(y)
 
     def takes_residual(self, shape: Shape, of: Any) -> bool:
@@ -196,7 +197,7 @@ class Norm(_Activated):
         (a, b), (c, d) = self.scale_and_shift(), other.scale_and_shift()
         return Norm(other.activation, a * c, b * c + d, np.zeros_like(a), np.ones_like(a), 0.0, self.dtype)
 
-    def _vectors(self) -> tuple[Array, ...]:
+    def _vectors(self) -> Any:
         """In the dtype of the images."""
         if self._ready is None:
             self._ready = tuple(v.astype(self.dtype) for v in (self.gamma, self.beta, self.mean, self.var))
@@ -205,7 +206,8 @@ class Norm(_Activated):
     def run(self, x: Array) -> Array:
         name = self._name()
         planes = x if x.ndim in (2, 4) else x.reshape(*x.shape[:2], -1, 1)
-        y = ops.batch_norm(planes, *self._vectors(), False, eps=self.eps, activation=name)[0]
+        gamma, beta, mean, var = self._vectors()
+        y = ops.batch_norm(planes, gamma, beta, mean, var, False, eps=self.eps, activation=name)[0]
         return (y if name else self.ended(y)).reshape(x.shape)
 
     def steps(self, shape: Shape, dtype: np.dtype) -> Any:

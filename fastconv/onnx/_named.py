@@ -1,5 +1,6 @@
 """Nodes with the kinds of the graph's fusions, where these know them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -81,8 +82,8 @@ def _batch_normalization(node: Node, constants: dict[str, Array], shapes: Shapes
     dtypes: set[Any] = {v.dtype for v in vectors}  # type: ignore[union-attr]
     if len(dtypes) > 1 or len(shapes.get(node.inputs[0]) or ()) < 2:
         return None
-    wide = [v.astype(np.float64) for v in vectors]  # type: ignore[union-attr]
-    return _op("batch_norm", node, Norm(None, *wide, run.eps, dtypes.pop()), node.inputs[:1])
+    gamma, beta, mean, var = (v.astype(np.float64) for v in vectors)  # type: ignore[union-attr]
+    return _op("batch_norm", node, Norm(None, gamma, beta, mean, var, run.eps, dtypes.pop()), node.inputs[:1])
 
 
 def _per_channel(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | None:
@@ -174,7 +175,8 @@ def _reshape(node: Node, constants: dict[str, Array], shapes: Shapes) -> Op | No
     to, x, y = constants.get(node.inputs[1]), shapes.get(node.inputs[0]) or (), shapes.get(node.outputs[0]) or ()
     if to is None or to.size != 2 or len(x) < 2 or len(y) != 2:
         return None
-    rows = int(np.prod(x[1:])) if all(isinstance(n, int) for n in x[1:]) else None
+    sizes: list[int] = [n for n in x[1:] if isinstance(n, int)]
+    rows = math.prod(sizes) if len(sizes) == len(x) - 1 else None
     keeps = to[0] == 0 or (x[0] is not None and x[0] == y[0]) or (rows is not None and to[1] == rows)
     run: Any = node.run
     return _op("flatten", node, Flat(lambda a: run(a, to)), node.inputs[:1]) if keeps else None

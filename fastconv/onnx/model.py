@@ -93,7 +93,7 @@ class Model:
             lines += [f"  {what:9} {v.name}  {_sizes(v.shape)} {v.dtype}" for v in values]
         kinds = Counter(node.type for node in self.nodes)
         lines += [f"  {count:5} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
-        total = sum(math.prod(v.shape) for v in self.parameters.values())  # type: ignore[arg-type]
+        total = sum(math.prod(v.shape) for v in self.parameters.values())  # type: ignore[arg-type, misc]
         lines.append(f"  {len(self.nodes)} nodes, {total:,} numbers in {len(self.parameters)} arrays")
         return "\n".join(lines)
 
@@ -119,7 +119,8 @@ def _fitting(value: Value, given: Any, sizes: dict[str, int]) -> Array:
         return x
     fits = x.ndim == len(shape)
     for n, expected in zip(x.shape, shape, strict=False):
-        fits &= expected is None or n == (expected if isinstance(expected, int) else sizes.setdefault(expected, n))
+        size = sizes.setdefault(expected, n) if isinstance(expected, str) else n if expected is None else expected
+        fits = fits and n == size
     if not fits:
         raise ModelError(f"input {value.name!r}: expected shape {_sizes(shape)}, got {x.shape}")
     return x

@@ -46,7 +46,7 @@ class Window(NamedTuple):
             raise Unsupported("attributes kernel_shape, strides, dilations and pads differ in their number of axes")
         return window
 
-    def over(self, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], Pads]:
+    def over(self, sizes: tuple[int, ...], kernel: Any) -> tuple[tuple[int, ...], tuple[int, ...], Pads]:
         """Strides, dilations and padding for planes of these sizes.
 
         Raises

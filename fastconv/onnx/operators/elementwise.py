@@ -116,8 +116,12 @@ def mod(a: Any) -> Run:
     return _quiet(np.fmod if fmod else np.mod)
 
 
+def _several(function: Any, a: Any) -> Run:
+    return lambda *arrays: reduce(function, arrays)
+
+
 for _name, _function in _SEVERAL.items():
-    operator(_name, inputs=(1, 1 << 30))(lambda a, f=_function: lambda *arrays: reduce(f, arrays))
+    operator(_name, inputs=(1, 1 << 30))(partial(_several, _function))
 
 
 @operator("Mean", inputs=(1, 1 << 30))

@@ -51,7 +51,7 @@ def gather_nd(a: Any) -> Run:
     batch = a.int("batch_dims", 0)
 
     def run(x: Array, indices: Array) -> Array:
-        index = [_inside(indices[..., i], x.shape[batch + i]) for i in range(indices.shape[-1])]
+        index: list[Any] = [_inside(indices[..., i], x.shape[batch + i]) for i in range(indices.shape[-1])]
         for i in reversed(range(batch)):
             places = np.arange(x.shape[i]).reshape(*(1,) * i, -1, *(1,) * (indices.ndim - 2 - i))
             index.insert(0, places)
@@ -66,7 +66,7 @@ def scatter_elements(a: Any) -> Run:
 
     def run(x: Array, indices: Array, updates: Array) -> Array:
         along, y = positive(axis, x.ndim), x.copy()
-        index = list(np.indices(indices.shape, sparse=True))
+        index: list[Any] = list(np.indices(indices.shape, sparse=True))
         index[along] = _inside(indices, x.shape[along])
         reduction(y, tuple(index), updates)
         return y

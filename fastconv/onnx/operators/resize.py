@@ -16,6 +16,10 @@ _COORDINATES = (
     "tf_half_pixel_for_nn",
 )  # fmt: skip
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+_ROUNDED: dict[str, Any] = {
+    "floor": np.floor, "ceil": np.ceil,
+    "round_prefer_floor": lambda v: np.ceil(v - 0.5), "round_prefer_ceil": lambda v: np.floor(v + 0.5),
+}  # fmt: skip
 _POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -108,10 +112,7 @@ def _along(x: Array, axis: int, size: int, scale: float, window: Any, rule: Rule
     at = _places(n, size, scale, window, rule)
     outside = (at < 0) | (at > n - 1) if rule.extrapolation is not None else None
     if rule.mode == "nearest":
-        rounded = {
-            "floor": np.floor, "ceil": np.ceil,
-            "round_prefer_floor": lambda v: np.ceil(v - 0.5), "round_prefer_ceil": lambda v: np.floor(v + 0.5),
-        }[rule.rounding](at)  # fmt: skip
+        rounded = _ROUNDED[rule.rounding](at)
         y = np.take(x, np.clip(rounded, 0, n - 1).astype(np.intp), axis=axis)
     else:
         y = _weighted(x, axis, *_neighbours(at, n, scale, rule))
