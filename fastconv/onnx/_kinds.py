@@ -88,11 +88,10 @@ class Convolution(_Activated):
     def run(self, x: Array, add: Array | None = None) -> Array:
         name = self._name()
         y_shape = None if add is None else add.shape
-        geometry: Any = self.geometry(x.shape)
+        stride, padding, dilation, groups = self.geometry(x.shape)
         if add is not None and not self.takes_residual(x.shape, y_shape):
-            y = ops.conv2d(x, self.W, self.b, *geometry) + add
+            y = ops.conv2d(x, self.W, self.b, stride, padding, dilation, groups) + add
             return self.ended(y)
-        stride, padding, dilation, groups = geometry
         y = ops.conv2d(x, self.W, self.b, stride, padding, dilation, groups, activation=name, add=add)
         return y if name else self.ended(y)
 
@@ -107,15 +106,19 @@ class Convolution(_Activated):
     def steps(self, shape: Shape, dtype: np.dtype) -> Any:
         if len(shape) != 4 or self.W.dtype != dtype:
             return None
-        geometry = self.geometry(shape)
+        stride, padding, dilation, groups = self.geometry(shape)
         activation = None if self.residual else self.activation
-        if self.W.shape[2:] == shape[2:] == (1, 1) and self.groups == 1 and not np.any(geometry[1]):
+        if self.W.shape[2:] == shape[2:] == (1, 1) and self.groups == 1 and not np.any(padding):
             matrix, rows = self.W.reshape(self.W.shape[:2]), shape[:2]
             made = _with_activation(
                 lambda name: prepare.affine(rows, matrix, self.b, name, 1.0, True), activation, dtype
             )
             return None if made is None else (made[0], (*made[1], 1, 1))
-        return _with_activation(lambda name: prepare.conv2d(shape, self.W, self.b, *geometry, name), activation, dtype)
+        return _with_activation(
+            lambda name: prepare.conv2d(shape, self.W, self.b, stride, padding, dilation, groups, name),
+            activation,
+            dtype,
+        )
 
     def direct(self, x: Array, add: Array | None = None) -> Any:
         """The call of its kernel for images of one shape, or None."""
