@@ -88,6 +88,15 @@ class Window(Problem):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Planes(Window):
+    """Windows with a plane for every tap: images (N, C, H, W, run) give (C, FH, FW, N, OH, OW, run), or
+    (N, C, FH, FW, OH, OW, run) when `images_first`. A pixel is `run` numbers."""
+
+    run: int = 1
+    images_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conv2d(Window):
     """x (N, C, H, W) with w (FN, C/groups, FH, FW) gives (N, FN, OH, OW)."""
 

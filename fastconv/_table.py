@@ -13,7 +13,7 @@ conv2d_forward(out, x, w, b, p)                    b may be None; p.activation i
 conv2d_backward_data(dx, dout, w, p)
 conv2d_backward_weights(dw, db, dout, x, p)        db may be None
 conv2d_backward(dx, dw, db, dout, x, w, p)         likewise; of AT_ONCE
-im2col(out, x, p), col2im(out, col, p)
+im2col(out, x, p), col2im(out, col, p)             also im2col_planes, col2im_planes
 interchange(out, x, p)                             (N, A, B) to (N, B, A)
 max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p) -> bool
     False if an index was outside of its plane, -1 included; its dout is left out
@@ -368,6 +368,8 @@ TABLE: dict[str, list[Row]] = {
         Row("cython", "im2col.cy:col2im_by_taps", spread),
         *_rows("im2col", "col2im")[1:],
     ],
+    "im2col_planes": _rows("im2col", "im2col_planes"),
+    "col2im_planes": _rows("im2col", "col2im_planes"),
     "interchange": _rows("im2col", "interchange"),
     "max_pool2d_forward": _rows("pool2d", "max_forward", "prepare_max"),
     "max_pool2d_backward": _rows("pool2d", "max_backward"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _check, _dispatch, _second_pass, _settings, _table, _threads, _tile_range, ops
-from ._problem import Problem
+from ._problem import Planes, Problem
 from ._version import __version__
 from .kernels._cpu.limits import available_cpus
 
@@ -61,6 +61,8 @@ _CHECKS = {
 
 def _problem(op: str, arguments: dict[str, Any]) -> Problem:
     """The Problem of a call, from the check that the operation itself uses."""
+    if arguments.get("layout", "rows") != "rows" and op in ("im2col", "col2im"):
+        return getattr(_check, f"{op}_laid_out")(*arguments.values())[0]
     check = getattr(_check, _CHECKS.get(op, op))
     values = [value for name, value in arguments.items() if name not in ("approximate", "out")]
     if check is _check.elementwise_backward:
@@ -123,6 +125,8 @@ def explain(op: str, *args: Any, **kwargs: Any) -> None:
         getattr(ops, op)(*deepcopy(bound.args), **deepcopy(bound.kwargs))
 
     names = ("gelu_tanh" + name.removeprefix("gelu") for name in _KERNELS[op]) if approximate else _KERNELS[op]
+    if isinstance(problem, Planes):
+        names = (f"{op}_planes",)
     for name in names:
         print(f"{name}, where all of it is needed" if name in _table.AT_ONCE else name)
         chosen = False

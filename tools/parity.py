@@ -49,6 +49,8 @@ def calls() -> dict[str, Callable[[], Any]]:
         "conv2d_backward_weights": lambda: fc.conv2d_backward(dy, x, w, padding=1, needs=(False, True, True))[1:],
         "im2col": lambda: fc.im2col(x, 3, 3, 1, 1),
         "col2im": lambda: fc.col2im(col, x.shape, 3, 3, 1, 1),
+        "im2col_planes": lambda: fc.im2col(x, 3, 3, 1, 1, layout="columns"),
+        "col2im_planes": lambda: fc.col2im(col.T, x.shape, 3, 3, 1, 1, layout="columns"),
         "interchange": lambda: fc.avg_pool2d(x, 2, layout="NHWC"),
         "max_pool2d_forward": lambda: fc.max_pool2d(x, 2),
         "max_pool2d_backward": lambda: fc.max_pool2d_backward(y, indices, x.shape, 2),

@@ -74,6 +74,8 @@ def operations(dtype: type) -> dict[str, Callable]:
     calls: dict[str, Callable] = {
         "im2col": lambda: fc.im2col(x, 3, 3, 1, 1),
         "col2im": lambda: fc.col2im(normal((162, 27), dtype), IMAGE, 3, 3, 1, 1),
+        "im2col in columns": lambda: fc.im2col(x, 3, 3, 1, 1, layout="columns_n_last"),
+        "col2im of columns": lambda: fc.col2im(normal((27, 162), dtype), IMAGE, 3, 3, 1, 1, layout="columns_n_last"),
         "conv2d": lambda: fc.conv2d(x, w, bias, padding=1, activation="relu"),
         "conv2d_backward": lambda: fc.conv2d_backward(dout, x, w, padding=1),
         "conv_transpose2d": lambda: fc.conv_transpose2d(dout, w, stride=2),

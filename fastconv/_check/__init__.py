@@ -6,6 +6,7 @@ not look at the numbers in their float arrays are `remembered`: a call like an e
 
 from .activations import gelu_of
 from .arguments import array, dense, shape
+from .columns import col2im_laid_out, im2col_laid_out
 from .normalization import group_norm, instance_norm, layer_norm, local_response_norm, local_response_norm_backward
 from .remembered import listed_twice, share_memory
 from .rows import (
@@ -57,6 +58,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "col2im",
+    "col2im_laid_out",
     "conv2d",
     "conv2d_backward",
     "conv_transpose2d",
@@ -69,6 +71,7 @@ __all__ = [
     "gelu_of",
     "group_norm",
     "im2col",
+    "im2col_laid_out",
     "instance_norm",
     "layer_norm",
     "leading_axes",

@@ -32,7 +32,7 @@ def not_empty(name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name}: only the batch may be of size zero, got shape {shape}")
 
 
-def _window(
+def window_sizes(
     x_shape: tuple[int, ...],
     kernel: tuple[int, int],
     stride: tuple[int, int],
@@ -79,7 +79,7 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
     strides = arg.pair("stride", stride, 1)
     pads = arg.padding(pad, kernel, strides, (1, 1), words=False, name="pad")
     kind = arg.kind(x)
-    p = Window(**kind, **_window(x.shape, kernel, strides, pads, (1, 1)))
+    p = Window(**kind, **window_sizes(x.shape, kernel, strides, pads, (1, 1)))
     arg.fits("pad", (p.N * p.OH * p.OW, p.C * p.FH * p.FW), p.dtype, "a result")
     return p, *arg.dense(kind["dtype"], x)
 
@@ -87,18 +87,18 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0):
 @remembered
 def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0):
     col = arg.array("col", col, (2,))
-    shape = _shape4("input_shape", input_shape)
+    shape = image_shape4("input_shape", input_shape)
     kernel = arg.integer("filter_h", filter_h, 1), arg.integer("filter_w", filter_w, 1)
     strides = arg.pair("stride", stride, 1)
     pads = arg.padding(pad, kernel, strides, (1, 1), words=False, name="pad")
     kind = arg.kind(col)
-    p = Window(**kind, **_window(shape, kernel, strides, pads, (1, 1)))
+    p = Window(**kind, **window_sizes(shape, kernel, strides, pads, (1, 1)))
     arg.fits("input_shape", p.x_shape, p.dtype, "a result")
     arg.shape("col", col, (p.N * p.OH * p.OW, p.C * p.FH * p.FW), "(N*OH*OW, C*FH*FW)")
     return p, *arg.dense(kind["dtype"], col)
 
 
-def _shape4(name: str, shape: Any, unbatched: bool = False) -> tuple[int, ...]:
+def image_shape4(name: str, shape: Any, unbatched: bool = False) -> tuple[int, ...]:
     try:
         sizes = tuple(shape)
     except TypeError:
@@ -110,7 +110,7 @@ def _shape4(name: str, shape: Any, unbatched: bool = False) -> tuple[int, ...]:
 
 
 def _image_shape(shape: Any, unbatched: bool) -> tuple[int, ...]:
-    sizes = _shape4("input_shape", shape, unbatched)
+    sizes = image_shape4("input_shape", shape, unbatched)
     if 0 in sizes[1:]:
         raise ValueError(f"input_shape: only the batch may be of size zero, got {shape!r}")
     return sizes
@@ -133,7 +133,7 @@ def _conv_geometry(x_shape, w_shape, stride, padding, dilation, groups) -> dict[
         pads = same_upper(x_shape[2:], (FH, FW), strides, dilations)
     else:
         pads = arg.padding(padding, (FH, FW), strides, dilations, words=True)
-    sizes = _window(x_shape, (FH, FW), strides, pads, dilations)
+    sizes = window_sizes(x_shape, (FH, FW), strides, pads, dilations)
     return dict(sizes, FN=FN, groups=G, precision=settings.float32_conv_precision)
 
 
@@ -250,7 +250,7 @@ def _pool(x_shape, unbatched, kind, kernel_size, stride, padding, dilation=1, ce
     strides = kernel if whole else arg.pair("stride", stride, 1)
     dilations = arg.pair("dilation", dilation, 1)
     pads = arg.padding(padding, kernel, strides, dilations, words=False)
-    sizes = _window(x_shape, kernel, strides, pads, dilations, bool(ceil_mode))
+    sizes = window_sizes(x_shape, kernel, strides, pads, dilations, bool(ceil_mode))
     p = Pool2d(**kind, unbatched=unbatched, **sizes, **more)
     arg.fits("padding", p.out_shape, _INDEX, "a result")
     arg.fits("input_shape", p.x_shape, p.dtype, "an array")

@@ -36,6 +36,7 @@ POOLS: list[tuple[Any, ...]] = [  # shape, kernel, stride, padding, dilation
     ((0, 2, 4, 4), 2, 2, 0, 1),
 ]
 MATRICES = [(4, 4, 4), (1, 6, 6), (2, 8, 8), (5, 7, 3), (33, 17, 9), (0, 4, 4), (1, 1, 1)]  # N, in, out
+LAYOUTS = ["rows", "rows", "rows_nhwc", "columns", "columns_n_last", "unfold"]
 SHAPES = [(4, 4), (2, 3, 4, 4), (5, 7), (8,), (33,), (), (0, 3), (1, 6), (2, 2, 2, 2, 2)]
 VECTORS = [(3,), (4, 4), (2, 3), (17,), (0,)]
 
@@ -119,19 +120,26 @@ def conv_transpose2d_backward(r: Random) -> Arguments:
 
 def im2col(r: Random) -> Arguments:
     N, C, H, W, _, FH, FW, stride, padding, _, _ = r.choice(CONVOLUTIONS)
-    return {"input_data": Numbers((N, C, H, W)), "filter_h": FH, "filter_w": FW, "stride": stride, "pad": padding}
+    layout = r.choice(LAYOUTS)
+    shape = (N, H, W, C) if layout == "rows_nhwc" else (N, C, H, W)
+    window = {"filter_h": FH, "filter_w": FW, "stride": stride, "pad": padding}
+    return {"input_data": Numbers(shape), **window, "layout": _maybe(r, layout, 0.5 if layout == "rows" else 1)}
 
 
 def col2im(r: Random) -> Arguments:
     N, C, H, W, _, FH, FW, stride, padding, _, _ = r.choice(CONVOLUTIONS)
     OH, OW = _windows(H, W, (FH, FW), stride, padding, 1)
+    layout = r.choice(LAYOUTS)
+    taps, windows = C * FH * FW, OH * OW
+    shapes = {"columns": (taps, N * windows), "columns_n_last": (taps, N * windows), "unfold": (N, taps, windows)}
     return {
-        "col": Numbers((N * OH * OW, C * FH * FW)),
-        "input_shape": (N, C, H, W),
+        "col": Numbers(shapes.get(layout, (N * windows, taps))),
+        "input_shape": (N, H, W, C) if layout == "rows_nhwc" else (N, C, H, W),
         "filter_h": FH,
         "filter_w": FW,
         "stride": stride,
         "pad": padding,
+        "layout": _maybe(r, layout, 0.5 if layout == "rows" else 1),
     }
 
 

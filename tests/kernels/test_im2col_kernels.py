@@ -1,5 +1,7 @@
 """Compiled im2col and col2im against the reference over many windows."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -44,16 +46,28 @@ def test_against_the_reference(fast, dtype):
         np.testing.assert_array_equal(image, expected, str((shape, window)))
 
 
+@pytest.mark.parametrize("layout", ["rows_nhwc", "columns", "columns_n_last", "unfold"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts_against_the_reference(fast, dtype, layout):
+    for shape, *window in windows():
+        x = normal((shape[0], *shape[2:], shape[1]) if layout == "rows_nhwc" else shape, dtype)
+        col, expected = both(fast, partial(fc.im2col, layout=layout), x, *window)
+        np.testing.assert_array_equal(col, expected, str((shape, window)))
+        image, expected = both(fast, partial(fc.col2im, layout=layout), whole(col.shape, dtype), x.shape, *window)
+        np.testing.assert_array_equal(image, expected, str((shape, window)))
+
+
+@pytest.mark.parametrize("layout", ["rows", "rows_nhwc", "columns", "columns_n_last", "unfold"])
 @pytest.mark.parametrize("shape", [(50, 3, 20, 20), (1, 2, 300, 200)], ids=str)
-def test_same_bits_for_any_number_of_threads(fast, shape):
+def test_same_bits_for_any_number_of_threads(fast, shape, layout):
     x, threads = normal(shape, np.float32), fc.get_num_threads()
     results = []
     try:
         for n in (1, 3):
             fc.set_num_threads(n)
             with fc.backend(fast):
-                col = fc.im2col(x, 3, 3, 1, 1)
-                results.append((col, fc.col2im(col, shape, 3, 3, 1, 1)))
+                col = fc.im2col(x, 3, 3, 1, 1, layout=layout)
+                results.append((col, fc.col2im(col, shape, 3, 3, 1, 1, layout=layout)))
     finally:
         fc.set_num_threads(threads)
     for one, many in zip(*results, strict=True):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 import fastconv as fc
 from fastconv import _check as check
-from fastconv.testing import CASES, DTYPES, assert_close, kernels, normal, tolerance
+from fastconv.testing import CASES, DTYPES, assert_close, kernels, normal, tolerance, whole
 
 
 def pads(padding):
@@ -53,6 +53,112 @@ def test_col2im(kernel, case, dtype):
     image = np.full(p.x_shape, np.nan, dtype)
     kernel(image, col, p)
     assert_close(image, x.grad.numpy(), tolerance(dtype, np.prod(case.kernel)))
+
+
+def torch_layout(x, case, layout):
+    """im2col in a layout, from PyTorch."""
+    cols = F.unfold(F.pad(x, pads(case.padding)), case.kernel, stride=case.stride)  # (N, C*FH*FW, OH*OW)
+    N, rows, windows = cols.shape
+    match layout:
+        case "unfold":
+            return cols
+        case "columns":
+            return cols.permute(1, 0, 2).reshape(rows, N * windows)
+        case "columns_n_last":
+            return cols.permute(1, 2, 0).reshape(rows, windows * N)
+        case "rows_nhwc":
+            taps = cols.reshape(N, x.shape[1], rows // x.shape[1], windows).permute(0, 3, 2, 1)
+            return taps.reshape(N * windows, rows)
+    return cols.permute(0, 2, 1).reshape(N * windows, rows)
+
+
+LAYOUTS = ["rows", "rows_nhwc", "columns", "columns_n_last", "unfold"]
+IN_PLANES = ["columns", "columns_n_last", "unfold"]
+
+
+@pytest.mark.against_torch
+@pytest.mark.parametrize("layout", IN_PLANES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES["im2col"], ids=str)
+@pytest.mark.parametrize("kernel", kernels("im2col_planes"), ids=str)
+def test_im2col_planes(kernel, case, dtype, layout):
+    x = normal((case.N, case.C, case.H, case.W), dtype)
+    p, x, shape = check.im2col_laid_out(x, *case.kernel, case.stride, case.padding, layout)
+    if kernel.refuses(p):
+        pytest.skip(kernel.refuses(p))
+    if 0 in shape:
+        pytest.skip("no kernel is called for an empty batch")
+    images = np.ascontiguousarray(x.reshape(case.N, -1).T) if layout == "columns_n_last" else x
+    col = np.full(shape, np.nan, dtype)
+    kernel(col, images, p)
+    np.testing.assert_array_equal(col, torch_layout(torch.tensor(x), case, layout).numpy())
+
+
+@pytest.mark.against_torch
+@pytest.mark.parametrize("layout", IN_PLANES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES["im2col"], ids=str)
+@pytest.mark.parametrize("kernel", kernels("col2im_planes"), ids=str)
+def test_col2im_planes(kernel, case, dtype, layout):
+    x = torch.zeros((case.N, case.C, case.H, case.W), dtype=torch.float64, requires_grad=True)
+    cols = torch_layout(x, case, layout)
+    col = normal(tuple(cols.shape), dtype)
+    cols.backward(torch.tensor(col, dtype=torch.float64))
+    p, col, _ = check.col2im_laid_out(col, tuple(x.shape), *case.kernel, case.stride, case.padding, layout)
+    if kernel.refuses(p):
+        pytest.skip(kernel.refuses(p))
+    if not case.N:
+        pytest.skip("no kernel is called for an empty batch")
+    image = np.full((*p.x_shape, p.run), np.nan, dtype)
+    kernel(image, col, p)
+    image = image.reshape(-1, case.N).T if layout == "columns_n_last" else image
+    assert_close(image.reshape(x.shape), x.grad.numpy(), tolerance(dtype, np.prod(case.kernel)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
+@pytest.mark.parametrize("case", CASES["im2col"], ids=str)
+def test_layouts(case, dtype, layout):
+    """Both directions as they are called, and their adjointness, which makes one right when the other is."""
+    images = whole((case.N, case.C, case.H, case.W), dtype)
+    x = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if layout == "rows_nhwc" else images
+    col = fc.im2col(x, *case.kernel, case.stride, case.padding, layout=layout)
+    assert col.dtype == dtype
+    expected = torch_layout(torch.tensor(images, dtype=torch.float64), case, layout).numpy()
+    np.testing.assert_array_equal(col, expected)
+    weights = whole(col.shape, dtype, 1)
+    image = fc.col2im(weights, x.shape, *case.kernel, case.stride, case.padding, layout=layout)
+    assert image.shape == x.shape and image.dtype == dtype
+    assert np.vdot(image.astype(float), x) == np.vdot(weights.astype(float), col)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_strided_images_and_integers(layout):
+    x = normal((3, 4, 9, 8), np.float64)[:, ::2, ::-1]
+    last = layout == "rows_nhwc"
+    given, dense = (a.transpose(0, 2, 3, 1) if last else a for a in (x, x.copy()))
+    np.testing.assert_array_equal(fc.im2col(given, 3, 3, layout=layout), fc.im2col(dense, 3, 3, layout=layout))
+    whole_numbers = (x * 9).astype(np.int32)
+    given = whole_numbers.transpose(0, 2, 3, 1) if last else whole_numbers
+    assert fc.im2col(given, 3, 3, layout=layout).dtype == np.float64
+
+
+def test_explain_shows_the_kernel_of_a_layout(capsys):
+    x = normal((2, 3, 6, 6), np.float64)
+    fc.explain("im2col", x, 3, 3, layout="columns")
+    assert "-> cython im2col.cy:im2col_planes: chosen" in capsys.readouterr().out
+    fc.explain("col2im", fc.im2col(x, 3, 3, layout="unfold"), x.shape, 3, 3, layout="unfold")
+    assert "-> cython im2col.cy:col2im_planes: chosen" in capsys.readouterr().out
+    fc.explain("im2col", x, 3, 3, layout="rows_nhwc")
+    assert "-> cython im2col.cy:im2col: chosen" in capsys.readouterr().out
+
+
+def test_windows_of_padding_alone_in_planes():
+    x = whole((2, 2, 1, 1), np.float64)
+    for layout in IN_PLANES:
+        col = fc.im2col(x, 2, 2, 3000, 3000, layout=layout)
+        assert np.count_nonzero(col) == np.count_nonzero(x)
+        np.testing.assert_array_equal(fc.col2im(col, x.shape, 2, 2, 3000, 3000, layout=layout), x)
 
 
 @pytest.mark.system("F12")

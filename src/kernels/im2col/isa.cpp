@@ -10,6 +10,7 @@
 
 #include "interchange.h"
 #include "kernel.h"
+#include "planes.h"
 #include "simd.h"
 #include "window.h"
 
@@ -31,6 +32,8 @@ struct Run {
     void copy(T* to, const T* from) const {
         if constexpr (Constant != 0) {
             std::memcpy(to, from, Constant * sizeof(T));
+        } else if (dilation == 1) {
+            std::memcpy(to, from, size_t(FW) * sizeof(T));
         } else {
             for (int64_t v = 0; v < FW; ++v) to[v] = from[v * dilation];
         }
@@ -130,6 +133,9 @@ void col2im(T* x, const T* col, const Window* window) {
 
 }  // namespace
 
+using fc::col2im_planes;
+using fc::im2col_planes;
 using fc::interchange;
 
-FC_KERNELS(FC_FLOATS(im2col), FC_FLOATS(col2im), FC_FLOATS(interchange))
+FC_KERNELS(FC_FLOATS(im2col), FC_FLOATS(col2im), FC_FLOATS(im2col_planes), FC_FLOATS(col2im_planes),
+           FC_FLOATS(interchange))

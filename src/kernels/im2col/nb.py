@@ -1,4 +1,4 @@
-"""im2col and col2im in the book's layout, on Numba; the layout is in ref.py."""
+"""im2col and col2im on Numba; the layouts are in ref.py."""
 
 from numba import prange
 
@@ -70,6 +70,68 @@ def im2col(out, x, p):
 def col2im(out, col, p):
     workers = workers_for(NANOSECONDS * col.size)
     _col2im(workers, out, _windows(col, p), p.stride_h, p.stride_w, p.pad_top, p.pad_left)
+
+
+@kernel
+def _im2col_planes(workers, out, x, stride_h, stride_w, top, left):
+    N, C, H, W, R = x.shape
+    FH, FW, OH, OW = out.shape[2:6]
+    for worker in prange(workers):
+        begin, end = share(worker, workers, N * C * FH)
+        for task in range(begin, end):
+            n, c, u = task // (C * FH), task // FH % C, task % FH
+            for v in range(FW):
+                for i in range(OH):
+                    result, y = out[n, c, u, v, i], i * stride_h + u - top
+                    for j in range(OW):
+                        at = j * stride_w + v - left
+                        if 0 <= y < H and 0 <= at < W:
+                            for r in range(R):
+                                result[j, r] = x[n, c, y, at, r]
+                        else:
+                            for r in range(R):
+                                result[j, r] = 0
+
+
+@kernel
+def _col2im_planes(workers, out, col, stride_h, stride_w, top, left):
+    N, C, H, W, R = out.shape
+    FH, FW, OH, OW = col.shape[2:6]
+    for worker in prange(workers):
+        begin, end = share(worker, workers, N * C)
+        for plane in range(begin, end):
+            n, c = plane // C, plane % C
+            image = out[n, c]
+            image[:] = 0
+            for u in range(FH):
+                for v in range(FW):
+                    for i in range(OH):
+                        source, y = col[n, c, u, v, i], i * stride_h + u - top
+                        if 0 <= y < H:
+                            for j in range(OW):
+                                at = j * stride_w + v - left
+                                if 0 <= at < W:
+                                    for r in range(R):
+                                        image[y, at, r] += source[j, r]
+
+
+def _planes(col, p):
+    """col as a view (N, C, FH, FW, OH, OW, run)."""
+    if p.images_first:
+        return col.reshape(p.N, p.C, p.FH, p.FW, p.OH, p.OW, p.run)
+    return col.reshape(p.C, p.FH, p.FW, p.N, p.OH, p.OW, p.run).transpose(3, 0, 1, 2, 4, 5, 6)
+
+
+def im2col_planes(out, x, p):
+    workers = workers_for(NANOSECONDS * out.size)
+    images = x.reshape(*p.x_shape, p.run)
+    _im2col_planes(workers, _planes(out, p), images, p.stride_h, p.stride_w, p.pad_top, p.pad_left)
+
+
+def col2im_planes(out, col, p):
+    workers = workers_for(NANOSECONDS * col.size)
+    images = out.reshape(*p.x_shape, p.run)
+    _col2im_planes(workers, images, _planes(col, p), p.stride_h, p.stride_w, p.pad_top, p.pad_left)
 
 
 @kernel

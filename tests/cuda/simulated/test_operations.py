@@ -277,6 +277,10 @@ def test_im2col(dtype):
     ):
         col = compare(fc.im2col, x, *kernel, exact=True, **options)
         compare(fc.col2im, col, x.shape, *kernel, exact=True, **options)
+        for layout in ("columns", "columns_n_last", "unfold", "rows_nhwc"):
+            shape = (2, 5, 6, 2) if layout == "rows_nhwc" else x.shape
+            col = compare(fc.im2col, x.reshape(shape), *kernel, exact=True, layout=layout, **options)
+            compare(fc.col2im, col, shape, *kernel, exact=True, layout=layout, **options)
 
 
 RATES = {
