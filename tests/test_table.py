@@ -116,6 +116,7 @@ LAYERS = [
         "_fast",
     },
     {"networks", "onnx", "trainer", "datasets", "distributed", "_bar", "_training_state", "_validation"},
+    {"cs231n"},
     {"book", "programs", "cli", "_commands", "__main__", "_bench", "_children", "_installed"},
 ]
 
