@@ -43,6 +43,7 @@ from .windows import (
     max_pool2d,
     max_pool2d_backward,
     max_pool2d_indices,
+    pad_value,
     stochastic_pool2d,
 )
 
@@ -82,6 +83,7 @@ __all__ = [
     "max_pool2d_backward",
     "max_pool2d_indices",
     "nll_loss",
+    "pad_value",
     "relu_masked_backward",
     "rng",
     "same_shape",

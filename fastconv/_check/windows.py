@@ -191,20 +191,25 @@ def needs_of(needs: Any) -> tuple[bool, bool, bool]:
 @remembered
 def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """The Problem is that of the convolution whose backward-data this is: its input is our result."""
+    return _transposed(x, arg.array("w", w, (4,)), b, stride, padding, output_padding, groups, dilation)
+
+
+def _transposed(x, w, b, stride, padding, output_padding, groups, dilation):
+    """w: the filters, or their shape."""
     x, unbatched = images("x", x)
-    w = arg.array("w", w, (4,))
+    w, w_shape = (None, w) if isinstance(w, tuple) else (w, w.shape)
     strides, dilations = arg.pair("stride", stride, 1), arg.pair("dilation", dilation, 1)
     extra = arg.pair("output_padding", output_padding, 0)
     G = arg.integer("groups", groups, 1)
     not_empty("x", x.shape)
     N, C, H, W = x.shape
-    if w.shape[0] != C or 0 in w.shape:
+    if w_shape[0] != C or 0 in w_shape:
         raise ValueError(
-            f"w: expected (C, FN/groups, FH, FW) with C = {C} to match x of shape {x.shape}, got shape {w.shape}"
+            f"w: expected (C, FN/groups, FH, FW) with C = {C} to match x of shape {x.shape}, got shape {w_shape}"
         )
     if C % G:
         raise ValueError(f"groups: expected a divisor of x's {C} channels, got {G}")
-    kernel = w.shape[2:]
+    kernel = w_shape[2:]
     top, bottom, left, right = arg.padding(padding, kernel, strides, dilations, words=False)
     for i in (0, 1):
         if extra[i] >= max(strides[i], dilations[i]):
@@ -219,12 +224,12 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     )
     if min(out) < 1:
         raise ValueError(f"padding: {(top, bottom, left, right)} leaves a result of {out} for x of shape {x.shape}")
-    b = vector(b, w.shape[1] * G, "the result's channels", others=(x, w))
+    b = vector(b, w_shape[1] * G, "the result's channels", others=(x,) if w is None else (x, w))
     strides, dilations = _counting(strides, (H, W), (out[0] + top + bottom, out[1] + left + right), kernel, dilations)
     kind = arg.kind(x, w, b)
     p = Conv2d(
         **kind, unbatched=unbatched, precision=settings.float32_conv_precision,
-        N=N, C=w.shape[1] * G, H=out[0], W=out[1], FN=C, FH=kernel[0], FW=kernel[1], OH=H, OW=W,
+        N=N, C=w_shape[1] * G, H=out[0], W=out[1], FN=C, FH=kernel[0], FW=kernel[1], OH=H, OW=W,
         stride_h=strides[0], stride_w=strides[1], pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right,
         dilation_h=dilations[0], dilation_w=dilations[1], groups=G,
     )  # fmt: skip
@@ -236,12 +241,14 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
 def conv_transpose2d_backward(
     dout, x, w, stride=1, padding=0, output_padding=0, groups=1, dilation=1, needs=(True, True, True)
 ):
-    p, x, w, _ = conv_transpose2d(x, w, None, stride, padding, output_padding, groups, dilation)
+    needs = needs_of(needs)
+    w, w_shape = filters_or_shape(w, needs[0])
+    p, x, w, _ = _transposed(x, w_shape if w is None else w, None, stride, padding, output_padding, groups, dilation)
     dout, _ = images("dout", dout)
     arg.shape("dout", dout, p.x_shape, "the shape of conv_transpose2d's result")
     kind = arg.kind(dout, x, w)
     p = replace(p, **kind)
-    return p, *arg.dense(kind["dtype"], dout, x, w), needs_of(needs)
+    return p, *arg.dense(kind["dtype"], dout, x, w), needs
 
 
 def _pool(x_shape, unbatched, kind, kernel_size, stride, padding, dilation=1, ceil_mode=False, **more) -> Pool2d:
@@ -287,15 +294,15 @@ def _max_pool2d_dout(dout, input_shape, kernel_size, stride, padding, dilation, 
     return p, *arg.dense(p.dtype, dout)
 
 
-def max_pool2d_indices(inside, indices, p):
+def max_pool2d_indices(inside, indices, p, counts=False):
     """Raises unless every index was inside of its plane, or -1 for a window of padding alone.
 
-    inside: whether the kernel found all of them inside.
+    inside: whether the kernel found all of them inside. counts: whether padding has a value, which may be a maximum.
     """
     if inside:
         return
     allowed = (indices >= 0) & (indices < p.H * p.W)
-    allowed |= (indices == -1) & windows_of_padding(p)
+    allowed |= (indices == -1) & (windows_into_padding(p) if counts else windows_of_padding(p))
     if not allowed.all():
         wrong = indices[~allowed]
         raise ValueError(
@@ -315,6 +322,29 @@ def windows_of_padding(p: Window) -> np.ndarray:
     rows = axis(p.OH, p.stride_h, p.pad_top, p.H, p.FH, p.dilation_h)
     columns = axis(p.OW, p.stride_w, p.pad_left, p.W, p.FW, p.dilation_w)
     return rows[:, None] | columns
+
+
+def windows_into_padding(p: Window) -> np.ndarray:
+    """Which windows reach beyond the image, (OH, OW)."""
+
+    def axis(windows, stride, pad, extent, reach):
+        start = np.arange(windows, dtype=np.int64) * stride - pad
+        return (start < 0) | (start + reach > extent)
+
+    rows = axis(p.OH, p.stride_h, p.pad_top, p.H, p.dilation_h * (p.FH - 1) + 1)
+    columns = axis(p.OW, p.stride_w, p.pad_left, p.W, p.dilation_w * (p.FW - 1) + 1)
+    return rows[:, None] | columns
+
+
+def pad_value(value: Any, p: Window) -> float:
+    """What padding counts as: a number."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"pad_value: expected a number, got {value!r}")
+    if np.isnan(value):
+        raise ValueError("pad_value: expected a number, got nan")
+    if p.device != "cpu":
+        raise TypeError("pad_value: expected None, since the arrays are on cuda")
+    return float(value)
 
 
 @remembered

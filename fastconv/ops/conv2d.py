@@ -245,7 +245,7 @@ def conv_transpose2d_backward(
     dout : array_like
         Gradient with respect to the result, in its shape.
     x, w, stride, padding, output_padding, groups, dilation
-        As given to `conv_transpose2d`.
+        As given to `conv_transpose2d`. Where dx is not needed, w may be the filters' shape, a tuple of four ints.
     needs : three bools
         Which of (dx, dw, db) to compute.
 

@@ -1,6 +1,7 @@
 """Pooling: maximum, minimum, average, adaptive and global average, stochastic."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     *,
+    pad_value: float | None = None,
     out: NDArray | None = None,
     layout: str = "NCHW",
 ) -> tuple[NDArray, NDArray]:
@@ -52,11 +54,14 @@ def max_pool2d(
     stride : int or (h, w), optional
         kernel_size when not given.
     padding : int, (h, w) or ((top, bottom), (left, right))
-        Counts as -inf; of any size.
+        Counts as -inf, or as `pad_value`; of any size.
     dilation : int or (h, w)
     ceil_mode : bool
         Round the output size up: a last window, or the only one, may reach past the padded input. It is dropped where
         it would begin behind the input (PyTorch's rule).
+    pad_value : float, optional
+        What padding counts as, for programs that pad with zeros. A window whose first maximum is in the padding has the
+        index -1. With a copy of x.
     out : ndarray, optional
         Receives y: its shape, a float dtype.
     layout : {"NCHW", "NHWC"}
@@ -75,13 +80,36 @@ def max_pool2d(
         When the window does not fit, or an argument is of the wrong kind.
     """
     if layout != "NCHW":
-        y, indices = _last(max_pool2d, "x", x, (kernel_size, stride, padding, dilation, ceil_mode), layout)
+        pool = partial(max_pool2d, pad_value=pad_value)
+        y, indices = _last(pool, "x", x, (kernel_size, stride, padding, dilation, ceil_mode), layout)
         return layouts.last(y, out), layouts.last(indices)
     p, x = check.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    if pad_value is not None:
+        return _max_pool2d_padded(p, x, check.pad_value(pad_value, p), out)
     empty, shape = memory.empty[p.device], p.out_shape
     y, indices = empty(shape, p.dtype) if out is None else _result(out, x, p), empty(shape, _INT64)
     kernel("max_pool2d_forward", p)(y, indices, x, p)
     return p.finish(y) if out is None else memory.deliver(out, y, p), _indices(indices, p)
+
+
+def _max_pool2d_padded(p: Pool2d, x: NDArray, value: float, out: NDArray | None) -> tuple[NDArray, NDArray]:
+    """Maxima of images that are padded with a value; behind these (in ceil mode) there is still -inf."""
+    shape = p.N, p.C, p.pad_top + p.H + p.pad_bottom, p.pad_left + p.W + p.pad_right
+    padded = memory.empty[p.device](shape, p.dtype)
+    padded.fill(value)
+    padded[:, :, p.pad_top : p.pad_top + p.H, p.pad_left : p.pad_left + p.W] = x
+    reach = (
+        (p.OH - 1) * p.stride_h + p.dilation_h * (p.FH - 1) + 1,
+        (p.OW - 1) * p.stride_w + p.dilation_w * (p.FW - 1) + 1,
+    )
+    behind = tuple((0, max(0, r - n)) for r, n in zip(reach, shape[2:], strict=True))
+    window = (p.FH, p.FW), (p.stride_h, p.stride_w), behind, (p.dilation_h, p.dilation_w)
+    y, places = max_pool2d(padded, *window)
+    rows, columns = np.divmod(places, shape[3])
+    rows -= p.pad_top
+    columns -= p.pad_left
+    inside = (places >= 0) & (rows >= 0) & (rows < p.H) & (columns >= 0) & (columns < p.W)
+    return memory.deliver(out, y, p), _indices(np.where(inside, rows * p.W + columns, -1), p)
 
 
 def max_pool2d_backward(
@@ -94,6 +122,7 @@ def max_pool2d_backward(
     dilation: Any = 1,
     ceil_mode: bool = False,
     *,
+    pad_value: float | None = None,
     layout: str = "NCHW",
 ) -> NDArray:
     """Gradient of `max_pool2d`: each dout added at its window's index; where that is -1, nowhere.
@@ -104,7 +133,7 @@ def max_pool2d_backward(
     indices : array_like of int, like dout
         As `max_pool2d` gave them.
     input_shape : (N, C, H, W) or (C, H, W)
-    kernel_size, stride, padding, dilation, ceil_mode, layout
+    kernel_size, stride, padding, dilation, ceil_mode, pad_value, layout
         As given to `max_pool2d`.
 
     Returns
@@ -114,20 +143,23 @@ def max_pool2d_backward(
     Raises
     ------
     ValueError, TypeError
-        When the shapes do not fit, or an index is outside of the plane: -1 is only for windows of padding alone.
+        When the shapes do not fit, or an index is outside of the plane: -1 is only for windows of padding alone, with a
+        pad_value for windows that reach into it.
     """
     if layout != "NCHW":
         layouts.is_last(layout)
         arrays = layouts.first("dout", dout), layouts.first_of_integers("indices", indices)
         shape = layouts.shape_first("input_shape", input_shape)
         with layouts.transposed():
-            dx = max_pool2d_backward(*arrays, shape, kernel_size, stride, padding, dilation, ceil_mode)
+            options = kernel_size, stride, padding, dilation, ceil_mode
+            dx = max_pool2d_backward(*arrays, shape, *options, pad_value=pad_value)
         return layouts.last(dx)
     p, dout, indices = check.max_pool2d_backward(
         dout, indices, input_shape, kernel_size, stride, padding, dilation, ceil_mode
     )
     dx = memory.empty[p.device](p.x_shape, p.dtype)
-    check.max_pool2d_indices(kernel("max_pool2d_backward", p)(dx, dout, indices, p), indices, p)
+    inside = kernel("max_pool2d_backward", p)(dx, dout, indices, p)
+    check.max_pool2d_indices(inside, indices, p, pad_value is not None)
     return p.finish(dx)
 
 

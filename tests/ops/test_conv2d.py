@@ -261,3 +261,9 @@ def _check_transposed(C, FN, k, s, p, op, g, d, dtype):
     for got, leaf in zip(gradients, (tx, tw, tb), strict=True):
         assert_close(got, leaf.grad.numpy(), tolerance(dtype, dout.size))
     assert fc.conv_transpose2d_backward(dout, x, w, s, p, op, g, d, needs=(False,) * 3) == (None,) * 3
+    by_shape = fc.conv_transpose2d_backward(dout, x, w.shape, s, p, op, g, d, needs=(False, True, True))
+    by_filters = fc.conv_transpose2d_backward(dout, x, w, s, p, op, g, d, needs=(False, True, True))
+    for one, other in zip(by_shape, by_filters, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="w: expected the filters, since dx is needed"):
+        fc.conv_transpose2d_backward(dout, x, w.shape, s, p, op, g, d)
