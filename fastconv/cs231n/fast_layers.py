@@ -41,13 +41,18 @@ class Columns:
     window : (FH, FW, stride, pad)
     layout : str
         As for `fastconv.im2col`.
+    print_ : int, optional
+        The fingerprint of x; None if nobody changes it.
     """
 
-    def __init__(self, x: NDArray, window: tuple[int, int, int, int], layout: str) -> None:
-        self.x, self.window, self.layout = x, window, layout
-        self.print = fingerprint(x)
-        if self.print is None:
-            self.x = np.array(x, order="C")
+    def __init__(self, x: NDArray, window: tuple[int, int, int, int], layout: str, print_: int | None = None) -> None:
+        self.x, self.window, self.layout, self.print = x, window, layout, print_
+
+    @classmethod
+    def of(cls, x: NDArray, window: tuple[int, int, int, int], layout: str) -> "Columns":
+        """Of images that others may change: with a fingerprint, or of a copy where the kernels had to make one."""
+        print_ = fingerprint(x)
+        return cls(np.array(x, order="C") if print_ is None else x, window, layout, print_)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
         """The columns, (C*FH*FW, windows)."""
@@ -85,7 +90,7 @@ def _forward(x: NDArray, w: NDArray, b: NDArray, conv_param: Param, layout: str,
     _even(x.shape[2] + 2 * pad, FH, stride, "conv_param")
     _even(x.shape[3] + 2 * pad, FW, stride, "conv_param")
     out = ops.conv2d(x, w, b, stride, pad, activation=activation)
-    return out, (x, w, b, conv_param, Columns(x, (FH, FW, stride, pad), layout))
+    return out, (x, w, b, conv_param, Columns.of(x, (FH, FW, stride, pad), layout))
 
 
 def conv_forward_strides(x: NDArray, w: NDArray, b: NDArray, conv_param: Param) -> tuple[NDArray, Cache]:
