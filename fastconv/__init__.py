@@ -46,13 +46,19 @@ def uninstall() -> None:
 
 
 def load_ipython_extension(ipython: object) -> None:
-    """``%load_ext fastconv`` in a notebook: `install`."""
+    """``%load_ext fastconv`` in a notebook: `install`, also for functions that its cells define from then on."""
+    from . import programs
+
     install()
+    programs.watch_cells(ipython)
 
 
 def unload_ipython_extension(ipython: object) -> None:
     """``%unload_ext fastconv`` in a notebook: `uninstall`."""
+    from . import programs
+
     uninstall()
+    programs.forget_cells(ipython)
 
 
 __all__ = [

@@ -1,8 +1,8 @@
 """``python -m fastconv SCRIPT [ARGS]``: run a program on fastconv, unchanged.
 
 The script runs as ``__main__`` with its own arguments, import path, working directory and tracebacks; only the classes
-and functions of its modules that prove equal to fastconv's compute with fastconv (see `fastconv.programs`), and modules
-of the book's that it does not have come from fastconv (see `fastconv.book`).
+and functions of its modules, and functions of its own, that prove equal to fastconv's compute with fastconv (see
+`fastconv.programs`), and modules of the book's that it does not have come from fastconv (see `fastconv.book`).
 
 ``python -m fastconv COMMAND [ARGS]`` is the program ``fastconv``, where no file has the command's name.
 """
@@ -99,7 +99,9 @@ def _run(script: str, arguments: list[str]) -> None:
     vars(module).update(__file__=path, __loader__=loader, __builtins__=builtins)
     sys.modules["__main__"] = module
     _show_tracebacks_from(path)
-    exec(loader.source_to_code(loader.get_data(path), path), vars(module))
+    source = loader.get_data(path)
+    code = programs.script_code(source, path, vars(module))
+    exec(loader.source_to_code(source, path) if code is None else code, vars(module))
 
 
 def _show_tracebacks_from(path: str) -> None:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from . import _finder, _sources
@@ -59,7 +59,7 @@ def _origin(name: str, failed: list[str]) -> str:
         spec = importlib.util.find_spec(name)
         if spec is None:
             return ""
-        if _finder.candidates(name):
+        if _sources.is_own(spec.origin) and _defines(spec.origin, _finder.candidates(name)):
             importlib.import_module(name)
     except ModuleNotFoundError:  # optional, or no module at all: `from module import name`
         return ""
@@ -67,6 +67,16 @@ def _origin(name: str, failed: list[str]) -> str:
         failed.append(f"{name} cannot be imported: {type(error).__name__}: {error}")
         return ""
     return spec.origin or "" if _sources.is_own(spec.origin) else ""
+
+
+def _defines(file: str | None, known: Container[str]) -> bool:
+    """Whether a module's source defines one of the known names."""
+    for node in ast.walk(ast.parse(Path(file or "").read_bytes())):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in known:
+            return True
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in known for t in node.targets):
+            return True
+    return False
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

@@ -88,7 +88,7 @@ class Class:
         if why:
             return Verdict("left", why)
         why, adopted = compare_parameters(theirs, self.parameters)
-        why = why or impure(theirs)
+        why = why or self._impure(theirs)
         if why:
             return Verdict("left", why)
         differences = []
@@ -103,6 +103,9 @@ class Class:
                 return Verdict("adopted" if adopted else "replaced", adopted, i)
             differences.append(difference)
         return Verdict("left", max(differences, key=lambda d: d.steps).why)
+
+    def _impure(self, theirs: type) -> str:
+        return impure(theirs)
 
     def _unusual(self, theirs: Any) -> str:
         if type(theirs) is not type:

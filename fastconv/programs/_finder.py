@@ -82,15 +82,12 @@ def installed() -> bool:
 def recognise(module: ModuleType) -> None:
     """Look at a module that was executed: compare its known names, and let the equal ones compute with fastconv."""
     name = module.__name__
-    wanted = candidates(name)
-    if not wanted or not _sources.is_own(getattr(module, "__file__", None)):
-        return
     here = {
         key: each
-        for key, each in wanted.items()
+        for key, each in candidates(name).items()
         if getattr(vars(module).get(key), "__module__", None) == name
     }  # fmt: skip
-    if not here:
+    if not here or not _is_looked_at(name, getattr(module, "__file__", None)):
         return
     for key, verdict in _cache.verdicts(module, here).items():
         _report.add(module, key, verdict)
@@ -100,10 +97,17 @@ def recognise(module: ModuleType) -> None:
 
 def candidates(module: str) -> Mapping[str, Any]:
     """What is known of a module of that name."""
+    if module.partition(".")[0] == "fastconv":
+        return {}
     found: dict[str, Any] = {}
     for each in _recognisers():
         found = {**each.candidates(module), **found}
     return found
+
+
+def _is_looked_at(module: str, file: str | None) -> bool:
+    """Whether a module is the program's own, or of a library that is known."""
+    return any(module in each.libraries for each in _recognisers()) or _sources.is_own(file)
 
 
 _TABLE: list[Recogniser] = []
@@ -155,7 +159,7 @@ class _Finder(MetaPathFinder):
         if own is None and provided is not None:
             _report.provide(fullname)
             return ModuleSpec(fullname, Provided(provided), origin=__name__, is_package="." not in fullname)
-        if known and own is not None and type(own.loader) is SourceFileLoader and _sources.is_own(own.origin):
+        if known and own is not None and type(own.loader) is SourceFileLoader and _is_looked_at(fullname, own.origin):
             own.loader = _Looking(own.loader)
         return own
 

@@ -83,16 +83,19 @@ _CHANGES = frozenset(
 CONSTANTS = (bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype)
 
 
-def impure(theirs: Any) -> str:
-    """Why the code of a function or class must not be run for a trial; "" if it may."""
-    return _impure(theirs, set())
+def impure(theirs: Any, known: frozenset[str] = frozenset()) -> str:
+    """Why the code of a function or class must not be run for a trial; "" if it may.
+
+    known: global names that may be used, whatever they are.
+    """
+    return _impure(theirs, set(), known)
 
 
-def _impure(theirs: Any, seen: set[int]) -> str:
+def _impure(theirs: Any, seen: set[int], known: frozenset[str]) -> str:
     if id(theirs) in seen:
         return ""
     seen.add(id(theirs))
-    return next((why for function in _functions(theirs) if (why := _function_impure(function, seen))), "")
+    return next((why for function in _functions(theirs) if (why := _function_impure(function, seen, known))), "")
 
 
 def _functions(theirs: Any) -> Iterator[FunctionType]:
@@ -109,7 +112,7 @@ def _functions(theirs: Any) -> Iterator[FunctionType]:
                     yield inspect.unwrap(member)
 
 
-def _function_impure(function: FunctionType, seen: set[int]) -> str:
+def _function_impure(function: FunctionType, seen: set[int], known: frozenset[str]) -> str:
     for code in _codes(function.__code__):
         before = None
         for op in dis.get_instructions(code):
@@ -121,7 +124,7 @@ def _function_impure(function: FunctionType, seen: set[int]) -> str:
             if op.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_NAME", "LOAD_GLOBAL") and name in _CHANGES:
                 return f"its code calls {name!r}"
             if op.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                why = _global_impure(name, function, seen)
+                why = "" if name in known else _global_impure(name, function, seen, known)
                 if why:
                     return why
             before = name if op.opname == "LOAD_GLOBAL" else None
@@ -135,17 +138,18 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _global_impure(name: str, function: FunctionType, seen: set[int]) -> str:
+def _global_impure(name: str, function: FunctionType, seen: set[int], known: frozenset[str]) -> str:
     if name not in function.__globals__:
-        known = name in BUILTINS or isinstance(getattr(builtins, name, None), type)
-        return "" if known else f"its code uses {name!r}"
+        # A name that nobody has defined raises NameError, and does nothing else.
+        harmless = name in BUILTINS or isinstance(getattr(builtins, name, int), type)
+        return "" if harmless else f"its code uses {name!r}"
     value = function.__globals__[name]
     if isinstance(value, ModuleType):
         return "" if value in _MODULES else f"its code uses the module {value.__name__!r}"
     if isinstance(value, (FunctionType, type)):
-        if getattr(value, "__module__", "").partition(".")[0] in ("numpy", "math", "builtins"):
+        if getattr(value, "__module__", "").partition(".")[0] in ("numpy", "math", "builtins", "fastconv"):
             return ""
-        return _impure(value, seen)
+        return _impure(value, seen, known)
     if isinstance(value, CONSTANTS) or getattr(value, "__module__", "") == "numpy" or isinstance(value, np.ufunc):
         return ""
     return f"its code uses the program's variable {name!r}"

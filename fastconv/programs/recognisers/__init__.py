@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
-TABLE = ("book",)
+TABLE = ("book", "cs231n", "dezero", "named")
 
 
 class Recogniser(NamedTuple):
@@ -24,11 +24,14 @@ class Recogniser(NamedTuple):
     provides : callable
         provides(module) -> None, or a function that gives the contents of a module that the program may import without
         having it.
+    libraries : frozenset of str
+        Modules that are looked at also where they are installed, and not the program's own.
     """
 
     name: str
     candidates: Callable[[str], Mapping[str, Any]]
     provides: Callable[[str], Callable[[], Mapping[str, Any]] | None] = lambda module: None
+    libraries: frozenset[str] = frozenset()
 
 
 def table() -> list[Recogniser]:

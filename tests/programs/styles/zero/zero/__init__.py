@@ -1,0 +1,3 @@
+from zero.core import Function, Parameter, Variable, as_variable
+
+__all__ = ["Function", "Parameter", "Variable", "as_variable"]
