@@ -165,6 +165,15 @@ def test_max_pooling(x_shape, height, width, stride, ties, rng):
         np.testing.assert_allclose(layers.max_pool_backward_naive(dout, cache), dx, **CLOSE)
 
 
+def test_a_window_with_a_nan_has_no_gradient_and_an_infinite_one_stays_at_the_maximum():
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    x[0, 0, 0, 0] = np.nan
+    out, cache = fast_layers.max_pool_forward_fast(x, {"pool_height": 2, "pool_width": 2, "stride": 2})
+    dx = fast_layers.max_pool_backward_fast(np.array([[[[1, np.inf], [2, -3]]]]), cache)
+    nan, inf = np.nan, np.inf
+    np.testing.assert_array_equal(dx[0, 0], [[nan, nan, 0, 0], [nan, nan, 0, inf], [0, 0, 0, 0], [0, 2, 0, -3]])
+
+
 def test_pooling_refuses_what_the_course_refuses(rng):
     with pytest.raises(ValueError, match=r"pool_height.*do not fit evenly into 7"):
         fast_layers.max_pool_forward_fast(

@@ -206,10 +206,15 @@ def max_pool_backward_reshape(dout: NDArray, cache: Cache) -> NDArray:
     count = np.zeros(out.shape, np.intp)
     for at in is_maximum:
         count += at
-    share = np.divide(dout, count, dtype=dout.dtype, casting="same_kind")
+    with np.errstate(divide="ignore", invalid="ignore"):  # a window with a NaN has no maximum: its gradient is NaN
+        share = np.divide(dout, count, dtype=dout.dtype, casting="same_kind")
+        others = None if np.isfinite(share).all() else np.divide(0, count, dtype=dout.dtype, casting="same_kind")
     dx = np.empty(x.shape, x.dtype)
     for tap, at in zip(taps, is_maximum, strict=True):
-        np.multiply(share, at, out=dx[tap], casting="same_kind")
+        if others is None:
+            np.multiply(share, at, out=dx[tap], casting="same_kind")
+        else:
+            dx[tap] = np.where(at, share, others)
     return dx
 
 

@@ -154,6 +154,11 @@ def max_pool2d(r: Random) -> Arguments:
     return {"x": Numbers(shape), **options, "ceil_mode": _maybe(r, r.random() < 0.5, 0.4)}
 
 
+def padded_with_a_value(r: Random) -> Arguments:
+    """max_pool2d alone takes it."""
+    return {**max_pool2d(r), "pad_value": _maybe(r, r.choice([None, 0.0, -2.5]), 0.4)}
+
+
 def max_pool2d_backward(r: Random) -> Arguments:
     shape, y, options = _pool(r)
     indices = Numbers(y, "i8", low=0, high=shape[2] * shape[3])
@@ -426,7 +431,7 @@ CALLS: dict[str, Any] = {
     "conv_transpose2d_backward": conv_transpose2d_backward,
     "im2col": im2col,
     "col2im": col2im,
-    "max_pool2d": max_pool2d,
+    "max_pool2d": padded_with_a_value,
     "max_pool2d_backward": max_pool2d_backward,
     "min_pool2d": max_pool2d,
     "min_pool2d_backward": max_pool2d_backward,

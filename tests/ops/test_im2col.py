@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastconv as fc
 from fastconv import _check as check
@@ -141,6 +143,32 @@ def test_layouts_of_strided_images_and_integers(layout):
     whole_numbers = (x * 9).astype(np.int32)
     given = whole_numbers.transpose(0, 2, 3, 1) if last else whole_numbers
     assert fc.im2col(given, 3, 3, layout=layout).dtype == np.float64
+
+
+sizes = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(4, 9), st.integers(4, 20)),
+    kernel=sizes,
+    stride=sizes,
+    pads=st.tuples(st.tuples(st.integers(0, 5), st.integers(0, 5)), st.tuples(st.integers(0, 5), st.integers(0, 5))),
+    layout=st.sampled_from(LAYOUTS),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_layouts_are_those_of_the_reference(shape, kernel, stride, pads, layout, dtype):
+    x = normal((shape[0], *shape[2:], shape[1]) if layout == "rows_nhwc" else shape, dtype)
+    options = (*kernel, stride, pads)
+    col = fc.im2col(x, *options, layout=layout)
+    weights = normal(col.shape, dtype, 1)
+    image = fc.col2im(weights, x.shape, *options, layout=layout)
+    with fc.backend("numpy"):
+        np.testing.assert_array_equal(col, fc.im2col(x, *options, layout=layout))
+        expected = fc.col2im(weights, x.shape, *options, layout=layout)
+    assert_close(image, expected, tolerance(dtype, kernel[0] * kernel[1]))
+    rows = fc.im2col(x.transpose(0, 3, 1, 2) if layout == "rows_nhwc" else x, *options)
+    np.testing.assert_array_equal(np.sort(col, axis=None), np.sort(rows, axis=None))
 
 
 def test_explain_shows_the_kernel_of_a_layout(capsys):
