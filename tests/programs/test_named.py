@@ -4,6 +4,8 @@ Each is compared with what takes its place, over calls of all kinds: those that 
 program's own function, errors included.
 """
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -468,6 +470,31 @@ def test_cells_of_a_notebook():
     assert shell.user_ns["im2col"](3) == 3
     programs.forget_cells(shell)
     assert not shell.ast_transformers
+
+
+def test_a_known_text_in_a_module_of_any_name(tmp_path, monkeypatch):
+    """What is known of a text is a variant of the book's candidates: elsewhere a trial decides."""
+    import importlib
+
+    from editions import UTIL
+
+    from fastconv import programs
+    from fastconv.programs._candidates import Verdict
+
+    monkeypatch.setattr("fastconv.programs._editions.verdict", lambda *definition: Verdict("replaced", "", 0))
+    monkeypatch.setenv("FASTCONV_CACHE", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "arranging_windows.py").write_text(UTIL)
+    programs.install()
+    try:
+        module = importlib.import_module("arranging_windows")
+        x = np.random.default_rng(0).normal(size=(2, 3, 6, 6)).astype(np.float32)
+        own = module.im2col.__wrapped__
+        assert module.im2col(x, 3, 3, 2, 1).dtype == own(x, 3, 3, 2, 1).dtype == np.float64
+        np.testing.assert_array_equal(module.im2col(x, 3, 3, 2, 1), own(x, 3, 3, 2, 1))
+    finally:
+        programs.uninstall()
+        del sys.modules["arranging_windows"]
 
 
 def test_fastconvs_own_modules_are_not_looked_at():
