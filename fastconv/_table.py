@@ -17,6 +17,7 @@ im2col(out, x, p), col2im(out, col, p)             also im2col_planes, col2im_pl
 interchange(out, x, p)                             (N, A, B) to (N, B, A)
 max_pool2d_forward(out, indices, x, p), max_pool2d_backward(dx, dout, indices, p) -> bool
     False if an index was outside of its plane, -1 included; its dout is left out
+max_pool2d_shared_backward(dx, dout, x, y, p)      square windows that tile the planes; equal maxima share
 avg_pool2d_forward(out, x, p), avg_pool2d_backward(dx, dout, p); adaptive_* alike
 stochastic_pool2d_forward(out, indices, x, u, p)   u: uniform numbers in [0, 1), one for each window
 stochastic_pool2d_inference(out, x, p)
@@ -373,6 +374,7 @@ TABLE: dict[str, list[Row]] = {
     "interchange": _rows("im2col", "interchange"),
     "max_pool2d_forward": _rows("pool2d", "max_forward", "prepare_max"),
     "max_pool2d_backward": _rows("pool2d", "max_backward"),
+    "max_pool2d_shared_backward": _rows("pool2d", "max_shared_backward"),
     "avg_pool2d_forward": _rows("pool2d", "avg_forward", "prepare_average"),
     "avg_pool2d_backward": _rows("pool2d", "avg_backward"),
     "adaptive_avg_pool2d_forward": _rows("pool2d", "adaptive_avg_forward"),

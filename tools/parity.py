@@ -15,6 +15,7 @@ import fastconv as fc
 from fastconv import _dispatch, ops
 from fastconv._settings import forget
 from fastconv._table import ACTIVATIONS, TABLE
+from fastconv.ops.pool2d import shared_gradient
 from fastconv.testing import normal
 
 DIRECTIONS = ("forward", "backward_data", "backward_weights", "backward", "training", "inference")
@@ -54,6 +55,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "interchange": lambda: fc.avg_pool2d(x, 2, layout="NHWC"),
         "max_pool2d_forward": lambda: fc.max_pool2d(x, 2),
         "max_pool2d_backward": lambda: fc.max_pool2d_backward(y, indices, x.shape, 2),
+        "max_pool2d_shared_backward": lambda: shared_gradient(y, x, fc.max_pool2d(x, 2)[0], 2),
         "avg_pool2d_forward": lambda: fc.avg_pool2d(x, 2),
         "avg_pool2d_backward": lambda: fc.avg_pool2d_backward(y, x.shape, 2),
         "adaptive_avg_pool2d_forward": lambda: fc.adaptive_avg_pool2d(x, 3),

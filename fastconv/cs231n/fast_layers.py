@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import ops
 from ..layers._kept import fingerprint
+from ..ops.pool2d import shared_gradient
 
 __all__ = [
     "conv_backward_fast",
@@ -200,22 +201,7 @@ def max_pool_forward_reshape(x: NDArray, pool_param: Param) -> tuple[NDArray, Ca
 def max_pool_backward_reshape(dout: NDArray, cache: Cache) -> NDArray:
     """The gradient of `max_pool_forward_reshape`: equal maxima of a window share it."""
     x, windows, out = cache
-    size = windows.shape[3]
-    taps = [(..., slice(u, None, size), slice(v, None, size)) for u in range(size) for v in range(size)]
-    is_maximum = [x[tap] == out for tap in taps]
-    count = np.zeros(out.shape, np.intp)
-    for at in is_maximum:
-        count += at
-    with np.errstate(divide="ignore", invalid="ignore"):  # a window with a NaN has no maximum: its gradient is NaN
-        share = np.divide(dout, count, dtype=dout.dtype, casting="same_kind")
-        others = None if np.isfinite(share).all() else np.divide(0, count, dtype=dout.dtype, casting="same_kind")
-    dx = np.empty(x.shape, x.dtype)
-    for tap, at in zip(taps, is_maximum, strict=True):
-        if others is None:
-            np.multiply(share, at, out=dx[tap], casting="same_kind")
-        else:
-            dx[tap] = np.where(at, share, others)
-    return dx
+    return shared_gradient(dout, x, out, windows.shape[3])
 
 
 def max_pool_forward_im2col(x: NDArray, pool_param: Param) -> tuple[NDArray, Cache]:

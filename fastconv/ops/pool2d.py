@@ -163,6 +163,17 @@ def max_pool2d_backward(
     return p.finish(dx)
 
 
+def shared_gradient(dout: NDArray, x: NDArray, y: NDArray, size: int) -> NDArray:
+    """Gradient of ``y, _ = max_pool2d(x, size)`` that equal maxima of a window share; the windows tile the images."""
+    p, x = check.max_pool2d(x, size)
+    check.shape("x", x, (p.N, p.C, p.OH * size, p.OW * size), "whole windows")
+    for name, a in (("dout", dout), ("y", y)):
+        check.shape(name, a, p.out_shape, "one number for each window")
+    dx = memory.empty[p.device](p.x_shape, p.dtype)
+    kernel("max_pool2d_shared_backward", p)(dx, *check.dense(p.dtype, dout), x, *check.dense(p.dtype, y), p)
+    return p.finish(dx)
+
+
 def min_pool2d(
     x: ArrayLike,
     kernel_size: Any,

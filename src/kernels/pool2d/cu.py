@@ -185,6 +185,31 @@ def from_cells(E: Elements, FH: int, FW: int) -> Any:
     return kernel
 
 
+@family("S[] S[] S[] S[] i g", sizes=Sizes)
+def shares(E: Elements) -> Any:
+    """Each pixel: its share of the gradient of the one window that holds it, if it is the maximum."""
+    T, load, store = E.T, E.load, E.store
+
+    def kernel(dx, dout, x, y, count, g):
+        first = cuda.blockIdx.x * (WIDTH * EACH) + cuda.threadIdx.x
+        for e in range(EACH):
+            at = first + e * WIDTH
+            if at < count:
+                row = at // g.W
+                plane = row // g.H
+                i, j = (row - plane * g.H) // g.FH, (at - row * g.W) // g.FW
+                window = (plane * g.OH + i) * g.OW + j
+                corner = (plane * g.H + i * g.FH) * g.W + j * g.FW
+                maximum, equal = load(y, window), T(0)
+                for up in range(g.FH):
+                    for v in range(g.FW):
+                        if load(x, corner + up * g.W + v) == maximum:
+                            equal += T(1)
+                store(dx, at, (load(dout, window) if load(x, at) == maximum else T(0)) / equal)
+
+    return kernel
+
+
 @family("S[] S[] i[] i g", sizes=Sizes)
 def from_maxima(E: Elements) -> Any:
     """Each pixel: the sum of dout over the windows whose index names it."""
@@ -392,6 +417,12 @@ def max_backward(dx: Any, dout: Any, indices: Any, p: Pool2d) -> bool:
     """False if an index on the host was outside of its plane; those on the device are not brought back for a look."""
     _max_backward(dx, dout, indices, p)
     return not isinstance(indices, np.ndarray) or bool(((indices >= 0) & (indices < p.H * p.W)).all())
+
+
+@entry("dx")
+def max_shared_backward(dx: Any, dout: Any, x: Any, y: Any, p: Pool2d) -> None:
+    count = p.N * p.C * p.H * p.W
+    shares.each(p.dtype, count, flat(dx), flat(dout), flat(x), flat(y), count, _sizes(p))
 
 
 @entry("out")

@@ -14,6 +14,7 @@ cdef struct Bins:
 
 ctypedef void (*MaxForward)(void* out, void* indices, const void* x, const Window* p) except + nogil
 ctypedef bint (*MaxBackward)(void* dx, const void* dout, const void* indices, const Window* p) except + nogil
+ctypedef void (*MaxShared)(void* dx, const void* dout, const void* x, const void* y, const Window* p) except + nogil
 ctypedef void (*Average)(void* out, const void* x, const Window* p, int64_t divisor, int64_t include_pad) except + nogil
 ctypedef void (*AdaptiveAverage)(void* out, const void* x, const Bins* p) except + nogil
 ctypedef void (*StochasticForward)(
@@ -25,6 +26,7 @@ ctypedef CStep* (*PrepareAverage)(const Window* p, int64_t divisor, int64_t incl
 
 cdef MaxForward _max_forward[2]
 cdef MaxBackward _max_backward[2]
+cdef MaxShared _max_shared_backward[2]
 cdef Average _avg_forward[2]
 cdef Average _avg_backward[2]
 cdef AdaptiveAverage _adaptive_avg_forward[2]
@@ -36,6 +38,7 @@ cdef PrepareAverage _prepare_average[2]
 
 lookup_floats("pool2d", "max_forward", <void**>_max_forward)
 lookup_floats("pool2d", "max_backward", <void**>_max_backward)
+lookup_floats("pool2d", "max_shared_backward", <void**>_max_shared_backward)
 lookup_floats("pool2d", "avg_forward", <void**>_avg_forward)
 lookup_floats("pool2d", "avg_backward", <void**>_avg_backward)
 lookup_floats("pool2d", "adaptive_avg_forward", <void**>_adaptive_avg_forward)
@@ -66,6 +69,17 @@ def max_backward(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray indices, p):
     with nogil:
         inside = kernel(dx_data, dout_data, indices_data, &sizes)
     return inside
+
+
+def max_shared_backward(cnp.ndarray dx, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray y, p):
+    cdef Window sizes = window(p)
+    cdef MaxShared kernel = _max_shared_backward[precision(x)]
+    cdef void* dx_data = cnp.PyArray_DATA(dx)
+    cdef void* dout_data = cnp.PyArray_DATA(dout)
+    cdef void* x_data = cnp.PyArray_DATA(x)
+    cdef void* y_data = cnp.PyArray_DATA(y)
+    with nogil:
+        kernel(dx_data, dout_data, x_data, y_data, &sizes)
 
 
 cdef _average(Average* kernels, cnp.ndarray result, cnp.ndarray source, p):

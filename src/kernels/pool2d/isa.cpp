@@ -6,10 +6,11 @@
 #include "average.h"
 #include "max.h"
 #include "max_backward.h"
+#include "max_shared.h"
 #include "max_values.h"
 #include "stochastic.h"
 
 FC_KERNELS(FC_FLOATS(max_forward), FC_FLOATS(max_backward), FC_FLOATS(avg_forward), FC_FLOATS(avg_backward),
            FC_FLOATS(adaptive_avg_forward), FC_FLOATS(adaptive_avg_backward), FC_FLOATS(stochastic_forward),
-           FC_FLOATS(stochastic_inference), FC_FLOATS(prepare_max),
+           FC_FLOATS(stochastic_inference), FC_FLOATS(max_shared_backward), FC_FLOATS(prepare_max),
            FC_FLOATS(prepare_average))

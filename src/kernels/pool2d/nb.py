@@ -90,6 +90,26 @@ def _max_backward(workers, dx, dout, indices, wrong):
 
 
 @kernel
+def _max_shared_backward(workers, dx, dout, x, y, K):
+    planes, OH, OW = y.shape
+    zero = x.dtype.type(0)
+    for worker in prange(workers):
+        begin, end = share(worker, workers, planes * OH)
+        for row in range(begin, end):
+            n, i = row // OH, row % OH
+            for j in range(OW):
+                maximum, count = y[n, i, j], zero
+                for u in range(i * K, i * K + K):
+                    for v in range(j * K, j * K + K):
+                        if x[n, u, v] == maximum:
+                            count += 1
+                shared, none = dout[n, i, j] / count, zero / count
+                for u in range(i * K, i * K + K):
+                    for v in range(j * K, j * K + K):
+                        dx[n, u, v] = shared if x[n, u, v] == maximum else none
+
+
+@kernel
 def _avg_forward(workers, out, x, divisors, FH, FW, stride_h, stride_w, top, left):
     planes, H, W = x.shape
     OH, OW = out.shape[1:]
@@ -320,6 +340,10 @@ def max_backward(dx, dout, indices, p):
     if planes:
         _max_backward(workers, *(a.reshape(planes, -1) for a in (dx, dout, indices)), wrong)
     return not wrong.any()
+
+
+def max_shared_backward(dx, dout, x, y, p):
+    _max_shared_backward(workers_for(SCATTER * dx.size), *_planes(dx, dout, x, y), p.FH)
 
 
 def avg_forward(out, x, p):

@@ -63,6 +63,17 @@ def max_backward(dx: Array, dout: Array, indices: Indices, p: Pool2d) -> bool:
     return bool(inside.all())
 
 
+def max_shared_backward(dx: Array, dout: Array, x: Array, y: Array, p: Pool2d) -> None:
+    """Where equal maxima of a window share its gradient; windows that tile the planes."""
+    cells = p.N, p.C, p.OH, p.FH, p.OW, p.FW
+    largest = x.reshape(cells) == y[:, :, :, None, :, None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a window with a NaN has no maximum: 0 / 0
+        shared = np.where(largest, dout[:, :, :, None, :, None], 0) / largest.sum(
+            axis=(3, 5), keepdims=True, dtype=p.dtype
+        )
+    dx.reshape(cells)[...] = shared
+
+
 def _divisors(p: Pool2d) -> Array:
     """Elements that each window's mean divides by, (OH, OW)."""
     if p.divisor:
