@@ -59,7 +59,9 @@ def _origin(name: str, failed: list[str]) -> str:
         spec = importlib.util.find_spec(name)
         if spec is None:
             return ""
-        if _sources.is_own(spec.origin) and _defines(spec.origin, _finder.candidates(name)):
+        known = _finder.candidates(name)
+        anywhere = _finder.candidates("__main__").keys()  # what is known of modules of any name
+        if known.keys() - anywhere or (_sources.is_own(spec.origin) and _defines(spec.origin, known)):
             importlib.import_module(name)
     except ModuleNotFoundError:  # optional, or no module at all: `from module import name`
         return ""

@@ -32,20 +32,21 @@ def convolution(layout: str, copies: bool) -> Both:
     def forward(x: Any, w: Any, b: Any, conv_param: Any) -> Any:
         stride, pad = _geometry(conv_param, "stride", "pad")
         given, x, w, b = x, floats(x, 4), floats(w, 4), floats(b, 1)
-        if x.dtype != w.dtype or b.dtype != w.dtype or not x.size:
-            raise NotTaken("the arrays are of several types")
+        dtype = np.promote_types(x.dtype, w.dtype)
+        if np.promote_types(b.dtype, dtype) != dtype or not x.size:
+            raise NotTaken("the bias is of a wider type, or there is no image")
         FH, FW = w.shape[2:]
         _fit(x.shape[2] + 2 * pad, FH, stride)
         _fit(x.shape[3] + 2 * pad, FW, stride)
         out = ops.conv2d(x, w, b, stride, pad)
         x = np.array(x, order="C") if copies else x
         shown = given, w, b, conv_param, Columns(x, (FH, FW, stride, pad), layout)
-        return out, Kept.of(shown, (x, w, b, conv_param), (x, stride, pad))
+        return out, Kept.of(shown, (x, w, b, conv_param), (x, stride, pad, dtype))
 
     def backward(dout: Any, cache: Any) -> Any:
         refuse_others(cache)
-        x, stride, pad = cache.state
-        return ops.conv2d_backward(same_type(floats(dout, 4), x.dtype), x, cache[1], stride, pad)
+        x, stride, pad, dtype = cache.state
+        return ops.conv2d_backward(same_type(floats(dout, 4), dtype), x, cache[1], stride, pad)
 
     return Both(forward, backward)
 
@@ -87,16 +88,16 @@ def max_pooling(shares: bool, tiles: bool) -> Both:
 def trial_of_convolution(both: Any) -> Iterator[Step | str]:
     """With x changed behind forward, as a program may do that knows of the copies."""
     forward, backward = both
-    for dtype in (DOUBLE, SINGLE):
+    for x_type, dtype in ((DOUBLE, DOUBLE), (SINGLE, DOUBLE), (DOUBLE, SINGLE), (SINGLE, SINGLE)):
         for geometry in (((2, 3, 5, 7), (4, 3, 3, 3), 2, 1), ((3, 2, 4, 5), (3, 2, 2, 3), 1, 0)):
             x_shape, w_shape, stride, pad = geometry
-            x, w, b = wave(x_shape, dtype), wave(w_shape, dtype, 1), wave(w_shape[0], dtype, 2)
+            x, w, b = wave(x_shape, x_type), wave(w_shape, dtype, 1), wave(w_shape[0], dtype, 2)
             param = {"stride": stride, "pad": pad}
-            single = dtype is SINGLE
+            single = x_type is dtype is SINGLE
             yield f"forward of {np.dtype(dtype)}"
             out, cache = forward(x, w, b, param)
             yield Step(f"forward of {np.dtype(dtype)}", out, single=single)
-            dout = wave(out.shape, dtype, 3)
+            dout = wave(out.shape, out.dtype, 3)
             yield Step(f"backward of {np.dtype(dtype)}", backward(dout, cache), single=single)
             yield Step("the arguments behind it", (x, w, b, param, dout))
             x += 1

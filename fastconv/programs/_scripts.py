@@ -68,13 +68,15 @@ class _Cells:
 
 def watch_cells(ipython: Any) -> None:
     """Let the functions that a notebook's cells define from now on pass through `later`."""
-    ipython.user_ns[MARK] = later
-    ipython.ast_transformers.append(_Cells())
+    if ipython is not None:
+        ipython.user_ns[MARK] = later
+        ipython.ast_transformers.append(_Cells())
 
 
 def forget_cells(ipython: Any) -> None:
     """Undo `watch_cells`."""
-    ipython.ast_transformers[:] = [each for each in ipython.ast_transformers if not isinstance(each, _Cells)]
+    if ipython is not None:
+        ipython.ast_transformers[:] = [each for each in ipython.ast_transformers if not isinstance(each, _Cells)]
 
 
 def later(function: Any) -> Any:
