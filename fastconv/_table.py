@@ -116,15 +116,17 @@ def _winograd(
     A tile of 4 x 4 takes 36 products for each pair of channels, and its transforms about as long as 250 for each
     channel; a transformed filter, as 150. Tiles of 2 x 2 are for results that are no larger. Direct sums on planes that
     small run at half of their usual rate. Fitted to 36 shapes of 3 to 512 channels and 1 to 4900 tiles, timed against
-    the direct kernels on one thread, of which those accepted were 1.0 to 3 times as fast (bench/NOTES.md).
+    the direct kernels on one thread. Wherever this rule picks tiles, they were 1.0 to 3 times as fast
+    (docs/decisions/winograd.md#when-tiles-pay, docs/decisions/winograd.md#when-tiles-of-2-x-2-pay).
 
     With stride 2 a tile of 4 x 4 takes 81 products, and its transforms as long as 320; a filter, as 60, but 400 for its
-    gradient, whose 81 sums pass through the caches. Fitted to 21 shapes, of which those accepted were .9 to 1.8 times
-    as fast on one thread.
+    gradient, whose 81 sums pass through the caches. Fitted to 21 shapes. Wherever this rule picks tiles, they were .9
+    to 1.8 times as fast on one thread (docs/decisions/winograd_stride2.md#when-tiles-with-stride-2-pay).
 
-    filters: of stride 1 and 2, where they are not that cheap. direct: how many times as long as usual direct sums take.
-    Both are AVX2's, from 35 shapes of which those accepted were .94 to 2.9 times as fast on one thread or two, but for
-    one filters' gradient (1 x 64 x 8 x 8 on two threads, .6; with dx, `winograd_backward` takes both).
+    filters: cost of a transformed filter with stride 1 and with stride 2. direct: factor on the time of direct sums.
+    AVX2 needs its own values of both, fitted to 35 shapes. Wherever this rule picks tiles, they were .94 to 2.9 times
+    as fast on one thread or two, with one exception: the filters' gradient of 1 x 64 x 8 x 8 on two threads (.6). With
+    dx, `winograd_backward` takes both gradients there.
     """
     if p.precision != "high":
         return f"is less precise than float32_conv_precision {p.precision!r} asks for"
@@ -166,8 +168,8 @@ def _winograd_rows(p: Any, direction: str) -> str:
     In multiplications of vectors: besides its products, a tile's row of vectors takes about 35 for each result channel,
     and 60 for each source channel; a filter's column, 50. The filters' gradient takes 45 and, for each of its sums, as
     much as 3 multiplications once an image and 30 at the end; direct sums transpose dout, 12 a vector. Fitted to 16
-    shapes of 1 to 32 channels with AVX2, of which those accepted were 1.1 to 2.3 times as fast as direct sums
-    (bench/NOTES.md). With AVX-512 they were not timed: only what should be half as fast again.
+    shapes of 1 to 32 channels with AVX2. Wherever this rule picks rows, they were 1.1 to 2.3 times as fast as direct
+    sums (docs/decisions/winograd_rows.md#when-rows-pay). AVX-512 was not timed, so rows must be half as fast again.
     """
     if p.precision != "high":
         return f"is less precise than float32_conv_precision {p.precision!r} asks for"
@@ -226,7 +228,8 @@ def winograd_backward(p: Any) -> str:
     """Both gradients, where sums for each pair of channels are few, or pay for so many tiles.
 
     The filters' gradient alone is cut into tiles of dout, of which there can be fewer than of x. Timed against both
-    kernels, one after the other, on 45 shapes of 4 to 6272 tiles with one and two threads (bench/NOTES.md).
+    kernels, one after the other, on 45 shapes of 4 to 6272 tiles with one and two threads
+    (docs/decisions/winograd.md#both-gradients-in-one-kernel).
     """
     if p.FH > 3 or p.stride_h != 1:
         return "computes filters of 3 x 3 with stride 1 alone"
@@ -251,8 +254,9 @@ def _pointwise(p: Any, source: int, result: int) -> str:
 
     The former write results as they lie in memory, the latter transpose them, but ask for their source long before they
     read it. So pixels win where few channels become many, or where an image stays in the caches. Timed for 58 shapes of
-    4 to 1024 channels and 1 to 12544 pixels, of which those accepted were 0.95 to 2.4 times as fast. With 16 registers
-    tiles over channels are small and asking costs more: 0.9 to 3.6 times from 36 pixels on (bench/NOTES.md).
+    4 to 1024 channels and 1 to 12544 pixels. Wherever this rule picks pixels, they were 0.95 to 2.4 times as fast.
+    With 16 registers, tiles over channels are small and requests ahead cost more: 0.9 to 3.6 times from 36 pixels on
+    (docs/decisions/pointwise.md#when-vectors-run-over-pixels).
     """
     if (p.FH, p.FW) != (1, 1):
         return "computes filters of 1 x 1"

@@ -80,7 +80,7 @@ Slot slot;
 Helper helpers[kMaxThreads];  // helpers[tid]; the caller is tid 0
 int created = 1;              // threads so far, the caller included; guarded by slot.taken
 std::atomic<int> limit{1};
-std::atomic<int64_t> spin_nanoseconds{150'000};
+std::atomic<int64_t> spin_nanoseconds{150'000};  // docs/decisions/threads.md#how-long-helpers-spin
 std::atomic<int> callers{0};  // threads in parallel()
 std::atomic<int> sleepers{0};
 std::atomic<int> expected{0};    // threads of a job that has been announced and not opened

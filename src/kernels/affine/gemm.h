@@ -91,6 +91,7 @@ constexpr int64_t kFewRows = 8;               // of A: the time goes into readin
 constexpr int64_t kDepthBytes = 1536;         // of a row of A in a block: 14 of them stay in L1
 constexpr int64_t kBlockBBytes = 512 * 1024;  // of B in a block: it stays in L2
 constexpr int64_t kRowsBytes = 16 * 1024;     // of A in scalar products: half of L1
+// docs/decisions/affine.md#copies-of-a
 constexpr int64_t kStride = 2048;             // rows a multiple of this apart fall into few cache sets,
 constexpr int64_t kWays = 8;                  // each of which holds so many lines: a tile of 6 rows needs no copy
 

@@ -27,7 +27,7 @@ using fc::GradientSums;
 using fc::Moments;
 
 constexpr double kNanosecondsPerByte = 0.05;  // read or written, from cache
-constexpr int64_t kShortPlane = 64;           // bytes
+constexpr int64_t kShortPlane = 64;           // bytes; docs/decisions/batch_norm.md#matrices
 constexpr int64_t kSlice = 512 << 10;         // bytes of a task's columns, which should stay in the second-level cache
 constexpr int64_t kRun = 2048;                // bytes of neighbouring planes that are worth a jump to the next image
 constexpr int64_t kElements = 16384;          // of a task that only normalises

@@ -19,7 +19,8 @@ namespace fc::conv {
 
 constexpr int64_t kWeightBytes = 256 << 10;  // of a panel, for the input channels of one pass
 constexpr int64_t kChunkPixels = 112;
-constexpr int64_t kTerms = 1024;  // of a sum, before it is added to the sum of such sums: rounding grows with length
+constexpr int64_t kTerms = 1024;  // of a sum, before it is added to the sum of such sums, since rounding grows with length:
+                                  // docs/decisions/conv2d.md#the-register-tile
 
 // Whether half vectors pay: there are kernels for the filter, and rows are wide enough.
 template <class T>

@@ -21,6 +21,7 @@ constexpr int64_t kPartBytes = 512 << 10;    // of sums, at most, where every th
 constexpr int64_t kPaddedBytes = 192 << 10;  // of x, padded
 constexpr int64_t kUnitFilters = 128;        // at most
 constexpr int64_t kUnitChannels = 8;         // at least: fewer would transpose dout too often
+// docs/decisions/conv2d_weights.md#how-pixels-are-shared
 constexpr int64_t kPixelsPerPart = 512;      // at least: fewer do not pay for adding the sums up,
 constexpr int64_t kPixelsPerPart1x1 = 192;   // unless channel ranges would transpose dout again for a single tap each
 constexpr int64_t kLongRow = 96;             // pixels

@@ -100,7 +100,8 @@ private:
         }
     }
 
-    static constexpr int64_t kLeastWindows = 8;  // columns of windows from which on placing wins
+    static constexpr int64_t kLeastWindows = 8;  // columns of windows from which placing wins:
+                                                 // docs/decisions/pool2d.md#maximum-backward
 
     const Window p_;
     const int64_t whole_, windows_;  // columns in whole vectors, and windows in what is left

@@ -4,7 +4,7 @@
 //   gradient of g  =  G^T [ (A dy) . (B^T d) ]
 //
 // The points are +-p for each p of a list, infinity, and maybe 0. In pairs they share their even and odd parts: a product
-// for each pair instead of two. Which points: searched for the least error, see bench/NOTES.md.
+// for each pair instead of two. The points were searched for the least error: docs/decisions/winograd_rows.md#points.
 //
 // S. Winograd, Arithmetic Complexity of Computations, 1980; the transforms as polynomials: A. Toom, 1963, and S. Cook, 1966.
 #pragma once
