@@ -1,12 +1,14 @@
-"""Draw what `bench/compare.py --json` wrote: the ratio of every shape, and the roofline.
+"""Draw what `bench/compare.py --json` wrote: ratios by class, the ratio of every shape, and the roofline.
 
     python bench/pictures.py bench/results/X.json [--side torch] [--format svg]
 
-writes X-ratio.svg and X-roofline.svg beside it. Needs matplotlib.
+writes X-classes.svg, X-ratio.svg and X-roofline.svg beside it. Needs matplotlib.
 """
 
 import argparse
 import json
+import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,56 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 OURS, THEIRS, LINE = "#1f6fb4", "#c8553d", "#444444"
+
+CLASSES = {
+    "training step": "training step/(Simple|Deep|LeNet)",
+    "compiled prediction": "prediction/",
+    "convolution 3x3": r"conv2d (forward|backward)/.*@3x3",
+    "convolution 5x5 and 7x7": r"conv2d (forward|backward)/.*@[57]x[57]",
+    "convolution 1x1": r"conv2d (forward|backward)/.*@1x1",
+    "depthwise convolution": "depthwise (forward|backward)/",
+    "affine": "affine (forward|dx|dW, db)/",
+    "max pooling": "max_pool2d ",
+    "average pooling": "avg_pool2d ",
+    "batch normalisation": "batch_norm ",
+    "softmax and cross entropy": "softmax ",
+    "Adam": "Adam/",
+}
+"""The classes of the small picture: how the ids of their works begin."""
+
+
+def by_class(outcome: dict[str, Any], side: str) -> dict[str, list[float]]:
+    """The ratios of every class that was measured, forward and backward together."""
+    found: dict[str, list[float]] = {}
+    for work in outcome["works"]:
+        value = ratio(work, side)
+        name = next((name for name, start in CLASSES.items() if re.match(start, work["id"])), None)
+        if name and value is not None:
+            found.setdefault(name, []).append(value)
+    return {name: found[name] for name in CLASSES if name in found}
+
+
+def classes(outcome: dict[str, Any], side: str) -> Any:
+    """A bar for each class, the geometric mean, and a thin line from its least ratio to its largest."""
+    bars = by_class(outcome, side)
+    means = np.array([statistics.geometric_mean(values) for values in bars.values()])
+    figure, axes = plt.subplots(figsize=(7, 0.8 + 0.29 * len(bars)), layout="constrained")
+    axes.barh(range(len(bars)), means - 1, left=1, color=[OURS if mean >= 1 else THEIRS for mean in means], height=0.6)
+    for place, (values, mean) in enumerate(zip(bars.values(), means, strict=True)):
+        axes.plot([min(values), max(values)], [place, place], color=LINE, linewidth=1)
+        axes.annotate(f"{mean:.1f}", (max(values), place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_yticks(range(len(bars)), [f"{name} ({len(values)})" for name, values in bars.items()], fontsize=9)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_xscale("log")
+    least, most = min(map(min, bars.values())), max(map(max, bars.values()))
+    axes.set_xlim(0.9 * min(0.8, least), 1.25 * max(2.0, most))
+    axes.set_xticks([x for x in (0.5, 1, 2, 5, 10, 20) if 0.9 * min(0.8, least) < x < 1.25 * most])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.axvline(1, color=LINE, linewidth=1)
+    axes.grid(axis="x", linewidth=0.3)
+    axes.set_title(f"time of {side} / time of fastconv\n{_machine(outcome)}", fontsize=9)
+    return figure
 
 
 def ratios(outcome: dict[str, Any], side: str) -> Any:
@@ -79,9 +131,14 @@ def main() -> None:
     parser.add_argument("--format", choices=("svg", "png"), default="svg")
     options = parser.parse_args()
     outcome = json.loads(options.outcome.read_text())
-    for name, figure in (("ratio", ratios(outcome, options.side)), ("roofline", roofline(outcome))):
+    plt.rcParams["svg.hashsalt"] = "fastconv"  # the same bytes from the same figures
+    plt.rcParams["svg.fonttype"] = "none"
+    figures = {"ratio": ratios(outcome, options.side), "roofline": roofline(outcome)}
+    if by_class(outcome, options.side):  # a run of a few works may have none of the classes
+        figures["classes"] = classes(outcome, options.side)
+    for name, figure in figures.items():
         path = options.outcome.with_name(f"{options.outcome.stem}-{name}.{options.format}")
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=110, metadata={"Date": None} if options.format == "svg" else None)
         print(path)
 
 

@@ -314,11 +314,30 @@ def test_summary_for_a_terminal():
 
 def test_pictures(tmp_path, monkeypatch):
     path = tmp_path / "made-up.json"
-    path.write_text(json.dumps(_outcome() | {"machine": {"processor": "P", "isa": "I", "threads": 2, "torch": "T"}}))
+    outcome = _outcome() | {"machine": {"processor": "P", "isa": "I", "threads": 2, "torch": "T"}}
+    outcome["works"][0]["id"] = "conv2d forward/8x64x56x56 64@3x3 p1"
+    path.write_text(json.dumps(outcome))
     monkeypatch.setattr(sys, "argv", ["pictures.py", str(path), "--format", "png"])
     pictures.main()
-    for name in ("ratio", "roofline"):
+    for name in ("classes", "ratio", "roofline"):
         assert (tmp_path / f"made-up-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_classes_of_the_small_picture():
+    times = {"fastconv": {"best": 1.0}, "torch": {"best": 2.0}}
+    names = {
+        "conv2d forward/8x64x56x56 64@3x3 p1": "convolution 3x3",
+        "conv2d backward/8x3x224x224 64@7x7 s2 p3": "convolution 5x5 and 7x7",
+        "conv2d forward/8x256x56x56 64@1x1": "convolution 1x1",
+        "depthwise backward/8x64x14x14 64@3x3 p1 g64": "depthwise convolution",
+        "affine dW, db/100x784x256": "affine",
+        "training step/LeNet batch 4": "training step",
+        "training step/ResNet18 batch 4": None,  # networks of papers have a table of their own
+        "conv2d highest forward/8x64x56x56 64@3x3 p1": None,
+    }
+    works = [{"id": name, "times": times} for name in names]
+    expected = {name: [2.0] for name in pictures.CLASSES if name in names.values()}
+    assert pictures.by_class({"works": works}, "torch") == expected
 
 
 def test_errors_are_those_of_float32():
