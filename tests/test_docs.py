@@ -1,4 +1,4 @@
-"""The programs in the documentation run."""
+"""The documentation holds together: its program runs, its links and the headings that code cites exist."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-PAGES = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs"
+DECISIONS = PAGES / "decisions"
+WRITTEN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "bench/NOTES.md")]
+PARTS = ["What stands", "What was tried and refused", "Open"]
+SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".h", ".cpp", ".md", ".toml"}
 
 
 def test_the_first_network():
@@ -26,3 +31,64 @@ def test_a_network_written_as_onnx(tmp_path, monkeypatch):
     x = np.random.default_rng(0).random((5, 1, 28, 28), np.float32)
     np.testing.assert_allclose(names["model"](x), names["net"].predict(x), atol=1e-6)
     assert names["scores"].shape == (5, 10)
+
+
+def _anchors(page):
+    """The anchors of a page's headings, by GitHub's rule."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    headings = re.findall(r"^#+ +(.*?)\s*$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _missing(target, anchor):
+    """Why a link leads nowhere, or ""."""
+    if not target.exists():
+        return "no such file"
+    return "" if not anchor or anchor in _anchors(target) else "no such heading"
+
+
+def _sources():
+    """Every text of the repository that may cite a decision."""
+    folders = [ROOT / name for name in ("fastconv", "src", "tests", "bench", "tools", "docs", "examples")]
+    paths = [path for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES]
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("*.py"), *paths])
+
+
+def test_every_cited_decision_exists():
+    cited = [
+        (path, citation)
+        for path in _sources()
+        if path != Path(__file__)
+        for citation in re.findall(r"docs/decisions/(\w+\.md)(?:#([\w-]+))?", path.read_text(errors="ignore"))
+    ]
+    assert {path.suffix for path, _ in cited} >= {".py", ".h", ".cpp"}  # the search finds what code cites
+    wrong = [f"{path}: {page}#{anchor}" for path, (page, anchor) in cited if _missing(DECISIONS / page, anchor)]
+    assert not wrong
+
+
+def test_nothing_cites_the_diary_for_a_figure():
+    """bench/NOTES.md only says where to write; code cites a heading in docs/decisions, which can be checked."""
+    code = [path for path in _sources() if path.suffix != ".md" and path != Path(__file__)]
+    assert not [path for path in code if "NOTES.md" in path.read_text(errors="ignore")]
+
+
+@pytest.mark.parametrize("page", [*WRITTEN, *sorted(PAGES.rglob("*.md"))], ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        why = _missing((page.parent / name).resolve() if name else page, anchor)
+        wrong += [f"{link}: {why}"] if why else []
+    assert not wrong
+
+
+@pytest.mark.parametrize("page", sorted(DECISIONS.glob("*.md")), ids=lambda p: p.stem)
+def test_a_decision_has_its_three_parts(page):
+    if page.stem == "README":
+        listed = set(re.findall(r"^\| \[(\w+)\]\(\w+\.md\)", page.read_text(), re.M))
+        assert listed == {p.stem for p in DECISIONS.glob("*.md")} - {"README"}
+    else:
+        assert re.findall(r"^## (.*)$", page.read_text(), re.M) == PARTS
