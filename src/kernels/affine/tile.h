@@ -110,7 +110,7 @@ template <class T, int Rows, int Vectors, int Lanes, bool RowMajorA, bool Masked
 void tile(const Tile<T>& t) {
     using V = typename VectorType<T, Lanes * int(sizeof(T))>::type;
     using Unaligned = typename VectorType<T, Lanes * int(sizeof(T))>::unaligned;
-    constexpr int64_t kRowsAhead = 8;  // of B
+    constexpr int64_t kRowsAhead = 8;  // of B; docs/decisions/affine.md#b-eight-rows-ahead
     constexpr int kGroup = 4;  // rows that share a pointer: x86 adds a stride once or twice to a base
     constexpr int groups = (Rows + kGroup - 1) / kGroup;
 
