@@ -89,7 +89,7 @@ def affine(tensor: bool) -> Substitute:
     methods = {"forward": forward, "backward": backward}
     return Substitute(
         methods, attributes=attributes, trial=trial, replayed=True, least={"forward": 600, "backward": 30}
-    )  # bench/NOTES.md, 2026-11-30
+    )  # docs/decisions/programs.md#small-calls-go-to-the-programs-own-method
 
 
 def softmax_with_loss(scaled: bool, one_hot: bool = True) -> Substitute:
@@ -143,7 +143,7 @@ def dropout() -> Substitute:
             raise NotTaken("dout has another shape")
         return ops.dropout_backward(floats(dout, 0), mask, 0.5, inverted=False)
 
-    # Drawing the numbers takes most of the time; bench/NOTES.md, 2026-11-30.
+    # Random numbers take most of the time: docs/decisions/programs.md#small-calls-go-to-the-programs-own-method
     return Substitute({"forward": forward, "backward": backward}, least={"forward": 30_000, "backward": 10_000})
 
 
