@@ -1,6 +1,7 @@
 """Pooling layers: each window of a channel reduced to one number."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,8 +52,8 @@ class Pooling(_Window):
 
     kind = "max_pool2d"
     reads = ("pool_h", "pool_w", "stride", "pad", "ceil_mode")
-    _pool = staticmethod(ops.max_pool2d)
-    _gradient = staticmethod(ops.max_pool2d_backward)
+    _pool: ClassVar[Callable[..., Any]] = staticmethod(ops.max_pool2d)
+    _gradient: ClassVar[Callable[..., Any]] = staticmethod(ops.max_pool2d_backward)
     indices: Saved = None
     out: Saved = None
     x: Saved = None
