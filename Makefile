@@ -1,7 +1,7 @@
 # What a contributor types. CI runs the same commands (.ci/run).
 PYTHON ?= python
 
-.PHONY: install test lint types sanitize old-processors bench compare wheel clean
+.PHONY: install test lint types docs sanitize old-processors bench compare wheel clean
 
 install:            ## editable, with everything the tests need
 	$(PYTHON) -m pip install -e '.[test,lint]'
@@ -16,6 +16,9 @@ lint:
 
 types:
 	mypy
+
+docs:               ## the site, into docs/_build/html; pip install -e '.[docs]'; QUICK=1 leaves the gallery unexecuted
+	$(PYTHON) -m sphinx -W --keep-going -q $(if $(QUICK),-D plot_gallery=0) docs docs/_build/html
 
 sanitize:           ## addresses, undefined behaviour, threads; pip install Cython setuptools
 	$(PYTHON) tools/sanitize.py
@@ -35,5 +38,5 @@ wheel:
 	@ls -l dist
 
 clean:
-	rm -rf build dist *.egg-info fastconv/*.egg-info
+	rm -rf build dist *.egg-info fastconv/*.egg-info docs/_build docs/auto_examples docs/api/generated
 	find src -name '*.so' -delete -o -name cy.cpp -delete

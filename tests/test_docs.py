@@ -1,5 +1,6 @@
 """The documentation holds together: its program runs, its links and the headings that code cites exist."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -93,3 +94,22 @@ def test_a_decision_has_its_three_parts(page):
         assert listed == {p.stem for p in DECISIONS.glob("*.md")} - {"README"}
     else:
         assert re.findall(r"^## (.*)$", page.read_text(), re.M) == PARTS
+
+
+def test_start_in_five_minutes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", (PAGES / "start.md").read_text(), re.S)), names)
+    assert names["y"].shape == (100, 30, 28, 28) and names["z"].shape == (100, 30, 14, 14)
+    assert names["net"].accuracy(names["x_test"], names["t_test"]) > 0.8
+    assert (tmp_path / "digits.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "module", ["fastconv", "fastconv.layers", "fastconv.networks", "fastconv.optim", "fastconv.datasets"]
+)
+def test_the_reference_has_every_public_name(module):
+    listed = {line.strip() for page in (PAGES / "api").glob("*.rst") for line in page.read_text().splitlines()}
+    loaded = importlib.import_module(module)
+    public = {f"{module}.{name}" for name in loaded.__all__ if callable(getattr(loaded, name)) and name != "Split"}
+    assert len(public) > 5 and public <= listed, public - listed
