@@ -23,7 +23,6 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
-suppress_warnings = ["toc.empty_glob"]  # a page that index.md names by a pattern may not be there
 
 myst_heading_anchors = 3
 nitpicky = True
@@ -51,7 +50,6 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastconv"
-html_static_path = ["_static"]
 html_show_sourcelink = False
 html_theme_options: dict[str, Any] = {
     "show_prev_next": True,
@@ -62,16 +60,19 @@ html_theme_options: dict[str, Any] = {
 }
 copyright = author
 
-_LINK = re.compile(r"\]\((\.\./[^)#\s]+)(?:#[^)\s]*)?\)")
+_LINK = re.compile(r"(?<!!)(\[[^\[\]]*\]\()((?:\.\./)+[^)#\s]+)(?:#[^)\s]*)?\)")
 
 
 def link_files_outside(app: Any, docname: str, source: list[str]) -> None:
     """Links to files of the repository that are no pages become downloads: MyST takes every .md file for a page."""
     folder = (HERE / docname).parent
+    if docname == "index":  # a page that it names by a pattern need not be there
+        lines = source[0].splitlines()
+        source[0] = "\n".join(line for line in lines if not line.endswith("*") or any(HERE.glob(f"{line}.md")))
 
     def changed(match: re.Match[str]) -> str:
-        inside = (folder / match[1]).resolve().is_relative_to(HERE)
-        return match[0] if inside else f"](path:{match[1]})"
+        inside = (folder / match[2]).resolve().is_relative_to(HERE)
+        return match[0] if inside else f"{match[1]}path:{match[2]})"
 
     if app.env.doc2path(docname).suffix == ".md":
         source[0] = _LINK.sub(changed, source[0])

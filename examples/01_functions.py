@@ -14,7 +14,7 @@ from fastconv.gradient import gradient_descent, numerical_gradient
 # A perceptron fires if the weighted sum of its inputs is above a threshold. One makes AND; XOR takes two layers.
 inputs = [(0, 0), (0, 1), (1, 0), (1, 1)]
 for gate in (functions.AND, functions.NAND, functions.OR, functions.XOR):
-    print(f"{gate.__name__:4}", [gate(a, b) for a, b in inputs])
+    print(f"{gate.__name__:4}", [int(gate(a, b)) for a, b in inputs])
 
 # %%
 # A perceptron can learn AND from its errors. The first input is always -1, so that its weight is the threshold.

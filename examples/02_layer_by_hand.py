@@ -50,7 +50,7 @@ class Square(Layer):
 
 # %%
 # The layers work in a network, beside those of fastconv. The numbers agree with the compiled convolution.
-W, b = rng.standard_normal((4, 2, 3, 3)), rng.standard_normal(4)
+W, b = 0.2 * rng.standard_normal((4, 2, 3, 3)), 0.2 * rng.standard_normal(4)
 net = Network({"conv": HandConvolution(W, b), "square": Square(), "head": Affine(0.1 * rng.standard_normal((64, 3)))})
 x, t = rng.standard_normal((5, 2, 6, 6)), np.array([0, 1, 2, 0, 1])
 print("largest difference from fc.conv2d:", np.abs(net.layer("conv").forward(x) - fc.conv2d(x, W, b)).max())

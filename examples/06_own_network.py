@@ -45,7 +45,7 @@ def affine(into, out):
 squeeze = [GlobalAveragePooling(), Flatten(), affine(24, 6), Relu(), affine(6, 24), Sigmoid()]
 net = Network(
     {
-        "stem": Concatenate({"one": conv(1, 8, 1), "three": conv(1, 8, 3), "five": conv(1, 8, 5)}),
+        "stem": Concatenate(conv(1, 8, 1), conv(1, 8, 3), conv(1, 8, 5)),
         "norm": BatchNorm2d(24),
         "relu": Relu(),
         "pool": Pooling(2, 2, 2),

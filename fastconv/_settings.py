@@ -56,11 +56,11 @@ def set_float32_conv_precision(precision: str) -> None:
     ----------
     precision : {"highest", "high"}
         "high" (the default) may use Winograd's minimal filtering (Lavin & Gray, 2016). **One large number among small
-        ones costs accuracy in its neighbours**: a result's error is up to 6e-6 times the largest |x| that its tile of
-        4 x 4 results reads, times the sum of its filter's |w|, also where its own window holds small numbers alone. So
-        a sentinel of 1e6 among numbers around 1 makes errors of about 1 beside it; `explain` ("conv2d", x, w, ...) says
-        whether given data is like that. With numbers of one range, errors are a few times those of direct sums. NaN
-        and infinities are where direct sums have them. "highest" never uses it.
+        ones costs accuracy in its neighbours**: a result's error is up to 6e-6 times the largest abs(x) that its tile
+        of 4 x 4 results reads, times the sum of its filter's abs(w), also where its own window holds small numbers
+        alone. So a sentinel of 1e6 among numbers around 1 makes errors of about 1 beside it; `explain`
+        ("conv2d", x, w, ...) says whether given data is like that. With numbers of one range, errors are a few times
+        those of direct sums. NaN and infinities are where direct sums have them. "highest" never uses it.
 
     Raises
     ------

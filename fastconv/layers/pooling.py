@@ -181,7 +181,7 @@ class AdaptiveAveragePooling(Layer):
         self.input_shape: Saved = None
 
     def forward(self, x: Array) -> Array:
-        """x (N, C, H, W) -> (N, C, *output_size)."""
+        """x (N, C, H, W) -> (N, C) + output_size."""
         self.input_shape = x.shape
         return ops.adaptive_avg_pool2d(x, self.output_size)
 

@@ -21,7 +21,7 @@ def affine(
     activation: str | None = None,
     out: NDArray | None = None,
 ) -> NDArray:
-    """``x . W + b``.
+    """``x @ W + b``.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def affine(
 
 
 def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> NDArray:
-    """``x . weight^T + bias`` with PyTorch's weight layout (out, in).
+    """``x @ weight.T + bias`` with PyTorch's weight layout (out, in).
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _forward(out: NDArray | None, p: Affine, x: NDArray, w: NDArray, b: NDArray 
 def affine_backward(
     dout: ArrayLike, x: ArrayLike, W: ArrayLike, *, needs: tuple[bool, bool, bool] = (True, True, True)
 ) -> Gradients:
-    """Gradients of `affine`: ``dx = dout . W^T``, ``dW = x^T . dout``, ``db = sum over n of dout``.
+    """Gradients of `affine`: ``dx = dout @ W.T``, ``dW = x.T @ dout``, ``db = sum over n of dout``.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def affine_backward(
 def linear_backward(
     dout: ArrayLike, x: ArrayLike, weight: ArrayLike, *, needs: tuple[bool, bool, bool] = (True, True, True)
 ) -> Gradients:
-    """Gradients of `linear`: ``dx = dout . weight``, ``dweight = dout^T . x``, ``dbias = sum over rows of dout``.
+    """Gradients of `linear`: ``dx = dout @ weight``, ``dweight = dout.T @ x``, ``dbias = sum over rows of dout``.
 
     Parameters
     ----------

@@ -77,10 +77,10 @@ def conv2d(
     square of its error, relative to the result's, is 3e-7 to 1e-6, that of direct sums 2e-7 to 6e-7. Results of at
     most 2 x 2 have F(2x2, 3x3), with 1e-7 to 5e-7; stride 2 has F(4x4, 2x2) of every second row and column, with 2e-7
     to 7e-7. Filters of 5 to 7 rows have F(4, 5), F(4, 4), F(4, 3) or F(2, 7) along the rows alone, with 2e-7 to
-    1.1e-6. These figures are for numbers of one range: a result's error is at most 6e-6 times the largest |x| that its
-    tile of 4 x 4 results reads, times the sum of its filter's |w|, so a single 1e6 among numbers around 1 spoils its
-    neighbours (`explain` tells). NaN and infinities are exactly where direct sums put them, and finite numbers of any
-    size give no NaN: what is not finite in a tile is computed again as a direct sum. "highest" never uses it.
+    1.1e-6. These figures are for numbers of one range: a result's error is at most 6e-6 times the largest abs(x) that
+    its tile of 4 x 4 results reads, times the sum of its filter's abs(w), so a single 1e6 among numbers around 1 spoils
+    its neighbours (`explain` tells). NaN and infinities are exactly where direct sums put them, and finite numbers of
+    any size give no NaN: what is not finite in a tile is computed again as a direct sum. "highest" never uses it.
 
     Examples
     --------

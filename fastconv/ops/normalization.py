@@ -110,10 +110,10 @@ def layer_norm(
 
     Parameters
     ----------
-    x : array_like (..., *normalized_shape)
+    x : array_like (...,) + normalized_shape
     normalized_shape : int or tuple of int
         The last sizes of x, over which mean and (biased) variance are taken.
-    weight, bias : array_like (*normalized_shape), optional
+    weight, bias : array_like of normalized_shape, optional
     eps : float
 
     Returns
