@@ -19,6 +19,7 @@ types:
 
 docs:               ## the site, into docs/_build/html; pip install -e '.[docs]'; QUICK=1 leaves the gallery unexecuted
 	$(PYTHON) -m sphinx -W --keep-going -q $(if $(QUICK),-D plot_gallery=0) docs docs/_build/html
+	$(PYTHON) tools/check_site.py docs/_build/html
 
 sanitize:           ## addresses, undefined behaviour, threads; pip install Cython setuptools
 	$(PYTHON) tools/sanitize.py

@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "min_reported_time": 10**6,
     "write_computation_times": False,
+    "show_signature": False,
 }
 
 html_theme = "pydata_sphinx_theme"

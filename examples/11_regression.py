@@ -6,11 +6,14 @@ Two affine layers learn 64 targets by heart: the example with which many meet gr
 then the same with layers, whose numbers must agree.
 """
 
+import sys
+
 import numpy as np
 
 from fastconv import optim
 from fastconv.networks import RegressionNet
 
+steps = 50 if "--quick" in sys.argv else 500
 rng = np.random.default_rng(0)
 x, t = rng.standard_normal((64, 1000)), rng.standard_normal((64, 10))
 net = RegressionNet(1000, 100, 10, dtype=np.float64, rng=0)
@@ -19,7 +22,7 @@ w1, w2 = (array.copy() for array in net.params.values())
 # %%
 # By hand.
 by_hand = []
-for _ in range(500):
+for _ in range(steps):
     h = x @ w1
     relu = np.maximum(h, 0)
     error = relu @ w2 - t
@@ -31,7 +34,7 @@ for _ in range(500):
 # %%
 # By layers: the network has its loss behind it, here the sum of the squared errors.
 optimizer, by_layers = optim.SGD(1e-6), []
-for _ in range(500):
+for _ in range(steps):
     gradients = net.gradient(x, t)
     by_layers.append(net.last_loss)
     optimizer.update(net.params, gradients)

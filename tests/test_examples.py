@@ -41,7 +41,7 @@ def run(name, *arguments, folder):
 def assert_drawn(pictures):
     for path in pictures:
         picture = matplotlib.image.imread(path)
-        assert min(picture.shape[:2]) > 100 and picture[..., :3].std() > 0.02, path
+        assert min(picture.shape[:2]) > 80 and picture[..., :3].std() > 0.02, path
 
 
 @pytest.mark.parametrize("name", SHOWN)
