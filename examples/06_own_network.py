@@ -36,13 +36,9 @@ def conv(into, out, size=3):
     return Convolution(init.he((out, into, size, size), rng, np.float32), pad=size // 2)
 
 
-def affine(into, out):
-    return Affine(init.he((into, out), rng, np.float32), np.zeros(out, np.float32))
-
-
 # %%
 # Filters of three sizes side by side, a residual block, and a scale for each channel that is computed from all of them.
-squeeze = [GlobalAveragePooling(), Flatten(), affine(24, 6), Relu(), affine(6, 24), Sigmoid()]
+squeeze = [GlobalAveragePooling(), conv(24, 6, 1), Relu(), conv(6, 24, 1), Sigmoid()]
 net = Network(
     {
         "stem": Concatenate(conv(1, 8, 1), conv(1, 8, 3), conv(1, 8, 5)),
@@ -51,7 +47,12 @@ net = Network(
         "pool": Pooling(2, 2, 2),
         "block": Residual({"conv1": conv(24, 24), "bn1": BatchNorm2d(24), "relu": Relu(), "conv2": conv(24, 24)}),
         "scale": ChannelScale(*squeeze),
-        "head": [Relu(), GlobalAveragePooling(), Flatten(), affine(24, 10)],
+        "head": [
+            Relu(),
+            GlobalAveragePooling(),
+            Flatten(),
+            Affine(init.he((24, 10), rng, np.float32), np.zeros(10, np.float32)),
+        ],
     }
 )
 print(net.summary((50, 1, 28, 28)))
