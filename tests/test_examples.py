@@ -16,7 +16,7 @@ EXPERIMENTS = [
 # What each example must print (a pattern for each number whose value is not known to the last digit), and its pictures.
 SHOWN = {
     "01_functions": (r"XOR  \[0, 1, 1, 0\].*\[0\.31682708 0\.69627909\].*0\.0975.*\[6\. 8\.\]", ["perceptron"]),
-    "02_layer_by_hand": (r"conv2d: \d\.\d+e-1\d.*head\.W", []),
+    "02_layer_by_hand": (r"head\.W +largest difference \d\.\de-0[5-9]", []),
     "03_simple_convnet": (r"360 test images: 0\.[89]", ["simple_convnet"]),
     "04_deep_convnet": (r"accuracy of the best epoch, number [12]: 0\.\d+", ["deep_convnet", "deep_convnet_mistakes"]),
     "05_initial_values": (r"relu +He +standard deviations", ["activations", "initial_values"]),
