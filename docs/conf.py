@@ -42,6 +42,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("_gallery.saved_pictures",),
     "reset_argv": "_gallery.arguments",
     "reset_modules": (),
+    "capture_repr": (),
     "download_all_examples": False,
     "abort_on_example_error": True,
     "min_reported_time": 10**6,
@@ -54,11 +55,14 @@ html_title = "fastconv"
 html_show_sourcelink = False
 html_theme_options: dict[str, Any] = {
     "show_prev_next": True,
+    "header_links_before_dropdown": 4,
+    "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_sidebars = {"*": [], "users/*": [], "decisions/*": []}  # these pages have none below them
 copyright = author
 
 _LINK = re.compile(r"(?<!!)(\[[^\[\]]*\]\()((?:\.\./)+[^)#\s]+)(?:#[^)\s]*)?\)")

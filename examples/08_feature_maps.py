@@ -31,9 +31,15 @@ for name, each in maps.items():
     print(name, type(net.layers[name]).__name__, each.shape)
 
 # %%
-# The digit, what the first ReLU makes of it, and what the third pooling is left with.
+# The digit.
 plots.image_grid(image, path="digit.png")
+
+# %%
+# What the first ReLU makes of it.
 plots.show_feature_maps(maps[1], 8, "maps_first.png")
+
+# %%
+# What the third pooling is left with: 64 channels of 4x4.
 plots.show_feature_maps(maps[14], 16, "maps_last.png")
 
 # %%
