@@ -74,9 +74,7 @@ def test_an_unknown_experiment():
 def test_a_network_through_an_onnx_file(tmp_path):
     for package in ("onnx", "sklearn"):
         pytest.importorskip(package)
-    command = [sys.executable, ROOT / "examples" / "onnx_roundtrip.py", "--quick", "--out", tmp_path / "digits.onnx"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("largest difference") >= 3
-    assert float(re.search(r"trained: ([\d.]+)% of", done.stdout)[1]) > 70
+    shown = run("onnx_roundtrip", "--quick", "--out", tmp_path / "digits.onnx", folder=tmp_path)
+    assert shown.count("largest difference") >= 3
+    assert float(re.search(r"trained: ([\d.]+)% of", shown)[1]) > 70
     assert (tmp_path / "digits.onnx").stat().st_size > 1_000_000
