@@ -37,7 +37,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/\d\d_",
-    "ignore_pattern": r"[/\\](?!\d\d_)\w+\.py$",  # the programs among them, too long for a page
+    "ignore_pattern": r"^(?!\d\d_)",  # of a file's name: the programs among them are too long for a page
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("_gallery.saved_pictures",),
     "reset_argv": "_gallery.arguments",
