@@ -43,6 +43,9 @@ def _anchors(page):
 
 def _missing(target, anchor):
     """Why a link leads nowhere, or ""."""
+    if target.parent == PAGES / "auto_examples":  # written when the site is built, of what lies in examples/
+        source = ROOT / "examples" / target.with_suffix(".py").name
+        return "" if target.stem == "index" or source.exists() else "no such example"
     if not target.exists():
         return "no such file"
     return "" if not anchor or anchor in _anchors(target) else "no such heading"
