@@ -5,7 +5,7 @@
 // A's numbers are broadcast, B's are loaded as vectors. Every number of rows, and every width that a table below holds,
 // is an instance of its own, so that the tile has no loop inside and no row is wasted:
 //
-//   tall    Rows x 2 vectors, and x 1, 1/2, 1/4 vector for the last columns. B is packed: dense, padded with zeros.
+//   tall    Rows x 2 vectors, and x 1, 1/2 vector for the last columns. B is packed: dense, padded with zeros.
 //   copying tall, and packs the B that it reads for the tiles below it.
 //   wide    few rows x many vectors, for small batches. B is read in place; the last vector is masked.
 //
@@ -103,7 +103,7 @@ FC_INLINE void finish(const Tile<T>& t, Vec<T> (&sum)[Rows][Vectors]) {
     }
 }
 
-// Lanes: of the vectors of B, all or a half or a quarter of the instruction set's. RowMajorA: a_column is 1, else
+// Lanes: of the vectors of B, all or a half of the instruction set's. RowMajorA: a_column is 1, else
 // a_row. MaskedB: b ends with the last column. CopyB: what is
 // read of B goes to copy_of_b.
 template <class T, int Rows, int Vectors, int Lanes, bool RowMajorA, bool MaskedB, bool CopyB = false>
@@ -188,35 +188,32 @@ constexpr std::array<std::array<TileKernel<T>, kWideVectors[1]>, kWideRows> wide
 
 }  // namespace detail
 
-// The widths of tall tiles: a quarter of a vector is not worth an instance where it would be less than 16 bytes.
-enum Width { kTwoVectors, kOneVector, kHalfVector, kQuarterVector, kWidths };
+// The widths of tall tiles. Half a vector of less than 16 bytes is not worth an instance, nor is a quarter of a larger one.
+enum Width { kTwoVectors, kOneVector, kHalfVector, kWidths };
 
 template <class T>
 constexpr int columns_of(Width width) {
     return width == kTwoVectors ? 2 * lanes<T> : lanes<T> >> (int(width) - 1);
 }
 
-// The width of the next panel when `columns` are left. Half and quarter vectors save time where a processor computes
-// whole ones in two steps, and cost none elsewhere.
+// The width of the next panel when `columns` are left. Half vectors save time where a processor computes whole ones in two
+// steps, and cost none elsewhere.
 template <class T>
 inline Width next_width(int64_t columns) {
     constexpr int L = lanes<T>;
     if (columns > L + L / 2) return kTwoVectors;
-    for (const Width narrower : {kHalfVector, kQuarterVector})
-        if (columns > columns_of<T>(narrower) || columns_of<T>(narrower) * sizeof(T) < 16) return Width(narrower - 1);
-    return kQuarterVector;
+    return columns > L / 2 || L / 2 * sizeof(T) < 16 ? kOneVector : kHalfVector;
 }
 
 template <class T>
 inline void tall_tile(int rows, Width width, bool row_major_a, const Tile<T>& t) {
     constexpr auto all_rows = std::make_integer_sequence<int, kTallRows>();
     constexpr int L = lanes<T>;
-    constexpr int half = FC_VECTOR_BYTES >= 32 ? L / 2 : L, quarter = FC_VECTOR_BYTES >= 64 ? L / 4 : half;
+    constexpr int half = FC_VECTOR_BYTES >= 32 ? L / 2 : L;
     static constexpr std::array<detail::TileKernel<T>, kTallRows> kernels[kWidths][2] = {
         {detail::tall_tiles<T, 2, L, false>(all_rows), detail::tall_tiles<T, 2, L, true>(all_rows)},
         {detail::tall_tiles<T, 1, L, false>(all_rows), detail::tall_tiles<T, 1, L, true>(all_rows)},
         {detail::tall_tiles<T, 1, half, false>(all_rows), detail::tall_tiles<T, 1, half, true>(all_rows)},
-        {detail::tall_tiles<T, 1, quarter, false>(all_rows), detail::tall_tiles<T, 1, quarter, true>(all_rows)},
     };
     kernels[width][row_major_a][rows - 1](t);
 }

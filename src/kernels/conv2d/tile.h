@@ -28,6 +28,9 @@ constexpr int kRegisters = 32;
 constexpr int kRegisters = 16;
 #endif
 
+// x86 without AVX2 has only the kernels that every network needs: such processors are rare, and a wheel is for all.
+constexpr bool kHasRareKernels = FC_VECTOR_BYTES > 16 || kRegisters == 32;
+
 // Beside `vectors` accumulators for each pixel: as many for weights, and one or two for the broadcast and its product.
 constexpr int max_pixels(int vectors) { return kRegisters == 32 ? 14 : 12 / vectors; }
 
@@ -174,8 +177,8 @@ TileTable<T> tile_table() {
 // The kernels for filters of a width, or none. Width 0: by offsets.
 //
 // Every kernel costs compilation and its place in the wheel, so there are only the commonest, most not for the narrow rows
-// that no division into near-equal tiles gives, and on x86 without AVX2 none for the edges of images (0.16 MB of 5). What
-// has none is read from a padded copy or by offsets.
+// that no division into near-equal tiles gives, and on x86 without AVX2 none for the edges of images and for rare filters
+// (0.3 MB of 5). What has none is read from a padded copy or by offsets.
 template <class T, int NV>
 TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
     constexpr int kHalf = kRegisters == 32 ? 6 : max_pixels(NV) / 2;
@@ -191,15 +194,15 @@ TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right
     FC_TILES(1, 1, 0, 0, 1)
     FC_TILES(1, 2, 0, 0, 1)
     FC_TILES(3, 1, 0, 0, 1)
-    FC_TILES(5, 1, 0, 0, kHalf)
-    if constexpr (sizeof(T) == 4) {
+    if constexpr (sizeof(T) == 4 || kHasRareKernels) FC_TILES(5, 1, 0, 0, kHalf)
+    if constexpr (sizeof(T) == 4 && kHasRareKernels) {
         FC_TILES(2, 1, 0, 0, kHalf)
         FC_TILES(7, 1, 0, 0, kHalf)
         FC_TILES(3, 2, 0, 0, kHalf)
         FC_TILES(5, 2, 0, 0, kHalf)
         FC_TILES(7, 2, 0, 0, kHalf)
     }
-    if constexpr (sizeof(T) == 4 && (FC_VECTOR_BYTES > 16 || kRegisters == 32)) {
+    if constexpr (sizeof(T) == 4 && kHasRareKernels) {
         FC_TILES(2, 1, 0, 1, kHalf)
         FC_TILES(3, 1, 1, 0, kHalf)
         FC_TILES(3, 1, 0, 1, kHalf)
@@ -211,9 +214,6 @@ TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right
         FC_TILES(5, 1, 2, 2, kHalf)
         FC_TILES(5, 1, 4, 0, kHalf)
         FC_TILES(5, 1, 0, 4, kHalf)
-        FC_TILES(7, 1, 3, 0, kHalf)
-        FC_TILES(7, 1, 0, 3, kHalf)
-        FC_TILES(7, 1, 3, 3, kHalf)
         FC_TILES(3, 2, 1, 0, kHalf)
         FC_TILES(7, 2, 3, 0, kHalf)
         FC_TILES(7, 2, 0, 2, kHalf)

@@ -40,17 +40,36 @@ struct Fast {
     }
 };
 
+// x86 without AVX2 has no fast path for filters of 5 and 7: such processors are rare, and it is 0.1 MB of a wheel of 5.
+constexpr bool kHasLarge = FC_VECTOR_BYTES > 16 || fc::kVectorRegisters == 32;
+
+template <class F>
+constexpr Fast<F> fast(F size3_stride1, F size3_stride2) {
+    return {size3_stride1, size3_stride2, nullptr, nullptr, nullptr};
+}
+
 template <class T>
-constexpr Fast<Planewise<T>> fast_forward = {slide_forward<T>, rows_forward<T, 3, 2>, rows_forward<T, 5, 1>,
-                                           rows_forward<T, 5, 2>, rows_forward<T, 7, 1>};
+constexpr Fast<Planewise<T>> fast_forward() {
+    if constexpr (!kHasLarge) return fast<Planewise<T>>(slide_forward<T>, rows_forward<T, 3, 2>);
+    else
+        return {slide_forward<T>, rows_forward<T, 3, 2>, rows_forward<T, 5, 1>, rows_forward<T, 5, 2>,
+                rows_forward<T, 7, 1>};
+}
 template <class T, int Odd>
-constexpr Fast<Planewise<T>> fast_backward_data = {slide_backward_data<T>, rows_backward_data_2<T, 3, Odd>,
-                                                      rows_backward_data_1<T, 5>, rows_backward_data_2<T, 5, Odd>,
-                                                      rows_backward_data_1<T, 7>};
+constexpr Fast<Planewise<T>> fast_backward_data() {
+    if constexpr (!kHasLarge) return fast<Planewise<T>>(slide_backward_data<T>, rows_backward_data_2<T, 3, Odd>);
+    else
+        return {slide_backward_data<T>, rows_backward_data_2<T, 3, Odd>, rows_backward_data_1<T, 5>,
+                rows_backward_data_2<T, 5, Odd>, rows_backward_data_1<T, 7>};
+}
 template <class T>
-constexpr Fast<BackwardWeights<T>> fast_backward_weights = {
-    slide_backward_weights<T>, rows_backward_weights<T, 3, 2>, rows_backward_weights<T, 5, 1>,
-    rows_backward_weights<T, 5, 2>, rows_backward_weights<T, 7, 1>};
+constexpr Fast<BackwardWeights<T>> fast_backward_weights() {
+    if constexpr (!kHasLarge)
+        return fast<BackwardWeights<T>>(slide_backward_weights<T>, rows_backward_weights<T, 3, 2>);
+    else
+        return {slide_backward_weights<T>, rows_backward_weights<T, 3, 2>, rows_backward_weights<T, 5, 1>,
+                rows_backward_weights<T, 5, 2>, rows_backward_weights<T, 7, 1>};
+}
 
 Windows windows_of(const Window& p) { return {p.H, p.W, p.OH, p.OW, p.pad_top, p.pad_left}; }
 
@@ -75,7 +94,7 @@ double nanoseconds(const Window& p, int64_t FN) {
 template <class T>
 void forward(T* out, const T* x, const T* w, const T* b, const Window* window, int64_t FN, double most) {
     const Window& p = *window;
-    const auto fast = fast_forward<T>(p);
+    const auto fast = fast_forward<T>()(p);
     const int64_t multiplier = FN / p.C;
     const Clip<T> clip{T(most)};
     const Zeros<T> zeros(p);
@@ -126,8 +145,8 @@ void backward_data(T* dx, const T* dout, const T* w, const Window* window, int64
     const Window& p = *window;
     const int64_t multiplier = FN / p.C;
     const auto fast = multiplier > 1      ? nullptr
-                      : p.pad_left % 2 ? fast_backward_data<T, 1>(p)
-                                       : fast_backward_data<T, 0>(p);
+                      : p.pad_left % 2 ? fast_backward_data<T, 1>()(p)
+                                       : fast_backward_data<T, 0>()(p);
     const Zeros<T> zeros(p);
     over_planes(p.N * p.C, p.H, nanoseconds<T>(p, FN), [&](const Part& part) {
         if (fast) return fast(windows_of(p), {part, FN, 1, dout, w, nullptr, {}, dx, zeros});
@@ -155,7 +174,7 @@ void add_general(const Window& p, const WeightsRun<T>& run) {
 template <class T>
 void backward_weights(T* dw, T* db, const T* dout, const T* x, const Window* window, int64_t FN) {
     const Window& p = *window;
-    const auto fast = fast_backward_weights<T>(p);
+    const auto fast = fast_backward_weights<T>()(p);
     const int64_t sums_per_filter = p.FH * p.FW + 1, multiplier = FN / p.C;
     const int nthreads = fc::threads_for(nanoseconds<T>(p, FN));
     const int64_t parts = std::clamp<int64_t>(4 * nthreads / FN, 1, std::max<int64_t>(p.N, 1));
