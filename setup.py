@@ -48,8 +48,8 @@ X86_ISAS = {"baseline": ["-O2"], "avx2": AVX2, "avx512": AVX512}
 ENTRY_FLAGS = ["-O2"]
 ENTRIES_AT_O3 = {"conv2d"}
 
-# The vectors of these are written out. What the compiler adds to them, for the few numbers that are left, is a quarter of
-# pooling's code (0.08 MB of the wheel): 34 calls of pooling took 1.00 of their time without it, 12 convolutions 1.01.
+# The vectors of these are written out. What the compiler adds to them, for the few numbers that are left, is a quarter
+# of pooling's code (0.08 MB of the wheel): 34 calls of pooling took 1.00 of their time without it, 12 convolutions 1.01.
 EXPLICIT = {op: ["-fno-tree-loop-vectorize"] for op in ("pool2d", "winograd_rows")}
 
 # NaN and infinities are defined results, so the compiler keeps to IEEE rules; only a*b + c may be rounded once (FMA).
@@ -159,9 +159,8 @@ def extensions():
             for isa, flags in isas.items():
                 if only_isas and isa not in only_isas:
                     continue
-                yield extension(
-                    f"{op}.isa_{isa}", [folder / "isa.cpp"], flags + MORE_FLAGS.get(op, []), [("FC_ISA", isa)]
-                )
+                more = EXPLICIT.get(op, [])
+                yield extension(f"{op}.isa_{isa}", [folder / "isa.cpp"], [*flags, *more], [("FC_ISA", isa)])
 
 
 class BuildExtensions(build_ext):
