@@ -49,7 +49,8 @@ ENTRY_FLAGS = ["-O2"]
 ENTRIES_AT_O3 = {"conv2d"}
 
 # The vectors of these are written out. What the compiler adds to them, for the few numbers that are left, is a quarter
-# of pooling's code (0.08 MB of the wheel): 34 calls of pooling took 1.00 of their time without it, 12 convolutions 1.01.
+# of the code of pooling (0.08 MB of the wheel). Without it 34 calls of pooling took 1.00 of their time, 12 convolutions
+# 1.01.
 EXPLICIT = {op: ["-fno-tree-loop-vectorize"] for op in ("pool2d", "winograd_rows")}
 
 # NaN and infinities are defined results, so the compiler keeps to IEEE rules; only a*b + c may be rounded once (FMA).
