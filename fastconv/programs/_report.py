@@ -37,7 +37,8 @@ _LINES: dict[tuple[str, str], Line] = {}
 
 def add(module: ModuleType, name: str, verdict: Verdict) -> None:
     """Note a verdict."""
-    file = os.path.relpath(module.__file__ or "")
+    path = getattr(module, "__file__", None)  # a notebook's cells have no file
+    file = os.path.relpath(path) if path else "cells of the notebook"
     _LINES[module.__name__, name] = Line(module.__name__, name, verdict.state, verdict.why, file, verdict.variant)
 
 
