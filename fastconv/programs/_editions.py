@@ -63,7 +63,7 @@ def _collect(module: ModuleType, name: str, seen: dict[int, str]) -> None:
             seen.setdefault(id(value), f"{other}={getattr(value, '__name__', value)!r}")
             continue
         origin = inspect.getmodule(inspect.unwrap(value)) if isinstance(value, (FunctionType, type)) else None
-        if origin is None or not _sources.is_own(origin.__file__):
+        if origin is None or not _sources.is_own(getattr(origin, "__file__", None)):  # a built-in module has none
             raise LookupError(other)
         _collect(origin, inspect.unwrap(value).__name__, seen)
 
