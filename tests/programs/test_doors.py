@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import results, run, table, write
-from editions import LAYERS, book, changed
+from texts_of_the_book import LAYERS, book, changed
 
 import fastconv
 from fastconv import programs

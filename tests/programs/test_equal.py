@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from editions import FUNCTIONS, LAYERS, OPTIMIZER, UTIL, changed
 from numpy.testing import assert_allclose, assert_array_equal
+from texts_of_the_book import FUNCTIONS, LAYERS, OPTIMIZER, UTIL, changed
 
 from fastconv import programs
 from fastconv.programs import _finder, _layers

@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from editions import FUNCTIONS, LAYERS, UTIL, changed
+from texts_of_the_book import FUNCTIONS, LAYERS, UTIL, changed
 
 from fastconv.programs import _editions
 from fastconv.programs._editions import normalised

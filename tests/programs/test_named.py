@@ -477,7 +477,7 @@ def test_a_known_text_in_a_module_of_any_name(tmp_path, monkeypatch):
     """What is known of a text is a variant of the book's candidates: elsewhere a trial decides."""
     import importlib
 
-    from editions import UTIL
+    from texts_of_the_book import UTIL
 
     from fastconv import programs
     from fastconv.programs._candidates import Verdict

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from editions import FUNCTIONS, LAYERS, OPTIMIZER, UTIL, changed
+from texts_of_the_book import FUNCTIONS, LAYERS, OPTIMIZER, UTIL, changed
 
 from fastconv import programs
 from fastconv._random import source

@@ -2,8 +2,8 @@
 
 import pytest
 from conftest import results, table, write
-from editions import FUNCTIONS, LAYERS, NETWORK, OPTIMIZER, UTIL, book, changed, script
 from numpy.testing import assert_allclose
+from texts_of_the_book import FUNCTIONS, LAYERS, NETWORK, OPTIMIZER, UTIL, book, changed, script
 
 REPORT = {"FASTCONV_REPORT": "1"}
 
