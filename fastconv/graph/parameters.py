@@ -65,7 +65,8 @@ class Parameters(dict[str, Any]):
     def show(self, owners: Mapping[str, Parameter]) -> None:
         """Have exactly these parameters, with the arrays that the layers use now."""
         self._owners = owners
-        self.clear()
+        if list(self) != list(owners):  # else a loop over the names, which gives new arrays, goes on
+            self.clear()
         for name, owner in owners.items():
             super().__setitem__(name, owner.array)
 

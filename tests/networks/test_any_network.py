@@ -293,6 +293,17 @@ def test_a_replaced_list_of_layers_is_followed(holder):
     assert_allclose(predict(x), net.predict(x), rtol=1e-12)
 
 
+def test_parameters_may_be_replaced_in_a_loop_over_them():
+    net = SimpleConvNet(rng=0)
+    new = {name: array + 1 for name, array in net.params.items()}
+    seen = []
+    for name in net.params:
+        net.params[name] = new[name]
+        seen.append(name)
+    assert seen == list(new)
+    assert all(net.params[name] is array for name, array in new.items())
+
+
 def test_a_parameter_that_is_a_property_is_followed():
     class Scale(layers.Layer):
         trainable = ("a",)

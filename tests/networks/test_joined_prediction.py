@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastconv import layers
+from fastconv import _prepare, layers
 from fastconv.layers import AveragePooling, BatchNorm2d, Concatenate, Convolution, Layer, Pooling, Relu, Residual
 from fastconv.networks import Network
 
@@ -114,3 +114,18 @@ def test_a_fixed_prediction_does_not_look_at_numbers_again():
     assert_allclose(followed(X), net.predict(X), rtol=1e-9, atol=1e-12)
     net.layers[0].W = net.layers[0].W.copy()  # replaced arrays are followed all the same
     assert_allclose(fixed(X), net.predict(X), rtol=1e-9, atol=1e-12)
+
+
+def test_a_chain_refuses_an_array_that_it_cannot_write():
+    chain_of = pytest.importorskip("fastconv.kernels.chain.cy").Chain
+    x = X[0, 0].astype(np.float32)
+    step, shape = _prepare.elementwise("relu", x.shape, x.dtype)
+    chain = chain_of([step], x, shape)
+    out = np.empty(shape, np.float32)
+    assert chain(x, out) is out
+    assert_array_equal(out, np.maximum(x, 0))
+    read_only = np.empty(shape, np.float32)
+    read_only.flags.writeable = False
+    for wrong in (np.empty(shape), np.empty((9, 8), np.float32), np.empty((18, 9), np.float32)[::2], read_only):
+        with pytest.raises(ValueError, match="out: expected a dense, writeable array"):
+            chain(x, wrong)

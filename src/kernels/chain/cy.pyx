@@ -119,7 +119,7 @@ cdef class Chain:
         cdef int i
         cdef void* result_data
         cdef void* source_data
-        cdef int64_t count = len(self.steps)
+        cdef int64_t size, count = len(self.steps)
         if type(x) is not cnp.ndarray:
             return None
         source = <cnp.ndarray>x
@@ -131,7 +131,15 @@ cdef class Chain:
         for i in range(self.ndim):
             if cnp.PyArray_DIM(source, i) != self.dims[i]:
                 return None
-        result = new_array(self.result_ndim, self.result_dims, self.kind) if out is None else out
+        if out is None:
+            result = new_array(self.result_ndim, self.result_dims, self.kind)
+        else:
+            result = out
+            size = 1
+            for i in range(self.result_ndim):
+                size *= self.result_dims[i]
+            if not cnp.PyArray_ISCARRAY(out) or cnp.PyArray_TYPE(out) != self.kind or cnp.PyArray_SIZE(out) != size:
+                raise ValueError("out: expected a dense, writeable array of the result's size and type")
         result_data, source_data = cnp.PyArray_DATA(result), cnp.PyArray_DATA(source)
         with nogil:
             _run(result_data, source_data, self.links, count, self.N)
