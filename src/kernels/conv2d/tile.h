@@ -178,7 +178,7 @@ TileTable<T> tile_table() {
 //
 // Every kernel costs compilation and its place in the wheel, so there are only the commonest, most not for the narrow rows
 // that no division into near-equal tiles gives, and on x86 without AVX2 none for the edges of images and for rare filters
-// (0.3 MB of 5). What has none is read from a padded copy or by offsets.
+// (0.2 MB of 5). What has none is read from a padded copy or by offsets.
 template <class T, int NV>
 TileTable<T> find_tiles(int64_t width, int64_t step, int64_t left, int64_t right) {
     constexpr int kHalf = kRegisters == 32 ? 6 : max_pixels(NV) / 2;
